@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The device's side of a vhost-user session: features, memory, rings, configuration space, inflight
+ * log, migration log, device state. A device fills in a struct vu_device and is called back; it
+ * never sees a message.
+ *
+ * Threads: vu_backend_serve runs on the session thread and calls the device there; `process` runs
+ * on the workers.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vhost-user/worker.h"
+
+#define VU_BACKEND_MAX_QUEUES 256
+
+struct vu_device {
+    const char *name;  /* for log lines: "virtiofsd" */
+    uint64_t features; /* virtio device features offered, beside those of the rings */
+    uint64_t
+        protocol_features; /* offered beside those the library always has (MQ, REPLY_ACK, ...) */
+    unsigned n_queues;     /* most queues a front-end may use */
+    unsigned config_len;   /* bytes of configuration space; 0: CONFIG is not offered */
+    bool in_order;         /* offer VIRTIO_F_IN_ORDER */
+    struct vu_worker_ops worker;
+
+    /* All optional, on the session thread. Sizes are checked before they are called. */
+    void (*get_config)(void *device, uint8_t *ret_config /* config_len bytes */);
+    /* 0, or -EINVAL where the bytes may not be written. */
+    int (*set_config)(void *device, uint32_t offset, const uint8_t *data, uint32_t len);
+    void (*set_features)(void *device, uint64_t features);
+    /* Back to the state before the driver's first request (RESET_DEVICE, or the front-end is gone);
+     * all rings are stopped. */
+    void (*reset)(void *device);
+    /* Device state of a stopped device through fd (a pipe); returns 0 or -errno, which
+     * CHECK_DEVICE_STATE reports. NULL: not offered. */
+    int (*save_state)(void *device, int fd);
+    int (*load_state)(void *device, int fd);
+};
+
+struct vu_backend_options {
+    unsigned poll_us;
+    bool inband_notifications; /* off unless asked for: QEMU acknowledges what it does not implement
+                                */
+};
+
+struct vu_backend;
+
+/* Copies *device's table; `opaque` is handed to its callbacks and must outlive the back-end. Never
+ * fails. */
+struct vu_backend *vu_backend_create(const struct vu_device *device, void *opaque,
+                                     const struct vu_backend_options *options);
+void vu_backend_destroy(struct vu_backend *backend);
+
+/*
+ * Serves one front-end until it goes or stop_fd becomes readable. Takes over conn_fd. On return all
+ * rings are stopped, no request is in flight, guest memory is released, and the device was reset:
+ * another front-end may be served. 0 the peer closed;  -ECANCELED stop_fd;  -EPROTO and others: it
+ * was cut off for what the log line says.
+ */
+int vu_backend_serve(struct vu_backend *backend, int conn_fd, int stop_fd);
+
+/* Tells the front-end that the configuration space changed (any thread). -ENOTCONN where it cannot
+ * be told. */
+int vu_backend_config_changed(struct vu_backend *backend);
+
+/* The ring of a queue, for counters; NULL beyond n_queues. Lives as long as the back-end. */
+struct vu_vring *vu_backend_vring(struct vu_backend *backend, unsigned queue);

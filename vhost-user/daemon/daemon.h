@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What every daemon of ours shares: common options, the listening socket (path, inherited
+ * descriptor, systemd socket activation), signals, and a session thread that serves one front-end
+ * after another.
+ *
+ *   main thread: GMainLoop, signals (SIGTERM, SIGINT end it; SIGPIPE is ignored)
+ *   session thread: accept -> vu_backend_serve -> accept again (unless --exit-on-disconnect)
+ *   workers and helpers: the device's
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+
+#include "vhost-user/backend.h"
+#include "vhost-user/daemon/options.h"
+
+struct vu_daemon_options {
+    char *socket_path;
+    int fd; /* a listening socket, or an already connected one; -1: none */
+    char *socket_group;
+    bool print_capabilities;
+    bool help, version, print_man;
+    int log_level; /* enum vu_log_level */
+    bool syslog;
+    bool foreground; /* -f: accepted, always so */
+    bool exit_on_disconnect;
+    bool inband_notifications;
+    int poll_us;
+};
+
+/* The rows of the common options; their target is a struct vu_daemon_options. */
+extern const struct vu_option vu_daemon_option_rows[];
+extern const size_t vu_daemon_n_option_rows;
+
+void vu_daemon_options_init(struct vu_daemon_options *options);
+void vu_daemon_options_clear(struct vu_daemon_options *options);
+
+/* A program, as its main() describes it. */
+struct vu_program {
+    const char *name;        /* "virtiofsd" */
+    const char *usage;       /* "virtiofsd --socket-path=PATH --shared-dir=DIR [OPTION]..." */
+    const char *device_type; /* of --print-capabilities: "fs", "block", "rng" */
+    const char *const *capability_features; /* NULL ended, may be NULL */
+};
+
+/*
+ * Parses the command line (common rows plus the program's table) and does what --help, --version,
+ * --print-capabilities and the man page ask. Returns true to go on; false with *ret_exit_status set
+ * to end the program (the error is printed: one line, exit status 1).
+ */
+bool vu_daemon_parse(const struct vu_program *program, struct vu_daemon_options *options,
+                     const struct vu_option_table *own, int argc, char **argv,
+                     int *ret_exit_status);
+
+/*
+ * The listening (or connected) socket that the options ask for: --fd, else systemd's (LISTEN_FDS),
+ * else --socket-path, created with mode 0600 (0660 and the group with --socket-group). A stale
+ * socket file is replaced, a live one refused. Returns a descriptor, or -1 with *error.
+ */
+int vu_daemon_open_socket(const struct vu_daemon_options *options, GError **error);
+
+/*
+ * Runs until SIGTERM, SIGINT, or the end of the only session. Takes over socket_fd; removes the
+ * socket file it created. Returns the exit status of main().
+ */
+int vu_daemon_run(const struct vu_daemon_options *options, const struct vu_device *device,
+                  void *opaque, int socket_fd);

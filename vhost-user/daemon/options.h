@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Command-line options as tables: one row holds the spelling, the type, the default, the help text
+ * and where the value goes; the parser, --help and the man page come from the same rows. Long
+ * options (--name=value, --name value), short ones (-f), and `-o key=value,key,no_key` lists.
+ * Errors name the option and say what was expected.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum vu_option_type {
+    VU_OPTION_FLAG,    /* bool: present */
+    VU_OPTION_NO_FLAG, /* bool: present clears it */
+    VU_OPTION_STRING,  /* char *, owned by the target */
+    VU_OPTION_INT,     /* int, min..max */
+    VU_OPTION_CHOICE,  /* int: index into choices */
+    VU_OPTION_CALL,    /* parse() decides */
+    VU_OPTION_IGNORED, /* accepted for compatibility, with or without a value; logged once */
+};
+
+struct vu_option {
+    const char *name;    /* "socket-path"; for -o lists the bare key */
+    char short_name;     /* 'f', or 0 */
+    bool in_o_list;      /* accepted as -o name[=value] */
+    bool is_long;        /* accepted as --name[=value] */
+    bool value_optional; /* CALL: value may be NULL */
+    enum vu_option_type type;
+    size_t offset; /* of the field in the target structure */
+    long min, max;
+    const char *const *choices; /* NULL ended */
+    bool (*parse)(void *target, const char *name, const char *value, GError **error);
+    const char *metavar; /* "PATH" */
+    const char *group;   /* heading in --help and the man page */
+    const char *help;    /* one or more sentences */
+};
+
+/* Rows and the structure their values go to. */
+struct vu_option_table {
+    const struct vu_option *rows;
+    size_t n_rows;
+    void *target;
+};
+
+#define VU_OPTION_ERROR (vu_option_error_quark())
+GQuark vu_option_error_quark(void);
+
+/*
+ * Parses argv against tables[0..n_tables). Non-option arguments are collected in *ret_rest when it
+ * is not NULL (NULL-terminated; free the array, its strings are argv's), else they are an error.
+ * False with *error "--x: expected ..., got ..." at the first mistake.
+ */
+bool vu_options_parse(const struct vu_option_table *tables, size_t n_tables, int argc, char **argv,
+                      char ***ret_rest, GError **error);
+
+/* Prints usage and every row to stdout, grouped, wrapped at 100 columns. */
+void vu_options_print_help(const struct vu_option_table *tables, size_t n_tables,
+                           const char *usage);
+/* Prints the OPTIONS section of a man page (roff) to stdout. */
+void vu_options_print_man(const struct vu_option_table *tables, size_t n_tables);

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One thread per running queue: waits for the kick, pops all there is, hands the batch to the
+ * device, and polls the ring for a while before sleeping when that has been paying. Polling adapts
+ * per queue: it grows while requests keep arriving within the window, shrinks to nothing when they
+ * do not, and an idle queue costs no CPU at all.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "vhost-user/vring.h"
+
+#define VU_WORKER_BATCH 32
+
+struct vu_worker_ops {
+    /* Called once on the new thread, before its first batch (unshare, names, caches); 0 or -errno,
+     * which stops it. */
+    int (*thread_start)(void *device, unsigned queue);
+    void (*thread_stop)(void *device, unsigned queue);
+    /*
+     * Handles n requests. Each must be pushed in the end, now or later, by this or any other
+     * thread. May take elements in any order; should push what is finished in one go.
+     */
+    void (*process)(void *device, struct vu_vring *vring, struct vu_elem **elems, unsigned n);
+};
+
+struct vu_worker;
+
+/* Starts the thread of a started ring. poll_us: longest time to poll before sleeping; 0 never
+ * polls. */
+int vu_worker_create(struct vu_vring *vring, const struct vu_worker_ops *ops, void *device,
+                     unsigned poll_us, struct vu_worker **ret_worker);
+/* Ends and joins the thread; it pops nothing more. Requests it has handed on may still be in
+ * flight. */
+void vu_worker_destroy(struct vu_worker *worker);
+/* The ring's kick changed, or an in-band kick came (any thread): wake up and look again. */
+void vu_worker_wake(struct vu_worker *worker);
