@@ -6,7 +6,8 @@
  */
 #pragma once
 
-enum vu_log_level { VU_LOG_ERROR, VU_LOG_WARNING, VU_LOG_INFO, VU_LOG_DEBUG };
+/* VU_LOG_OFF is a threshold only; no line has it. */
+enum vu_log_level { VU_LOG_OFF = -1, VU_LOG_ERROR, VU_LOG_WARNING, VU_LOG_INFO, VU_LOG_DEBUG };
 
 /* Lines above `level` are dropped. Default: VU_LOG_INFO. */
 void vu_log_set_level(enum vu_log_level level);
@@ -14,6 +15,7 @@ enum vu_log_level vu_log_get_level(void);
 /* Sends further lines to syslog(3) under `program`, instead of stderr. */
 void vu_log_use_syslog(const char *program);
 
+/* One line; control characters become '?', a line beyond 1 KiB is cut. Leaves errno alone. */
 void vu_log(enum vu_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #define vu_error(...)   vu_log(VU_LOG_ERROR, __VA_ARGS__)
