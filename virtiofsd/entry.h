@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a name in a directory to an inode the guest knows, and to the attributes it is told. Shared
+ * by LOOKUP, by everything that creates, and by READDIRPLUS.
+ */
+#pragma once
+
+#include "virtiofsd/request.h"
+
+/* statx bits every attribute reply needs, and those that identify an inode. */
+#define FS_STATX_MASK (STATX_BASIC_STATS | STATX_MNT_ID)
+
+/*
+ * Looks name up in parent, counts one lookup, fills *ret_entry (nodeid, generation, attributes,
+ * timeouts). One statx for a known inode; openat(O_PATH | O_NOFOLLOW) and a second statx for a new
+ * one. 0 or -errno.
+ */
+int fs_entry_lookup(struct fs_share *share, struct fs_inode *parent, const char *name,
+                    struct fuse_entry_out *ret_entry);
+/* Takes back the lookup that fs_entry_lookup counted, when its reply did not reach the guest. */
+void fs_entry_unlookup(struct fs_share *share, const struct fuse_entry_out *entry);
+
+void fs_attr_from_statx(const struct statx *stx, struct fuse_attr *ret_attr);
+/* Seconds that the guest may cache attributes and entries, by cache mode. */
+void fs_entry_set_timeouts(const struct fs_share *share, struct fuse_entry_out *entry);
+void fs_attr_set_timeout(const struct fs_share *share, struct fuse_attr_out *attr);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Open files and directories of a guest, named by fh. Any thread; used between get and put; closed
+ * when released and unpinned. Descriptors are capped, with a reserve for the daemon itself: the
+ * guest gets -EMFILE, never the daemon.
+ */
+#pragma once
+
+#include <dirent.h>
+#include <pthread.h>
+
+#include "virtiofsd/state-table.h"
+
+enum fs_handle_kind { FS_HANDLE_FILE = 1, FS_HANDLE_DIRECTORY = 2 };
+
+struct fs_handle {
+    struct fs_record record;
+    uint64_t nodeid;
+    uint32_t kind;
+    uint32_t open_flags; /* as the guest gave them */
+    int32_t fd;          /* of this process */
+    uint32_t no_nowait;  /* atomic hint bits: this file refuses RWF_NOWAIT reads (1), writes (2) */
+    uint64_t dir_offset; /* directories: where the kernel's position is, to save an lseek */
+};
+
+struct fs_handles;
+
+int fs_handles_create(uint32_t max_handles, struct fs_handles **ret_handles);
+void fs_handles_destroy(struct fs_handles *handles);
+/* Takes over *fd (-1 afterwards) on success. 0 with *ret_fh, or -EMFILE, -ENOMEM. */
+int fs_handle_add(struct fs_handles *handles, enum fs_handle_kind kind, uint64_t nodeid,
+                  uint32_t open_flags, int *fd, uint64_t *ret_fh);
+/* Pinned; NULL where there is none of that kind (EBADF). */
+struct fs_handle *fs_handle_get(struct fs_handles *handles, uint64_t fh, enum fs_handle_kind kind);
+void fs_handle_put(struct fs_handles *handles, struct fs_handle *handle);
+/* RELEASE, RELEASEDIR. -EBADF where there is none of that kind. */
+int fs_handle_release(struct fs_handles *handles, uint64_t fh, enum fs_handle_kind kind);
+void fs_handles_release_all(struct fs_handles *handles);
+/* Serialises users of one directory handle's position (striped locks). */
+pthread_mutex_t *fs_handle_lock(struct fs_handles *handles, const struct fs_handle *handle);
+uint32_t fs_handles_count(const struct fs_handles *handles);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The shared directory as one object: options, what INIT negotiated, inodes, handles, helpers. Made
+ * by main, used by every thread. Fields without a lock are fixed before the first request, or by
+ * INIT.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "virtiofsd/fs-options.h"
+#include "virtiofsd/handle.h"
+#include "virtiofsd/inode.h"
+
+struct fs_helpers;
+
+/* What INIT settled; written by INIT, read by every request. */
+struct fs_negotiated {
+    uint32_t minor;
+    uint64_t flags;     /* FUSE_* of both words, as agreed */
+    uint32_t max_write; /* bytes */
+    bool done;          /* atomic: INIT was answered, DESTROY not yet seen */
+};
+
+struct fs_share {
+    const struct fs_options *options;
+    struct fs_inodes *inodes;
+    struct fs_handles *handles;
+    struct fs_helpers *helpers;
+    struct fs_negotiated negotiated;
+    int proc_fds;      /* O_PATH of /proc/self/fd: how O_PATH descriptors are opened for real */
+    bool switch_creds; /* we are root: create files as the guest's user */
+};
+
+/* Opens the directory that options name. False with one clear line in *error: missing, no
+ * directory, not permitted. */
+bool fs_share_open(struct fs_share *share, const struct fs_options *options, GError **error);
+/* The guest is gone (or says DESTROY): handles closed, inodes forgotten, INIT to be done again. */
+void fs_share_reset(struct fs_share *share);
+void fs_share_close(struct fs_share *share);
