@@ -96,3 +96,13 @@ static inline void le16_store_release(le16_t *p, uint16_t v)
 {
     __atomic_store_n(&p->raw, htole16(v), __ATOMIC_RELEASE);
 }
+
+/*
+ * A full barrier, where a store must be seen by the other side before we load what it stored: both
+ * sides of a notification decision have one ("publish, barrier, look whether the other sleeps").
+ * Not __atomic_thread_fence, which gcc refuses under -fsanitize=thread.
+ */
+static inline void vu_full_barrier(void)
+{
+    __sync_synchronize();
+}
