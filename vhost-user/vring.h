@@ -80,6 +80,7 @@ struct vu_vring {
     bool log_used;                /* VU_VRING_ADDR_LOG */
     uint32_t base;                /* as SET_VRING_BASE gave it */
     int kick_fd, call_fd, err_fd; /* -1: none */
+    unsigned kick_generation;     /* grows with every set_kick: the worker watches a copy */
     bool call_is_socket;          /* UML: a stream socket stands where an eventfd does elsewhere */
     bool enabled;                 /* SET_VRING_ENABLE; at once without PROTOCOL_FEATURES */
     uint64_t features;            /* negotiated virtio features */

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The thread of one running ring.
+ *
+ *   pop and process until empty -> poll while poll-policy.h says so -> arm kicks -> sleep in epoll
+ *
+ * Kicks are disarmed from the moment the thread is awake until it is about to sleep. Both
+ * descriptors it sleeps on are watched edge-triggered, and an eventfd is never read: every write is
+ * a new edge, which saves a system call a wake-up. That leaves the counter growing; at one a kick
+ * it takes centuries to be full, and a front-end that fills it on purpose mutes only its own queue.
+ *
+ * The kick is watched through a copy of our own: when the session thread replaces the ring's
+ * descriptor, an epoll entry of the old one would stay behind as long as the front-end keeps it
+ * open.
+ */
+#include "vhost-user/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "vhost-user/cleanup.h"
+#include "vhost-user/log.h"
+#include "vhost-user/poll-policy.h"
+#include "vhost-user/thread.h"
+
+#define WORKER_NO_KICK_MS 1 /* a ring without a kick is looked at this often */
+#define WORKER_PAUSES     8 /* between two looks at a polled ring */
+#define WORKER_DRAIN_ROUNDS                                              \
+    256 /* of 512 bytes: more than a socket buffer that holds kicks back \
+         */
+
+struct vu_worker {
+    struct vu_vring *vring;
+    const struct vu_worker_ops *ops;
+    void *device;
+    pthread_t thread;
+    int epoll_fd;
+    int wake_fd;
+    unsigned n_cpus; /* that the process may use */
+    bool stopping;   /* atomic: vu_worker_destroy -> worker */
+    bool woken;      /* atomic: vu_worker_wake -> a polling worker */
+
+    /* the worker thread's own */
+    struct vu_poll_policy policy;
+    int kick_fd;              /* our copy, -1: none */
+    bool kick_is_stream;      /* a socket or a pipe, to be drained */
+    bool kick_is_needed;      /* no in-band kicks come instead */
+    unsigned kick_generation; /* of the ring, when the copy was made */
+    bool armed;
+};
+
+/* Pollers of all queues: one CPU is always left to whoever the requests come from. */
+static unsigned worker_n_polling; /* atomic */
+
+static uint64_t worker_now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
+}
+
+static inline void worker_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield" ::: "memory");
+#else
+    __asm__ volatile("" ::: "memory");
+#endif
+}
+
+static unsigned worker_n_cpus(void)
+{
+    cpu_set_t set;
+
+    /* It fails on machines with more CPUs than the set has bits: many. */
+    if (sched_getaffinity(0, sizeof(set), &set) < 0)
+        return CPU_SETSIZE;
+    return (unsigned)CPU_COUNT(&set);
+}
+
+static bool worker_is_stopping(const struct vu_worker *worker)
+{
+    return __atomic_load_n(&worker->stopping, __ATOMIC_ACQUIRE);
+}
+
+static int worker_watch(struct vu_worker *worker, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {.fd = fd}};
+
+    return epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+/* Follows a change of the ring's kick descriptor. Called with the ring's lock held. */
+static void worker_follow_kick_locked(struct vu_worker *worker)
+{
+    const struct vu_vring *vring = worker->vring;
+    struct stat st;
+    int err = 0;
+
+    worker->kick_is_needed = vring->inband_call == NULL;
+    if (worker->kick_generation == vring->kick_generation)
+        return;
+    worker->kick_generation = vring->kick_generation;
+    vu_clear_fd(&worker->kick_fd); /* nobody else has this copy, so the epoll entry goes with it */
+    worker->kick_is_stream = false;
+    if (vring->kick_fd < 0)
+        return;
+    worker->kick_fd = fcntl(vring->kick_fd, F_DUPFD_CLOEXEC, 0);
+    if (worker->kick_fd < 0)
+        err = -errno;
+    else
+        err = worker_watch(worker, worker->kick_fd);
+    if (err != 0) {
+        vu_error("%s: cannot wait for kicks: %s", vring->log_tag, g_strerror(-err));
+        vu_clear_fd(&worker->kick_fd);
+        return;
+    }
+    if (fstat(worker->kick_fd, &st) == 0)
+        worker->kick_is_stream = S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode);
+}
+
+/* Empties a kick that is a stream, so that its writer never meets a full buffer. */
+static void worker_drain_kick(const struct vu_worker *worker)
+{
+    char buf[512];
+    ssize_t n;
+
+    for (int i = 0; i < WORKER_DRAIN_ROUNDS; i++) {
+        n = recv(worker->kick_fd, buf, sizeof(buf), MSG_DONTWAIT);
+        if (n < 0 && errno == ENOTSOCK)
+            n = read(worker->kick_fd, buf, sizeof(buf)); /* set_kick made it non-blocking */
+        if (n <= 0)
+            break;
+    }
+}
+
+/*
+ * Looks at the ring until there is work, or something to see to, or the window is over. True where
+ * it makes sense to pop. Lets session threads that want the lock in first.
+ */
+static bool worker_spin(struct vu_worker *worker, uint64_t until_ns, uint64_t *ret_now_ns)
+{
+    struct vu_vring *vring = worker->vring;
+
+    do {
+        for (int i = 0; i < WORKER_PAUSES; i++)
+            worker_relax();
+        *ret_now_ns = worker_now_ns();
+        if (__atomic_load_n(&vring->waiters, __ATOMIC_RELAXED) > 0) {
+            sched_yield();
+            continue;
+        }
+        if (vu_vring_has_work(vring))
+            return true;
+        if (worker_is_stopping(worker) || __atomic_load_n(&worker->woken, __ATOMIC_RELAXED))
+            return false;
+    } while (*ret_now_ns < until_ns);
+    return false;
+}
+
+/* Polls where the policy wants it and a CPU is left; true when that brought work. */
+static bool worker_poll(struct vu_worker *worker, uint64_t dry_ns, uint64_t *ret_polled_ns)
+{
+    uint64_t window_ns = worker->policy.window_ns, now_ns = dry_ns;
+    bool won = false;
+
+    *ret_polled_ns = 0;
+    if (window_ns == 0)
+        return false;
+    if (__atomic_add_fetch(&worker_n_polling, 1, __ATOMIC_RELAXED) < worker->n_cpus)
+        won = worker_spin(worker, dry_ns + window_ns, &now_ns);
+    __atomic_sub_fetch(&worker_n_polling, 1, __ATOMIC_RELAXED);
+    *ret_polled_ns = now_ns - dry_ns;
+    if (won) {
+        vu_poll_policy_won(&worker->policy, *ret_polled_ns);
+        VU_LOCK_SCOPE(&worker->vring->lock);
+        worker->vring->stats.n_polls_won++;
+    }
+    return won;
+}
+
+/* Sleeps until a kick or a wake-up. */
+static void worker_sleep(struct vu_worker *worker)
+{
+    bool blind = worker->kick_fd < 0 && worker->kick_is_needed;
+    struct epoll_event events[2];
+    int n;
+
+    n = epoll_wait(worker->epoll_fd, events, G_N_ELEMENTS(events), blind ? WORKER_NO_KICK_MS : -1);
+    for (int i = 0; i < n; i++)
+        if (events[i].data.fd != worker->wake_fd && worker->kick_is_stream)
+            worker_drain_kick(worker);
+    /* Cleared before the ring and the descriptors are looked at: what is woken later is seen. */
+    __atomic_store_n(&worker->woken, false, __ATOMIC_SEQ_CST);
+    VU_LOCK_SCOPE(&worker->vring->lock);
+    worker->vring->stats.n_kicks += n > 0;
+    worker_follow_kick_locked(worker);
+}
+
+/* Everything between running dry and being worth another pop. */
+static void worker_wait(struct vu_worker *worker)
+{
+    uint64_t dry_ns = worker->policy.cap_ns > 0 ? worker_now_ns() : 0, polled_ns;
+
+    if (worker_poll(worker, dry_ns, &polled_ns))
+        return;
+    worker->armed = true;
+    if (vu_vring_arm_kick(worker->vring))
+        return;
+    worker_sleep(worker);
+    if (worker->policy.cap_ns > 0)
+        vu_poll_policy_slept(&worker->policy, polled_ns, worker_now_ns() - dry_ns);
+}
+
+static void worker_loop(struct vu_worker *worker)
+{
+    struct vu_elem *elems[VU_WORKER_BATCH];
+    unsigned n;
+
+    while (!worker_is_stopping(worker)) {
+        if (worker->armed)
+            vu_vring_disarm_kick(worker->vring);
+        worker->armed = false;
+        while (!worker_is_stopping(worker) &&
+               (n = vu_vring_pop(worker->vring, elems, VU_WORKER_BATCH)) > 0)
+            worker->ops->process(worker->device, worker->vring, elems, n);
+        if (!worker_is_stopping(worker))
+            worker_wait(worker);
+    }
+}
+
+static void *worker_run(void *arg)
+{
+    struct vu_worker *worker = arg;
+    unsigned queue = worker->vring->index;
+    int err = 0;
+
+    if (worker->ops->thread_start != NULL)
+        err = worker->ops->thread_start(worker->device, queue);
+    if (err != 0) {
+        vu_vring_break(worker->vring, "cannot start its thread: %s", g_strerror(-err));
+        return NULL;
+    }
+    worker_loop(worker);
+    if (worker->ops->thread_stop != NULL)
+        worker->ops->thread_stop(worker->device, queue);
+    return NULL;
+}
+
+static void worker_free(struct vu_worker *worker)
+{
+    vu_clear_fd(&worker->kick_fd);
+    vu_clear_fd(&worker->wake_fd);
+    vu_clear_fd(&worker->epoll_fd);
+    g_free(worker);
+}
+
+int vu_worker_create(struct vu_vring *vring, const struct vu_worker_ops *ops, void *device,
+                     unsigned poll_us, struct vu_worker **ret_worker)
+{
+    struct vu_worker *worker = g_new0(struct vu_worker, 1);
+    char name[16];
+    int err;
+
+    worker->vring = vring;
+    worker->ops = ops;
+    worker->device = device;
+    worker->kick_fd = -1;
+    worker->armed = true; /* a ring's state as it starts */
+    worker->n_cpus = worker_n_cpus();
+    vu_poll_policy_init(&worker->policy, worker->n_cpus > 1 ? poll_us * UINT64_C(1000) : 0);
+    worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (worker->epoll_fd < 0 || worker->wake_fd < 0)
+        err = -errno;
+    else
+        err = worker_watch(worker, worker->wake_fd);
+    if (err == 0) {
+        VU_LOCK_SCOPE(&vring->lock);
+        worker->kick_generation = vring->kick_generation - 1;
+        worker_follow_kick_locked(worker);
+    }
+    g_snprintf(name, sizeof(name), "vq%u", vring->index);
+    if (err == 0)
+        err = vu_thread_create(name, worker_run, worker, &worker->thread);
+    if (err != 0) {
+        worker_free(worker);
+        return err;
+    }
+    *ret_worker = worker;
+    return 0;
+}
+
+void vu_worker_destroy(struct vu_worker *worker)
+{
+    __atomic_store_n(&worker->stopping, true, __ATOMIC_RELEASE);
+    vu_worker_wake(worker);
+    pthread_join(worker->thread, NULL);
+    worker_free(worker);
+}
+
+void vu_worker_wake(struct vu_worker *worker)
+{
+    /* Full only if nobody reads 2^64 - 2 wake-ups; and then the edge is there already. */
+    __atomic_store_n(&worker->woken, true, __ATOMIC_SEQ_CST);
+    (void)eventfd_write(worker->wake_fd, 1);
+}
