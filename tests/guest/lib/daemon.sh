@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# What the tests on the host's side share: a folder of the test, skipping and failing with a reason, and
+# the daemon under test, started and stopped. $VIRTIOFSD names it; $VIRTIOFSD_ARGS may add options.
+
+test_work=$(mktemp -d "${TMPDIR:-/tmp}/outboard-test.XXXXXX") || exit 99
+daemon_pid=
+daemon_socket=$test_work/socket
+
+# The reason is read by tests/run.
+test_skip()
+{
+    echo "skip: $*"
+    exit 77
+}
+
+test_fail()
+{
+    echo "FAILED: $*"
+    if [ -s "$test_work/daemon.log" ]; then
+        echo "The daemon said:"
+        tail -n 30 "$test_work/daemon.log"
+    fi
+    exit 1
+}
+
+# Children of the test that it left running, started by test_background.
+test_children=()
+
+test_background()
+{
+    "$@" &
+    test_children+=($!)
+}
+
+test_clean_up()
+{
+    local pid
+    for pid in ${test_children[@]+"${test_children[@]}"}; do
+        kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
+    done
+    [ -n "$daemon_pid" ] && kill -KILL "$daemon_pid" 2>/dev/null
+    rm -rf "$test_work"
+}
+trap test_clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# daemon_start DIR [OPTION]...: serves DIR on $daemon_socket.
+daemon_start()
+{
+    local dir=$1 polls=0
+    shift
+    [ -n "${VIRTIOFSD:-}" ] || test_fail "VIRTIOFSD does not name the virtiofsd to test"
+    # shellcheck disable=SC2086 # a list of options
+    "$VIRTIOFSD" --socket-path="$daemon_socket" --shared-dir="$dir" "$@" ${VIRTIOFSD_ARGS:-} \
+        >"$test_work/daemon.log" 2>&1 &
+    daemon_pid=$!
+    while [ ! -S "$daemon_socket" ]; do
+        daemon_alive || test_fail "the daemon ended at start"
+        polls=$((polls + 1))
+        [ $polls -lt 100 ] || test_fail "no socket after 10 s"
+        sleep 0.1
+    done
+}
+
+daemon_alive()
+{
+    kill -0 "$daemon_pid" 2>/dev/null
+}
+
+# daemon_stop: SIGTERM ends it within 5 seconds, with status 0.
+daemon_stop()
+{
+    local polls=0 status
+    daemon_alive || test_fail "the daemon has died"
+    kill -TERM "$daemon_pid"
+    while daemon_alive; do
+        polls=$((polls + 1))
+        [ $polls -lt 50 ] || test_fail "the daemon does not end at SIGTERM"
+        sleep 0.1
+    done
+    wait "$daemon_pid"
+    status=$?
+    daemon_pid=
+    [ $status -eq 0 ] || test_fail "the daemon ended with status $status at SIGTERM"
+}
+
+# guest_require uml|qemu: boots a guest that does nothing, once, so that a machine which cannot is told
+# apart from a daemon that is broken.
+guest_require()
+{
+    local here kind=$1 why
+    here=$(dirname "${BASH_SOURCE[0]}")
+    if ! why=$("$here/../setup-$kind" 2>&1); then
+        test_skip "no $kind guest: ${why##*$'\n'}"
+    fi
+    printf '#!/bin/sh\necho up\n' >"$test_work/up"
+    if ! why=$("$here/../run-$kind" --timeout=60 "$test_work/up" 2>&1); then
+        test_skip "a $kind guest does not run on this machine: ${why##*$'\n'}"
+    fi
+}
