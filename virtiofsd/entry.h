@@ -17,6 +17,11 @@
  */
 int fs_entry_lookup(struct fs_share *share, struct fs_inode *parent, const char *name,
                     struct fuse_entry_out *ret_entry);
+/*
+ * The same for *fd, an O_PATH descriptor of what was just created or opened (taken over or closed:
+ * -1 afterwards in every case): one statx.
+ */
+int fs_entry_from_fd(struct fs_share *share, int *fd, struct fuse_entry_out *ret_entry);
 /* Takes back the lookup that fs_entry_lookup counted, when its reply did not reach the guest. */
 void fs_entry_unlookup(struct fs_share *share, const struct fuse_entry_out *entry);
 

@@ -73,6 +73,7 @@ struct fs_request {
     struct vu_iov_cursor out; /* what follows the decoded part: WRITE's data, SYMLINK's target,
                                  BATCH_FORGET's list */
     struct vu_iov_cursor in;  /* the guest's room behind struct fuse_out_header */
+    uint32_t done;            /* READ, WRITE: bytes moved before the request was handed on */
     union fs_reply reply;
 };
 
@@ -83,6 +84,8 @@ enum fs_operation_flags {
     FS_OP_SLOW = 1 << 2,        /* always on a helper: it waits for the disk by its nature */
     FS_OP_TARGET = 1 << 3,      /* SYMLINK: a path follows the name, left in `out` */
     FS_OP_WRITES = 1 << 4,      /* changes the share */
+    FS_OP_REPLY_IN = 1 << 5,    /* READLINK, READ, READDIR, READDIRPLUS: the handler writes into the
+                                   guest's ranges by `in`; else fs_request_finish copies `reply` */
 };
 
 struct fs_operation {

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "virtiofsd/creds.h"
 #include "virtiofsd/fs-options.h"
 #include "virtiofsd/handle.h"
 #include "virtiofsd/inode.h"
@@ -29,8 +30,8 @@ struct fs_share {
     struct fs_handles *handles;
     struct fs_helpers *helpers;
     struct fs_negotiated negotiated;
-    int proc_fds;      /* O_PATH of /proc/self/fd: how O_PATH descriptors are opened for real */
-    bool switch_creds; /* we are root: create files as the guest's user */
+    int proc_fds; /* O_PATH of /proc/self/fd: how O_PATH descriptors are opened for real */
+    enum fs_creds_policy creds_policy; /* fs_creds_choose_policy(root) */
 };
 
 /* Opens the directory that options name. False with one clear line in *error: missing, no
