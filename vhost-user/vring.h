@@ -8,11 +8,15 @@
  * caller holds the lock while it works on a request, so pops, pushes from helpers and messages of
  * the session interleave freely.
  *
- *   CONFIGURED --start--> RUNNING --stop--> CONFIGURED        start needs num, addresses, memory
- * and a kick RUNNING --guest error--> BROKEN --stop--> CONFIGURED (one log line; err eventfd
- * signalled; pops nothing)
+ *   CONFIGURED --start--> RUNNING --stop--> CONFIGURED      start needs num, addresses, memory
+ *   RUNNING --guest error--> BROKEN --stop--> CONFIGURED    one log line; err signalled; pops
+ * nothing
  *
- * virtio 1.x sections 2.6 to 2.8; vhost-user "Ring states".
+ * A request that is pushed onto a ring that broke, or that was stopped without waiting for it, is
+ * just freed.
+ *
+ * vring.c has the session's half, vring-requests.c that of the worker and of whoever pushes; the
+ * two layouts are behind vring-ops.h. virtio 1.x sections 2.6 to 2.8; vhost-user "Ring states".
  */
 #pragma once
 
@@ -49,15 +53,22 @@ struct vu_elem {
                          in part */
     void *user;       /* the device's own, NULL at pop */
 
-    /* the ring's own */
-    uint16_t id;      /* split: head index; packed: buffer id */
-    uint16_t n_slots; /* ring slots it takes: packed ring arithmetic */
-    uint16_t inflight_slot;
+    /* the ring's own, guarded by its lock */
+    uint16_t id;                           /* split: head index; packed: buffer id */
+    uint16_t n_slots;                      /* ring entries it takes; split: 1 */
+    uint16_t inflight_slot, inflight_last; /* packed: its first and last entry in the log */
+    bool done;                             /* IN_ORDER: pushed, held back */
+    unsigned epoch;                        /* of the ring when it was popped */
     unsigned iov_capacity;
-    struct vu_elem *next_free;
+    struct vu_memory_use *use; /* what holds the reference on memory */
+    struct vu_elem *next;      /* of those kept for reuse, or of the batch being published */
+    struct vu_elem *next_in_order;
 };
 
-struct vu_vring_ops; /* split and packed, see vring-ops.h */
+struct vu_vring_ops;  /* split and packed, see vring-ops.h */
+struct vu_memory_use; /* see vring-elem.h */
+struct vu_signal;     /* see vring-signal.h */
+struct vu_resubmit;   /* see inflight-log.h */
 
 struct vu_vring_stats { /* guarded by lock */
     uint64_t n_popped, n_pushed, n_kicks, n_notifies, n_polls_won;
@@ -79,9 +90,9 @@ struct vu_vring {
     uint64_t log_gpa;
     bool log_used;                /* VU_VRING_ADDR_LOG */
     uint32_t base;                /* as SET_VRING_BASE gave it */
-    int kick_fd, call_fd, err_fd; /* -1: none */
+    int kick_fd;                  /* -1: none */
     unsigned kick_generation;     /* grows with every set_kick: the worker watches a copy */
-    bool call_is_socket;          /* UML: a stream socket stands where an eventfd does elsewhere */
+    struct vu_signal *call, *err; /* NULL: none */
     bool enabled;                 /* SET_VRING_ENABLE; at once without PROTOCOL_FEATURES */
     uint64_t features;            /* negotiated virtio features */
     struct vu_inflight *inflight; /* NULL: none; borrowed from the backend */
@@ -91,51 +102,74 @@ struct vu_vring {
 
     /* running */
     bool started, broken;
-    struct vu_memory *memory; /* reference */
-    struct vu_dirty_log *log; /* reference, NULL when not logging */
+    bool draining; /* stop waits for requests in flight: nothing is popped any more */
+    bool poppable; /* atomic: RUNNING, enabled and not draining; spares a polling worker the lock */
+    unsigned epoch; /* of this run: tells requests of an earlier one that was not waited for */
+    struct vu_memory *memory;         /* reference, held by memory_use */
+    struct vu_memory_use *memory_use; /* counts the requests in flight on it */
+    struct vu_dirty_log *log;         /* reference, NULL when not logging */
     const struct vu_vring_ops *ops;
-    void *desc, *avail, *used; /* host addresses; typed in vring-split.c and vring-packed.c */
-    uint64_t used_log_gpa;
+    void *desc, *avail, *used;  /* host addresses; typed in vring-split.c and vring-packed.c */
+    uint64_t desc_gpa;          /* packed: used descriptors are logged here */
     uint16_t avail_idx;         /* split: next entry of avail to look at; packed: slot */
     uint16_t used_idx;          /* split: next used index; packed: slot */
     bool avail_wrap, used_wrap; /* packed */
-    uint16_t signalled_used;    /* used_idx at the last decision to notify */
-    bool signalled_valid;
-    unsigned n_in_flight;
-    struct vu_elem *free_elems;   /* kept for reuse with their grown iov arrays */
+    unsigned n_slots;           /* ring entries in flight, at most num */
+    bool signalled_valid;       /* a decision to notify was made in this run; the first is yes */
+    bool call_pending, err_pending;          /* to be signalled once the lock is released */
+    unsigned n_in_flight;                    /* requests; of earlier runs too */
+    struct vu_elem *order_head, *order_tail; /* IN_ORDER: requests in flight as they were popped */
+    struct vu_elem *batch; /* put into the ring and not published yet, newest first */
+    unsigned n_batch_slots;
+    uint16_t batch_slot, batch_flags; /* packed: first descriptor of the batch, written last */
+    struct vu_elem *free_elems;       /* kept for reuse with their grown iov arrays */
+    size_t free_iov;                  /* iov entries kept with them */
+    void *inflight_log;               /* typed like desc; NULL: none */
     struct vu_resubmit *resubmit; /* a killed predecessor's requests, oldest first; popped first */
     struct vu_vring_stats stats;
 };
 
 void vu_vring_init(struct vu_vring *vring, unsigned index, const char *device_name);
-/* The ring must be stopped. Closes its descriptors and frees its elements. */
+/* The ring must be stopped, and all of its requests pushed. Closes its descriptors, frees its
+ * elements. */
 void vu_vring_destroy(struct vu_vring *vring);
 
 /* --- session thread --- */
 
 /*
  * Maps the ring addresses, decides split or packed by `features`, and makes the ring RUNNING. With
- * an inflight region, queues what the predecessor had not completed, in its order. -EINVAL: num is
- * 0, above VU_RING_MAX_SIZE, or no power of two (split), or addresses misaligned or outside memory;
- * -EBADMSG: the inflight region contradicts the ring. One log line each.
+ * an inflight region, queues what the predecessor had not completed, in its order; the position is
+ * then what the region says, not `base`. Takes references of memory and log (NULL: none). -EINVAL:
+ * num is 0, above VU_RING_MAX_SIZE, or no power of two (split), or addresses misaligned or outside
+ * memory, or `base` outside the ring; -EBADMSG: the inflight region contradicts the ring. One log
+ * line each.
  */
 int vu_vring_start(struct vu_vring *vring, struct vu_memory *memory, struct vu_dirty_log *log);
 
 /*
  * Stops popping, waits until all requests in flight are pushed (checking every 100 ms *stop, an
- * atomic the caller may set to give up: -ECANCELED), and returns the ring's position for
- * GET_VRING_BASE in *ret_base: split: avail index; packed: bits 0-14 avail slot, 15 its wrap, 16-30
- * used slot, 31 its wrap.
+ * atomic the caller may set to give up: -ECANCELED; NULL: never), and returns the ring's position
+ * for GET_VRING_BASE in *ret_base: split: avail index; packed: bits 0-14 avail slot, 15 its wrap,
+ * 16-30 used slot, 31 its wrap. ret_base NULL: the front-end is not told, so that the inflight log
+ * must keep the position. A ring that is not running returns its base at once.
  */
 int vu_vring_stop(struct vu_vring *vring, const bool *stop, uint32_t *ret_base);
 
-/* Replaces the memory (or the log) under a running ring; requests in flight finish on the old one.
- * On failure (the ring no longer lies in memory) the ring is broken. */
+/*
+ * Replaces the memory under a running ring (also after its addresses changed: the same memory
+ * again); requests in flight finish on the old one. -EINVAL: the ring no longer lies in memory, and
+ * is broken.
+ */
 int vu_vring_set_memory(struct vu_vring *vring, struct vu_memory *memory);
+/* Replaces the dirty log (NULL: none) and the negotiated features: VU_F_LOG_ALL switches logging.
+ */
 void vu_vring_set_log(struct vu_vring *vring, struct vu_dirty_log *log, uint64_t features);
 void vu_vring_set_enabled(struct vu_vring *vring, bool enabled);
-/* Each takes over fd (-1: none); kick is made non-blocking. A call set on a ring with used entries
- * is signalled once. */
+/*
+ * Each takes over fd (-1: none); kick is made non-blocking. A call set on a running ring with used
+ * entries is signalled once. Call and err may be eventfds or, for UML, stream sockets; anything
+ * else is refused with a log line.
+ */
 void vu_vring_set_kick(struct vu_vring *vring, int fd);
 void vu_vring_set_call(struct vu_vring *vring, int fd);
 void vu_vring_set_err(struct vu_vring *vring, int fd);
@@ -149,7 +183,7 @@ void vu_vring_set_err(struct vu_vring *vring, int fd);
  */
 unsigned vu_vring_pop(struct vu_vring *vring, struct vu_elem **ret_elems, unsigned max);
 
-/* Cheap look without the lock's cost being paid twice: whether a pop would find something. */
+/* Cheap look: whether a pop would find something, or break the ring. */
 bool vu_vring_has_work(struct vu_vring *vring);
 
 /* Asks the guest for kicks (before sleeping) or to be spared them (while polling). arm returns true
