@@ -193,11 +193,17 @@ runner_watch()
     done
 }
 
-# The guest has the terminal, so it is in the foreground, in our own process group, and takes the keys
-# that make signals; it ends when its script does.
+# The guest has the terminal and takes the keys that would make signals; it ends when its script does. It
+# runs in the background of this shell so that a signal sent to us is seen at once.
 runner_boot_interactive()
 {
+    local guest
     [ -t 0 ] && runner_terminal=$(stty -g)
-    "$@"
-    exit $?
+    "$@" <&0 &
+    guest=$!
+    echo "$guest" >"$runner_work/pid"
+    wait "$guest"
+    guest=$?
+    rm -f "$runner_work/pid"
+    exit "$guest"
 }
