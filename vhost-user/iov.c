@@ -91,6 +91,8 @@ unsigned vu_iov_peek(const struct vu_iov_cursor *cursor, uint64_t len, struct io
 
     if (max > IOV_MAX)
         max = IOV_MAX;
+    if (len > cursor->left)
+        len = cursor->left;
     for (unsigned i = 0; i < cursor->n && n < max && total < len; i++) {
         size_t chunk = cursor->iov[i].iov_len - offset;
 
