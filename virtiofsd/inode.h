@@ -41,8 +41,8 @@ struct fs_inode *fs_inode_find(struct fs_inodes *inodes, const struct statx *stx
                                uint64_t n_lookups);
 /*
  * The same, or a new one that takes over *fd (an O_PATH descriptor of that very inode; -1
- * afterwards). Where another thread was quicker *fd stays the caller's, to close. Returns 0,
- * -ENFILE or -ENOMEM.
+ * afterwards). Where another thread was quicker *fd stays the caller's, to close. Returns 0 or
+ * -ENFILE.
  */
 int fs_inode_find_or_add(struct fs_inodes *inodes, const struct statx *stx, int *fd,
                          uint64_t n_lookups, struct fs_inode **ret_inode);

@@ -16,7 +16,8 @@
 #include "virtiofsd/fuse-wire.h"
 #include "virtiofsd/share.h"
 
-#define FS_LATER (INT_MIN) /* not an errno: the request was handed on */
+#define FS_LATER     (INT_MIN)     /* not an errno: the request was handed on */
+#define FS_NO_ANSWER (INT_MIN + 1) /* not an errno: the buffer goes back empty */
 
 struct fs_request;
 typedef int (*fs_handler)(struct fs_request *request);
@@ -84,8 +85,6 @@ enum fs_operation_flags {
     FS_OP_SLOW = 1 << 2,        /* always on a helper: it waits for the disk by its nature */
     FS_OP_TARGET = 1 << 3,      /* SYMLINK: a path follows the name, left in `out` */
     FS_OP_WRITES = 1 << 4,      /* changes the share */
-    FS_OP_REPLY_IN = 1 << 5,    /* READLINK, READ, READDIR, READDIRPLUS: the handler writes into the
-                                   guest's ranges by `in`; else fs_request_finish copies `reply` */
 };
 
 struct fs_operation {
@@ -93,15 +92,34 @@ struct fs_operation {
     fs_handler handler;
     uint16_t args_len;     /* bytes of the fixed part */
     uint16_t args_min_len; /* where older kernels send less (zero filled); 0: args_len */
+    uint16_t reply_len;    /* bytes of the fixed reply, in request->reply; 0: none, or the handler
+                              writes it by request->in. The guest's room for it is checked before
+                              the handler runs. */
     uint8_t n_names;
     unsigned flags;
 };
 
+/* The row of an opcode, NULL where we have none (ENOSYS). */
+const struct fs_operation *fs_operation_find(uint32_t opcode);
+
+/*
+ * Copies header, arguments and names out of the element, once, and checks them. 0: ready for
+ * request->operation->handler. -ENOSYS, -EINVAL, -ENAMETOOLONG, FS_NO_ANSWER: to be given to
+ * fs_request_finish instead.
+ */
+int fs_request_decode(struct fs_share *share, struct vu_elem *elem, struct fs_request *request);
+
+/*
+ * Copies the path that is left in `out` (FS_OP_TARGET: SYMLINK's target), once, into ret_path of
+ * PATH_MAX bytes. -EINVAL: unterminated, empty, or a NUL inside; -ENAMETOOLONG.
+ */
+int fs_request_read_target(struct fs_request *request, char *ret_path);
+
 /* Handles n elements of a queue on its worker (vu_worker_ops.process; device is the share). */
 void fs_request_process(void *device, struct vu_vring *vring, struct vu_elem **elems, unsigned n);
 
-/* Fills header and reply for result (>= 0 reply bytes, or -errno) and sets elem->written. Does not
- * push. */
+/* Fills header and reply for result (>= 0 reply bytes, -errno, or FS_NO_ANSWER) and sets
+ * elem->written. Does not push. */
 void fs_request_finish(struct fs_request *request, int result);
 
 /* --- helpers: threads for requests that would sleep --- */

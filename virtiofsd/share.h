@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "virtiofsd/creds.h"
 #include "virtiofsd/fs-options.h"
@@ -18,10 +19,8 @@ struct fs_helpers;
 
 /* What INIT settled; written by INIT, read by every request. */
 struct fs_negotiated {
-    uint32_t minor;
-    uint64_t flags;     /* FUSE_* of both words, as agreed */
-    uint32_t max_write; /* bytes */
-    bool done;          /* atomic: INIT was answered, DESTROY not yet seen */
+    uint64_t flags; /* atomic: FUSE_* of both words, as agreed; see fs_share_negotiated */
+    bool done;      /* atomic: INIT was answered, DESTROY not yet seen */
 };
 
 struct fs_share {
@@ -30,6 +29,8 @@ struct fs_share {
     struct fs_handles *handles;
     struct fs_helpers *helpers;
     struct fs_negotiated negotiated;
+    struct timespec timeout;          /* how long the guest may cache entries and attributes */
+    struct timespec negative_timeout; /* ... and that a name is not there */
     int proc_fds; /* O_PATH of /proc/self/fd: how O_PATH descriptors are opened for real */
     enum fs_creds_policy creds_policy; /* fs_creds_choose_policy(root) */
 };
@@ -40,3 +41,14 @@ bool fs_share_open(struct fs_share *share, const struct fs_options *options, GEr
 /* The guest is gone (or says DESTROY): handles closed, inodes forgotten, INIT to be done again. */
 void fs_share_reset(struct fs_share *share);
 void fs_share_close(struct fs_share *share);
+
+/* Whether a FUSE_* flag was agreed on. A hostile guest may send INIT beside other requests. */
+static inline bool fs_share_negotiated(const struct fs_share *share, uint64_t flag)
+{
+    return __atomic_load_n(&share->negotiated.flags, __ATOMIC_RELAXED) & flag;
+}
+
+static inline bool fs_share_is_initialised(const struct fs_share *share)
+{
+    return __atomic_load_n(&share->negotiated.done, __ATOMIC_ACQUIRE);
+}

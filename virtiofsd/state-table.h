@@ -3,7 +3,10 @@
  * A pointer-free table of fixed-size records in one memfd: what a successor process must be able to
  * take over (inodes with their lookup counts, open handles). Records are named by ids that carry a
  * generation, so that a stale or invented id is refused and never reaches another record. The table
- * grows in place: records never move.
+ * grows in place, records never move, and memory of records that are gone is given back.
+ *
+ *   slot 0          no record; its generation is the last one given out
+ *   slot 1..max     records; id = generation << 32 | slot, so that the first one ever is id 1
  *
  * Any thread. Records are used between get and put (a pin); the last put of a record that was
  * retired frees it.
@@ -19,7 +22,14 @@ struct fs_record {
     uint32_t generation; /* of this slot; changes each time it is freed */
     uint32_t pins;       /* atomic: users, plus one while the record is live */
     uint32_t next;       /* hash chain or free list: slot number, 0 ends */
-    uint32_t state;      /* FS_RECORD_*: free, live or retired */
+    uint32_t state;      /* atomic: enum fs_record_state */
+};
+
+enum fs_record_state {
+    FS_RECORD_FREE,
+    FS_RECORD_NEW,     /* allocated, not yet published: its id finds nothing */
+    FS_RECORD_LIVE,    /* found by its id */
+    FS_RECORD_RETIRED, /* no longer found; freed with its last pin */
 };
 
 struct fs_state_table;
@@ -34,22 +44,31 @@ int fs_state_table_create(const char *name, size_t record_len, uint32_t max_reco
                           void *opaque, struct fs_state_table **ret_table);
 void fs_state_table_destroy(struct fs_state_table *table);
 
-/* A fresh record (zeroed behind struct fs_record), live, with one pin for being live and one for
- * the caller. NULL when full (ENFILE) or out of memory. */
-struct fs_record *fs_state_table_alloc(struct fs_state_table *table, uint64_t *ret_id,
-                                       uint32_t *ret_slot);
+/*
+ * A fresh record (zeroed behind struct fs_record) in state FS_RECORD_NEW, with one pin for being
+ * live and one for the caller, who fills it and then publishes or retires it. NULL when full
+ * (ENFILE).
+ */
+struct fs_record *fs_state_table_alloc(struct fs_state_table *table);
+/* NEW to LIVE: from now on its id finds it, so that a guessed id never meets a half-made record. */
+void fs_state_table_publish(struct fs_record *record);
 /* The live record of an id, pinned; NULL for any other id. Lock-free. */
 struct fs_record *fs_state_table_get(struct fs_state_table *table, uint64_t id);
 void fs_state_table_pin(struct fs_record *record);
 void fs_state_table_put(struct fs_state_table *table, struct fs_record *record);
-/* Live to retired: get no longer finds it; drops the pin of being live. Returns false where it was
- * retired already. */
+/* NEW or LIVE to RETIRED: get no longer finds it; drops the pin of being live. Returns false where
+ * it was retired already. */
 bool fs_state_table_retire(struct fs_state_table *table, struct fs_record *record);
 
 uint64_t fs_state_table_id(const struct fs_state_table *table, const struct fs_record *record);
 uint32_t fs_state_table_slot(const struct fs_state_table *table, const struct fs_record *record);
-struct fs_record *fs_state_table_at(struct fs_state_table *table, uint32_t slot);
-uint32_t fs_state_table_n_live(const struct fs_state_table *table);
-uint32_t fs_state_table_n_slots(
-    const struct fs_state_table *table);                         /* slots ever used: walk 1..n */
-size_t fs_state_table_bytes(const struct fs_state_table *table); /* memory in use */
+/* The record in a slot that is known to be in use, as a link names it. */
+struct fs_record *fs_state_table_at(const struct fs_state_table *table, uint32_t slot);
+/*
+ * Walks: the first live record behind slot `after` (0 to begin), pinned; NULL at the end. Records
+ * that come or go during the walk may be met or missed.
+ */
+struct fs_record *fs_state_table_next(struct fs_state_table *table, uint32_t after);
+uint32_t fs_state_table_n_live(const struct fs_state_table *table); /* new and live ones */
+/* Memory in use, that of the memfd's pages included. */
+size_t fs_state_table_bytes(const struct fs_state_table *table);

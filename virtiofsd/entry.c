@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Entries and attributes. A name is resolved as one component below the O_PATH descriptor of its
+ * directory, never through a symbolic link.
+ *
+ * Any thread.
+ */
+#include "virtiofsd/entry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "vhost-user/cleanup.h"
+
+void fs_attr_from_statx(const struct statx *stx, struct fuse_attr *ret_attr)
+{
+    *ret_attr = (struct fuse_attr){
+        .ino = stx->stx_ino,
+        .size = stx->stx_size,
+        .blocks = stx->stx_blocks,
+        .atime = (uint64_t)stx->stx_atime.tv_sec,
+        .mtime = (uint64_t)stx->stx_mtime.tv_sec,
+        .ctime = (uint64_t)stx->stx_ctime.tv_sec,
+        .atimensec = stx->stx_atime.tv_nsec,
+        .mtimensec = stx->stx_mtime.tv_nsec,
+        .ctimensec = stx->stx_ctime.tv_nsec,
+        .mode = stx->stx_mode,
+        .nlink = stx->stx_nlink,
+        .uid = stx->stx_uid,
+        .gid = stx->stx_gid,
+        .rdev = (uint32_t)makedev(stx->stx_rdev_major, stx->stx_rdev_minor),
+        .blksize = stx->stx_blksize,
+    };
+}
+
+void fs_entry_set_timeouts(const struct fs_share *share, struct fuse_entry_out *entry)
+{
+    entry->entry_valid = entry->attr_valid = (uint64_t)share->timeout.tv_sec;
+    entry->entry_valid_nsec = entry->attr_valid_nsec = (uint32_t)share->timeout.tv_nsec;
+}
+
+void fs_attr_set_timeout(const struct fs_share *share, struct fuse_attr_out *attr)
+{
+    attr->attr_valid = (uint64_t)share->timeout.tv_sec;
+    attr->attr_valid_nsec = (uint32_t)share->timeout.tv_nsec;
+}
+
+/* Tells of a pinned inode whose lookup is counted, and puts it. */
+static void entry_fill(struct fs_share *share, struct fs_inode *inode, const struct statx *stx,
+                       struct fuse_entry_out *ret_entry)
+{
+    ret_entry->nodeid = fs_inode_nodeid(share->inodes, inode);
+    ret_entry->generation = fs_inode_generation(inode);
+    fs_entry_set_timeouts(share, ret_entry);
+    fs_attr_from_statx(stx, &ret_entry->attr);
+    fs_inode_put(share->inodes, inode);
+}
+
+/* The inode behind *fd (taken over, -1 afterwards), pinned, with one lookup more. */
+static int entry_add(struct fs_share *share, int *fd, struct statx *ret_stx,
+                     struct fs_inode **ret_inode)
+{
+    vu_autofd int owned = vu_steal_fd(fd);
+
+    if (statx(owned, "", AT_EMPTY_PATH, FS_STATX_MASK, ret_stx) < 0)
+        return -errno;
+    return fs_inode_find_or_add(share->inodes, ret_stx, &owned, 1, ret_inode);
+}
+
+int fs_entry_from_fd(struct fs_share *share, int *fd, struct fuse_entry_out *ret_entry)
+{
+    struct fs_inode *inode;
+    struct statx stx;
+    int ret = entry_add(share, fd, &stx, &inode);
+
+    if (ret == 0)
+        entry_fill(share, inode, &stx, ret_entry);
+    return ret;
+}
+
+int fs_entry_lookup(struct fs_share *share, struct fs_inode *parent, const char *name,
+                    struct fuse_entry_out *ret_entry)
+{
+    struct fs_inode *inode;
+    bool is_mount_point;
+    struct statx stx;
+
+    if (statx(parent->fd, name, AT_SYMLINK_NOFOLLOW, FS_STATX_MASK, &stx) < 0)
+        return -errno;
+    inode = fs_inode_find(share->inodes, &stx, 1);
+    if (!inode) {
+        /* The name may mean another inode by now; what fd says is what counts. */
+        int fd = openat(parent->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        int ret = fd < 0 ? -errno : entry_add(share, &fd, &stx, &inode);
+
+        if (ret < 0)
+            return ret;
+    }
+    is_mount_point = S_ISDIR(stx.stx_mode) && inode->mount_id != parent->mount_id;
+    entry_fill(share, inode, &stx, ret_entry);
+    if (is_mount_point && fs_share_negotiated(share, FUSE_SUBMOUNTS))
+        ret_entry->attr.flags |= FUSE_ATTR_SUBMOUNT;
+    return 0;
+}
+
+void fs_entry_unlookup(struct fs_share *share, const struct fuse_entry_out *entry)
+{
+    fs_inode_forget(share->inodes, entry->nodeid, 1);
+}

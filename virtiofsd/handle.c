@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Open files and directories: a state table and a few striped locks. A handle's descriptor is
+ * closed by the last put after its release, so a read on one thread never loses its file to a
+ * RELEASE on another.
+ *
+ * Any thread.
+ */
+#include "virtiofsd/handle.h"
+
+#include <errno.h>
+#include <glib.h>
+
+#include "vhost-user/cleanup.h"
+
+#define HANDLE_N_LOCKS 64
+
+struct fs_handles {
+    struct fs_state_table *table;
+    pthread_mutex_t locks[HANDLE_N_LOCKS]; /* each of the handles whose slot falls on it */
+};
+
+static struct fs_handle *handle_of(struct fs_record *record)
+{
+    return (struct fs_handle *)record;
+}
+
+static void handle_release(void *opaque, struct fs_record *record, uint32_t slot)
+{
+    close(handle_of(record)->fd);
+}
+
+int fs_handles_create(uint32_t max_handles, struct fs_handles **ret_handles)
+{
+    g_autofree struct fs_handles *handles = g_new0(struct fs_handles, 1);
+    int ret = fs_state_table_create("virtiofsd-handles", sizeof(struct fs_handle), max_handles,
+                                    handle_release, handles, &handles->table);
+
+    if (ret < 0)
+        return ret;
+    for (unsigned i = 0; i < HANDLE_N_LOCKS; i++)
+        pthread_mutex_init(&handles->locks[i], NULL);
+    *ret_handles = g_steal_pointer(&handles);
+    return 0;
+}
+
+void fs_handles_destroy(struct fs_handles *handles)
+{
+    if (!handles)
+        return;
+    fs_handles_release_all(handles);
+    fs_state_table_destroy(handles->table);
+    for (unsigned i = 0; i < HANDLE_N_LOCKS; i++)
+        pthread_mutex_destroy(&handles->locks[i]);
+    g_free(handles);
+}
+
+int fs_handle_add(struct fs_handles *handles, enum fs_handle_kind kind, uint64_t nodeid,
+                  uint32_t open_flags, int *fd, uint64_t *ret_fh)
+{
+    struct fs_record *record = fs_state_table_alloc(handles->table);
+    struct fs_handle *handle;
+
+    if (!record)
+        return -EMFILE;
+    handle = handle_of(record);
+    handle->nodeid = nodeid;
+    handle->kind = kind;
+    handle->open_flags = open_flags;
+    handle->fd = vu_steal_fd(fd);
+    *ret_fh = fs_state_table_id(handles->table, record);
+    fs_state_table_publish(record);
+    fs_state_table_put(handles->table, record);
+    return 0;
+}
+
+struct fs_handle *fs_handle_get(struct fs_handles *handles, uint64_t fh, enum fs_handle_kind kind)
+{
+    struct fs_record *record = fs_state_table_get(handles->table, fh);
+
+    if (!record)
+        return NULL;
+    if (handle_of(record)->kind == (uint32_t)kind)
+        return handle_of(record);
+    fs_state_table_put(handles->table, record);
+    return NULL;
+}
+
+void fs_handle_put(struct fs_handles *handles, struct fs_handle *handle)
+{
+    fs_state_table_put(handles->table, &handle->record);
+}
+
+int fs_handle_release(struct fs_handles *handles, uint64_t fh, enum fs_handle_kind kind)
+{
+    struct fs_handle *handle = fs_handle_get(handles, fh, kind);
+    bool retired;
+
+    if (!handle)
+        return -EBADF;
+    retired = fs_state_table_retire(handles->table, &handle->record);
+    fs_handle_put(handles, handle);
+    return retired ? 0 : -EBADF;
+}
+
+void fs_handles_release_all(struct fs_handles *handles)
+{
+    struct fs_record *record;
+    uint32_t slot = 0;
+
+    while ((record = fs_state_table_next(handles->table, slot))) {
+        slot = fs_state_table_slot(handles->table, record);
+        fs_state_table_retire(handles->table, record);
+        fs_state_table_put(handles->table, record);
+    }
+}
+
+pthread_mutex_t *fs_handle_lock(struct fs_handles *handles, const struct fs_handle *handle)
+{
+    return &handles->locks[fs_state_table_slot(handles->table, &handle->record) % HANDLE_N_LOCKS];
+}
+
+uint32_t fs_handles_count(const struct fs_handles *handles)
+{
+    return fs_state_table_n_live(handles->table);
+}

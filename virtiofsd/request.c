@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Decoding and answering FUSE requests. All that a handler decides on is copied out of guest memory
+ * here, once, and checked: lengths against the chain, names against what a single directory entry
+ * can be called, the room for the reply before anything is done that it would have to tell of.
+ *
+ * On the wire: struct fuse_in_header, the operation's fixed arguments, its names (each ended by
+ * NUL), then data. Nothing is assumed of how that falls on descriptors.
+ */
+#include "virtiofsd/request.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+#include "vhost-user/log.h"
+
+#define REQUEST_LARGEST_ERRNO 511 /* beyond are the kernel's own; FUSE refuses them */
+
+/*
+ * A line about what cannot even be answered, at most one a second for the whole process: a guest
+ * must not fill the host's log.
+ */
+static void request_complain(const struct vu_elem *elem, const char *what, uint64_t len)
+{
+    static gint64 next_line_us; /* atomic */
+    static unsigned n_dropped;  /* atomic */
+    gint64 now = g_get_monotonic_time();
+    gint64 next = __atomic_load_n(&next_line_us, __ATOMIC_RELAXED);
+
+    if (now < next || !__atomic_compare_exchange_n(&next_line_us, &next, now + G_USEC_PER_SEC,
+                                                   false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+        __atomic_fetch_add(&n_dropped, 1, __ATOMIC_RELAXED);
+        return;
+    }
+    vu_warning("%s: %s of %llu bytes, request not answered (%u lines like this dropped before)",
+               elem->vring ? elem->vring->log_tag : "virtiofsd", what, (unsigned long long)len,
+               __atomic_exchange_n(&n_dropped, 0, __ATOMIC_RELAXED));
+}
+
+static int request_read_args(struct fs_request *request)
+{
+    const struct fs_operation *operation = request->operation;
+    size_t min_len = operation->args_min_len ? operation->args_min_len : operation->args_len;
+    size_t len = vu_iov_read(&request->out, &request->args, operation->args_len);
+
+    if (len < min_len)
+        return -EINVAL;
+    memset((char *)&request->args + len, 0, operation->args_len - len);
+    return 0;
+}
+
+/* What a single entry of a directory can be called, and nothing that leads elsewhere. */
+static bool request_name_is_valid(const char *name)
+{
+    return name[0] != '\0' && strchr(name, '/') == NULL && strcmp(name, ".") != 0 &&
+           strcmp(name, "..") != 0;
+}
+
+/* Reads one name of NAME_MAX + 1 bytes and leaves the cursor behind its NUL. */
+static int request_read_name(struct fs_request *request, char *ret_name)
+{
+    struct vu_iov_cursor ahead = request->out;
+    size_t len = vu_iov_read(&ahead, ret_name, NAME_MAX + 1);
+    const char *end = memchr(ret_name, '\0', len);
+
+    if (!end) {
+        ret_name[0] = '\0';
+        return len > NAME_MAX ? -ENAMETOOLONG : -EINVAL;
+    }
+    vu_iov_skip(&request->out, (size_t)(end - ret_name) + 1);
+    return request_name_is_valid(ret_name) ? 0 : -EINVAL;
+}
+
+static int request_read_names(struct fs_request *request)
+{
+    const struct fs_operation *operation = request->operation;
+    int ret = 0;
+
+    if (operation->n_names > 0)
+        ret = request_read_name(request, request->name);
+    if (ret == 0 && operation->n_names > 1)
+        ret = request_read_name(request, request->name2);
+    if (ret < 0 || operation->n_names == 0)
+        return ret;
+    /* What follows a last name would be a NUL inside it. */
+    if (!(operation->flags & FS_OP_TARGET) && request->out.left > 0)
+        return -EINVAL;
+    return 0;
+}
+
+int fs_request_decode(struct fs_share *share, struct vu_elem *elem, struct fs_request *request)
+{
+    struct fuse_in_header *header = &request->header;
+    const struct fs_operation *operation;
+    size_t extension_len;
+    int ret;
+
+    request->share = share;
+    request->elem = elem;
+    request->operation = NULL;
+    request->done = 0;
+    vu_iov_cursor_init(&request->out, elem->iov, elem->n_out, 0);
+    if (vu_iov_read(&request->out, header, sizeof(*header)) < sizeof(*header)) {
+        request_complain(elem, "a FUSE header", elem->out_len);
+        return FS_NO_ANSWER;
+    }
+    request->operation = operation = fs_operation_find(header->opcode);
+    vu_iov_cursor_init(&request->in, elem->iov + elem->n_out, elem->n_in,
+                       sizeof(struct fuse_out_header));
+    if (elem->in_len < sizeof(struct fuse_out_header) &&
+        !(operation && operation->flags & FS_OP_NO_REPLY)) {
+        request_complain(elem, "room for a reply", elem->in_len);
+        return FS_NO_ANSWER;
+    }
+
+    /* Only what the header counts belongs to the request; extensions we never asked for do not. */
+    extension_len = header->total_extlen * (size_t)8;
+    if (header->len < sizeof(*header) + extension_len ||
+        header->len - sizeof(*header) > request->out.left)
+        return -EINVAL;
+    request->out.left = header->len - sizeof(*header) - extension_len;
+
+    if (!operation)
+        return -ENOSYS;
+    if (request->in.left < operation->reply_len)
+        return -EINVAL;
+    ret = request_read_args(request);
+    return ret < 0 ? ret : request_read_names(request);
+}
+
+int fs_request_read_target(struct fs_request *request, char *ret_path)
+{
+    uint64_t left = request->out.left;
+    size_t len = vu_iov_read(&request->out, ret_path, PATH_MAX);
+    const char *end = memchr(ret_path, '\0', len);
+
+    if (!end)
+        return left > PATH_MAX ? -ENAMETOOLONG : -EINVAL;
+    /* The NUL must be the last byte there was. */
+    if (end == ret_path || (uint64_t)(end - ret_path) + 1 != left)
+        return -EINVAL;
+    return 0;
+}
+
+void fs_request_finish(struct fs_request *request, int result)
+{
+    const struct fs_operation *operation = request->operation;
+    struct vu_elem *elem = request->elem;
+    struct fuse_out_header header = {.len = sizeof(header), .unique = request->header.unique};
+    struct vu_iov_cursor in;
+
+    if (result == FS_NO_ANSWER || (operation && operation->flags & FS_OP_NO_REPLY)) {
+        elem->written = 0;
+        return;
+    }
+    if (result < 0) {
+        header.error = result < -REQUEST_LARGEST_ERRNO ? -EIO : result;
+    } else {
+        g_assert((uint64_t)result + sizeof(header) <= elem->in_len);
+        header.len += (uint32_t)result;
+    }
+    vu_iov_cursor_init(&in, elem->iov + elem->n_out, elem->n_in, 0);
+    vu_iov_write(&in, &header, sizeof(header));
+    if (result > 0 && operation->reply_len > 0)
+        vu_iov_write(&in, &request->reply, (size_t)result);
+    elem->written = header.len;
+}
