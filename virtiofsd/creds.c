@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Credentials of the calling thread. Raw system calls throughout: the C library would change every
+ * thread of the process.
+ *
+ * setfsuid to a user takes the capabilities over files (CAP_DAC_OVERRIDE, CAP_FOWNER, ...) out of
+ * effect; they stay permitted and are raised again at once. setfsuid and setfsgid report no errors,
+ * so each change is asked back.
+ */
+#include "virtiofsd/creds.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "virtiofsd/fs-kind.h"
+
+/* What this thread is now. A new thread inherits its maker's ids, so it knows nothing at first. */
+static __thread struct {
+    bool uid_known, gid_known;
+    uid_t uid;
+    gid_t gid;
+} creds_thread;
+
+/* Puts all permitted capabilities into effect, or all but CAP_FSETID. 0 or -errno. */
+static int creds_raise(bool fsetid)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+    if (syscall(SYS_capget, &header, data) < 0)
+        return -errno;
+    for (size_t i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+        data[i].effective = data[i].permitted;
+    if (!fsetid)
+        data[CAP_TO_INDEX(CAP_FSETID)].effective &= ~CAP_TO_MASK(CAP_FSETID);
+    return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}
+
+static int creds_set_gid(gid_t gid)
+{
+    if (creds_thread.gid_known && creds_thread.gid == gid)
+        return 0;
+    creds_thread.gid_known = false;
+    syscall(SYS_setfsgid, gid);
+    if ((gid_t)syscall(SYS_setfsgid, (gid_t)-1) != gid)
+        return -EPERM;
+    creds_thread.gid = gid;
+    creds_thread.gid_known = true;
+    return 0;
+}
+
+static int creds_set_uid(uid_t uid)
+{
+    int ret = 0;
+
+    if (creds_thread.uid_known && creds_thread.uid == uid)
+        return 0;
+    creds_thread.uid_known = false;
+    syscall(SYS_setfsuid, uid);
+    if ((uid_t)syscall(SYS_setfsuid, (uid_t)-1) != uid)
+        return -EPERM;
+    if (uid != 0)
+        ret = creds_raise(true);
+    if (ret < 0)
+        return ret;
+    creds_thread.uid = uid;
+    creds_thread.uid_known = true;
+    return 0;
+}
+
+enum fs_creds_policy fs_creds_choose_policy(int root_fd)
+{
+    if (geteuid() != 0)
+        return FS_CREDS_NONE;
+    return fs_kind_is_local(root_fd) ? FS_CREDS_KEEP : FS_CREDS_RESTORE;
+}
+
+int fs_creds_switch(enum fs_creds_policy policy, uid_t uid, gid_t gid, mode_t mode,
+                    struct fs_creds *ret_creds)
+{
+    struct fs_creds creds = {.policy = policy};
+    int ret = 0;
+
+    if (policy != FS_CREDS_NONE) {
+        if (uid == (uid_t)-1 || gid == (gid_t)-1)
+            return -EINVAL;
+        ret = creds_set_gid(gid);
+        if (ret == 0)
+            ret = creds_set_uid(uid);
+        if (ret == 0 && uid != 0 && (mode & S_ISGID)) {
+            ret = creds_raise(false);
+            creds.fsetid_dropped = ret == 0;
+        }
+    }
+    if (ret < 0)
+        fs_creds_restore(&creds);
+    else
+        *ret_creds = creds;
+    return ret;
+}
+
+void fs_creds_restore(const struct fs_creds *creds)
+{
+    if (creds->fsetid_dropped)
+        creds_raise(true);
+    if (creds->policy == FS_CREDS_RESTORE) {
+        creds_set_uid(0);
+        creds_set_gid(0);
+    }
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * READ and WRITE: preadv2 and pwritev2 straight on the guest's pages.
+ *
+ * On a queue's worker a transfer is tried with RWF_NOWAIT, which moves what the page cache holds
+ * and never sleeps; what is left goes to a helper. Some file systems refuse RWF_NOWAIT (ext4 for
+ * buffered writes). Their transfers run on the worker while they prove quick, and on helpers for a
+ * while after one that was slow. Writes that have to reach the disk go to a helper at once.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#include "virtiofsd/request.h"
+
+enum data_direction { DATA_READ = 0, DATA_WRITE = 1 }; /* index of fs_handle.slow */
+
+#define DATA_SLOW_NS   200000u /* beside 1 ns for each byte: copying is not waiting */
+#define DATA_SLOW_HOLD 32      /* transfers that go to helpers after a slow one */
+#define DATA_MIN_BLOCK 512u    /* caches hold whole blocks of at least this */
+
+/* One transfer on its way: what is left of it. */
+struct data_transfer {
+    enum data_direction direction;
+    int fd;
+    int flags; /* RWF_* */
+    struct vu_iov_cursor *cursor;
+    uint64_t offset;
+    uint64_t left;
+};
+
+/*
+ * One system call's worth, without advancing. Returns bytes or -errno; *ret_asked is what a full
+ * transfer would have returned.
+ */
+static ssize_t data_call(const struct data_transfer *t, int extra_flags, uint64_t *ret_asked)
+{
+    struct iovec iov[IOV_MAX];
+    unsigned n = vu_iov_peek(t->cursor, t->left, iov, IOV_MAX, ret_asked);
+    ssize_t ret;
+
+    if (t->direction == DATA_READ)
+        ret = preadv2(t->fd, iov, (int)n, (off_t)t->offset, t->flags | extra_flags);
+    else
+        ret = pwritev2(t->fd, iov, (int)n, (off_t)t->offset, t->flags | extra_flags);
+    return ret < 0 ? -errno : ret;
+}
+
+/*
+ * Moves all that is left, to the end of file or the first error. A short read that ends inside a
+ * block met the end of file: what a cache lacks is whole blocks.
+ */
+static int data_run(struct data_transfer *t, int extra_flags)
+{
+    while (t->left > 0) {
+        uint64_t asked;
+        ssize_t ret = data_call(t, extra_flags, &asked);
+
+        if (ret == -EINTR)
+            continue;
+        if (ret <= 0)
+            return (int)ret;
+        vu_iov_skip(t->cursor, (size_t)ret);
+        t->offset += (uint64_t)ret;
+        t->left -= (uint64_t)ret;
+        if (t->direction == DATA_READ && (uint64_t)ret < asked && t->offset % DATA_MIN_BLOCK != 0)
+            return 0;
+    }
+    return 0;
+}
+
+/* What the request still has to move. -EINVAL where a WRITE carries less data than it says. */
+static int data_begin(struct fs_request *request, enum data_direction direction,
+                      const struct fs_handle *handle, struct data_transfer *ret_transfer)
+{
+    struct data_transfer t = {.direction = direction, .fd = handle->fd};
+
+    if (direction == DATA_READ) {
+        t.cursor = &request->in;
+        t.offset = request->args.read.offset + request->done;
+        t.left = request->args.read.size - request->done;
+        if (t.left > t.cursor->left)
+            t.left = t.cursor->left;
+    } else {
+        const struct fuse_write_in *in = &request->args.write;
+        int sync = (int)(in->flags | handle->open_flags) & O_SYNC;
+
+        t.cursor = &request->out;
+        t.offset = in->offset + request->done;
+        t.left = in->size - request->done;
+        if (t.left > t.cursor->left)
+            return -EINVAL;
+        /* The guest's write-back of mapped pages knows its place in the file. */
+        if ((in->flags & O_APPEND) && !(in->write_flags & FUSE_WRITE_CACHE))
+            t.flags |= RWF_APPEND;
+        if (sync)
+            t.flags |= sync == O_SYNC ? RWF_SYNC : RWF_DSYNC;
+    }
+    *ret_transfer = t;
+    return 0;
+}
+
+/* Remembers how far the request came. */
+static void data_note_done(struct fs_request *request, const struct data_transfer *t)
+{
+    uint64_t begin =
+        t->direction == DATA_READ ? request->args.read.offset : request->args.write.offset;
+
+    request->done = (uint32_t)(t->offset - begin);
+}
+
+/*
+ * The reply after `ret` of data_run. A short READ would tell the guest that the file ends there, so
+ * an error counts whatever was read; a short WRITE is an answer.
+ */
+static int data_reply(struct fs_request *request, enum data_direction direction, int ret)
+{
+    if (ret < 0 && (direction == DATA_READ || request->done == 0))
+        return ret;
+    if (direction == DATA_READ)
+        return (int)request->done;
+    request->reply.write = (struct fuse_write_out){.size = request->done};
+    return (int)sizeof(request->reply.write);
+}
+
+static uint64_t data_now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Learns from a transfer that could sleep, of a file that refuses RWF_NOWAIT. */
+static void data_note_pace(struct fs_handle *handle, enum data_direction direction, uint64_t ns,
+                           uint64_t len)
+{
+    uint32_t *slow = &handle->slow[direction];
+    uint32_t hold = __atomic_load_n(slow, __ATOMIC_RELAXED);
+
+    if (ns > DATA_SLOW_NS + len)
+        __atomic_store_n(slow, DATA_SLOW_HOLD, __ATOMIC_RELAXED);
+    else if (hold > 0)
+        __atomic_store_n(slow, hold - 1, __ATOMIC_RELAXED);
+}
+
+/* Finishes a transfer, sleeping as long as it takes. */
+static int data_finish_blocking(struct fs_request *request, struct fs_handle *handle,
+                                struct data_transfer *t)
+{
+    uint64_t begin_ns = data_now_ns(), len = t->left;
+    int ret = data_run(t, 0);
+
+    data_note_pace(handle, t->direction, data_now_ns() - begin_ns, len);
+    data_note_done(request, t);
+    return data_reply(request, t->direction, ret);
+}
+
+/* On a helper. */
+static int data_do_blocking(struct fs_request *request, enum data_direction direction)
+{
+    struct fs_handles *handles = request->share->handles;
+    uint64_t fh = direction == DATA_READ ? request->args.read.fh : request->args.write.fh;
+    struct fs_handle *handle = fs_handle_get(handles, fh, FS_HANDLE_FILE);
+    struct data_transfer t;
+    int ret;
+
+    if (!handle)
+        return -EBADF;
+    ret = data_begin(request, direction, handle, &t);
+    if (ret == 0)
+        ret = data_finish_blocking(request, handle, &t);
+    fs_handle_put(handles, handle);
+    return ret;
+}
+
+static int data_do_read_blocking(struct fs_request *request)
+{
+    return data_do_blocking(request, DATA_READ);
+}
+
+static int data_do_write_blocking(struct fs_request *request)
+{
+    return data_do_blocking(request, DATA_WRITE);
+}
+
+/* On a worker: what can be done without sleeping, else -EAGAIN. */
+static int data_try(struct fs_request *request, struct fs_handle *handle, struct data_transfer *t)
+{
+    uint32_t refuses = 1u << t->direction;
+    int ret;
+
+    if (t->flags & (RWF_DSYNC | RWF_SYNC))
+        return -EAGAIN;
+    if (!(__atomic_load_n(&handle->no_nowait, __ATOMIC_RELAXED) & refuses)) {
+        ret = data_run(t, RWF_NOWAIT);
+        data_note_done(request, t);
+        if (ret != -EOPNOTSUPP)
+            return ret == -EAGAIN ? ret : data_reply(request, t->direction, ret);
+        __atomic_fetch_or(&handle->no_nowait, refuses, __ATOMIC_RELAXED);
+    }
+    if (__atomic_load_n(&handle->slow[t->direction], __ATOMIC_RELAXED) > 0)
+        return -EAGAIN;
+    return data_finish_blocking(request, handle, t);
+}
+
+static int data_do(struct fs_request *request, enum data_direction direction, uint64_t fh)
+{
+    struct fs_handles *handles = request->share->handles;
+    struct fs_handle *handle = fs_handle_get(handles, fh, FS_HANDLE_FILE);
+    struct data_transfer t;
+    int ret;
+
+    if (!handle)
+        return -EBADF;
+    request->done = 0;
+    ret = data_begin(request, direction, handle, &t);
+    if (ret == 0)
+        ret = data_try(request, handle, &t);
+    fs_handle_put(handles, handle);
+    if (ret != -EAGAIN)
+        return ret;
+    return fs_request_hand_on(request, direction == DATA_READ ? data_do_read_blocking
+                                                              : data_do_write_blocking);
+}
+
+int fs_do_read(struct fs_request *request)
+{
+    return data_do(request, DATA_READ, request->args.read.fh);
+}
+
+int fs_do_write(struct fs_request *request)
+{
+    return data_do(request, DATA_WRITE, request->args.write.fh);
+}

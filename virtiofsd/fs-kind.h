@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What kind of file system a descriptor lies on, as far as we treat them differently.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+/*
+ * True where this kernel alone decides about access and errors: no server that judges by our uid,
+ * and nothing to report on close that fsync would not. Unknown kinds are not local. fd may be
+ * O_PATH.
+ */
+bool fs_kind_is_local(int fd);

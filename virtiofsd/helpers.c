@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Helpers: threads that run requests which would make a queue sleep. A worker copies the request
+ * into a job and goes on with its queue; a helper runs the handler and pushes the element itself.
+ *
+ * A thread is added when more jobs wait than threads idle, up to the limit, and leaves after
+ * HELPER_IDLE_NS without work, so that a share nobody uses costs none.
+ */
+#include <errno.h>
+#include <glib.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <time.h>
+
+#include "vhost-user/cleanup.h"
+#include "virtiofsd/request.h"
+
+#define HELPER_IDLE_NS   1000000000L
+#define HELPER_MAX_SPARE 64 /* jobs kept for reuse */
+
+struct helper_job {
+    struct helper_job *next;
+    fs_handler handler;
+    struct fs_request request; /* a copy: the worker's is reused at once */
+};
+
+struct fs_helpers {
+    pthread_mutex_t lock; /* guards everything below */
+    pthread_cond_t work;  /* a job was queued, or stopping */
+    pthread_cond_t gone;  /* a thread left */
+    unsigned max_threads;
+    unsigned n_threads, n_idle;
+    bool stopping;
+    struct helper_job *first, **last; /* waiting, oldest first */
+    unsigned n_waiting;
+    struct helper_job *spare;
+    unsigned n_spare;
+};
+
+static void helper_run_job(struct helper_job *job)
+{
+    struct vu_elem *elem = job->request.elem;
+    int result = job->handler(&job->request);
+
+    if (result == FS_LATER)
+        return;
+    fs_request_finish(&job->request, result);
+    vu_elem_complete(elem, elem->written);
+}
+
+static struct helper_job *helper_take_locked(struct fs_helpers *helpers)
+{
+    struct helper_job *job = helpers->first;
+
+    helpers->first = job->next;
+    if (!helpers->first)
+        helpers->last = &helpers->first;
+    helpers->n_waiting--;
+    return job;
+}
+
+static void helper_keep_spare_locked(struct fs_helpers *helpers, struct helper_job *job)
+{
+    if (helpers->n_spare >= HELPER_MAX_SPARE) {
+        g_free(job);
+        return;
+    }
+    job->next = helpers->spare;
+    helpers->spare = job;
+    helpers->n_spare++;
+}
+
+/* Waits for a job. False where the thread should leave: stopping, or idle for long. */
+static bool helper_wait_locked(struct fs_helpers *helpers)
+{
+    struct timespec until;
+    int ret = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += HELPER_IDLE_NS % 1000000000L;
+    until.tv_sec += HELPER_IDLE_NS / 1000000000L + until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+
+    helpers->n_idle++;
+    while (!helpers->first && !helpers->stopping && ret == 0)
+        ret = pthread_cond_timedwait(&helpers->work, &helpers->lock, &until);
+    helpers->n_idle--;
+    return helpers->first != NULL;
+}
+
+static void *helper_thread(void *opaque)
+{
+    struct fs_helpers *helpers = opaque;
+
+    pthread_setname_np(pthread_self(), "helper");
+    /* Working directory and umask of its own: some handlers may change them. */
+    unshare(CLONE_FS);
+
+    pthread_mutex_lock(&helpers->lock);
+    while (helper_wait_locked(helpers)) {
+        struct helper_job *job = helper_take_locked(helpers);
+
+        pthread_mutex_unlock(&helpers->lock);
+        helper_run_job(job);
+        pthread_mutex_lock(&helpers->lock);
+        helper_keep_spare_locked(helpers, job);
+    }
+    helpers->n_threads--;
+    pthread_cond_signal(&helpers->gone);
+    pthread_mutex_unlock(&helpers->lock);
+    return NULL;
+}
+
+/* Adds a thread, which takes no signals but those that its own faults raise. */
+static void helper_spawn_locked(struct fs_helpers *helpers)
+{
+    sigset_t blocked, before;
+    pthread_attr_t attr;
+    pthread_t thread;
+
+    sigfillset(&blocked);
+    sigdelset(&blocked, SIGBUS);
+    sigdelset(&blocked, SIGSEGV);
+    sigdelset(&blocked, SIGFPE);
+    sigdelset(&blocked, SIGILL);
+    sigdelset(&blocked, SIGABRT);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    if (pthread_create(&thread, &attr, helper_thread, helpers) == 0)
+        helpers->n_threads++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+}
+
+static struct helper_job *helper_new_job(struct fs_helpers *helpers)
+{
+    VU_LOCK_SCOPE(&helpers->lock);
+    struct helper_job *job = helpers->spare;
+
+    if (!job)
+        return g_try_new(struct helper_job, 1);
+    helpers->spare = job->next;
+    helpers->n_spare--;
+    return job;
+}
+
+/* False where no thread runs and none can be made. */
+static bool helper_queue_job(struct fs_helpers *helpers, struct helper_job *job)
+{
+    VU_LOCK_SCOPE(&helpers->lock);
+
+    if (helpers->n_idle <= helpers->n_waiting && helpers->n_threads < helpers->max_threads)
+        helper_spawn_locked(helpers);
+    if (helpers->n_threads == 0) {
+        helper_keep_spare_locked(helpers, job);
+        return false;
+    }
+    job->next = NULL;
+    *helpers->last = job;
+    helpers->last = &job->next;
+    helpers->n_waiting++;
+    pthread_cond_signal(&helpers->work);
+    return true;
+}
+
+int fs_request_hand_on(struct fs_request *request, fs_handler handler)
+{
+    struct fs_helpers *helpers = request->share->helpers;
+    struct helper_job *job = helpers ? helper_new_job(helpers) : NULL;
+
+    if (!job)
+        return handler(request);
+    job->handler = handler;
+    job->request = *request;
+    return helper_queue_job(helpers, job) ? FS_LATER : handler(request);
+}
+
+int fs_helpers_create(unsigned max_threads, struct fs_helpers **ret_helpers)
+{
+    struct fs_helpers *helpers = g_try_new0(struct fs_helpers, 1);
+    pthread_condattr_t attr;
+
+    if (!helpers)
+        return -ENOMEM;
+    helpers->max_threads = max_threads;
+    helpers->last = &helpers->first;
+    pthread_mutex_init(&helpers->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&helpers->work, &attr);
+    pthread_cond_init(&helpers->gone, NULL);
+    pthread_condattr_destroy(&attr);
+    *ret_helpers = helpers;
+    return 0;
+}
+
+void fs_helpers_destroy(struct fs_helpers *helpers)
+{
+    if (!helpers)
+        return;
+    pthread_mutex_lock(&helpers->lock);
+    helpers->stopping = true;
+    pthread_cond_broadcast(&helpers->work);
+    while (helpers->n_threads > 0)
+        pthread_cond_wait(&helpers->gone, &helpers->lock);
+    pthread_mutex_unlock(&helpers->lock);
+
+    while (helpers->spare) {
+        struct helper_job *job = helpers->spare;
+
+        helpers->spare = job->next;
+        g_free(job);
+    }
+    pthread_cond_destroy(&helpers->gone);
+    pthread_cond_destroy(&helpers->work);
+    pthread_mutex_destroy(&helpers->lock);
+    g_free(helpers);
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names that come into being: SYMLINK, MKNOD, MKDIR, LINK; and READLINK. New objects belong to the
+ * guest's user (creds.h). Names were checked at decoding.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "virtiofsd/entry.h"
+#include "virtiofsd/request.h"
+
+/* Makes request->name in the directory. 0, or -1 with errno. */
+typedef int (*create_call)(const struct fs_request *request, int dir_fd, mode_t mode,
+                           const char *target);
+
+/* Counts a lookup of the name that was just made. One openat and one statx. */
+static int create_reply(struct fs_request *request, const struct fs_inode *parent)
+{
+    int fd = openat(parent->fd, request->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    int ret;
+
+    if (fd < 0)
+        return -errno;
+    ret = fs_entry_from_fd(request->share, &fd, &request->reply.entry);
+    return ret < 0 ? ret : (int)sizeof(request->reply.entry);
+}
+
+/* Runs `call` as the guest's user, in the directory that the header names. */
+static int create_object(struct fs_request *request, mode_t mode, const char *target,
+                         create_call call)
+{
+    struct fs_share *share = request->share;
+    struct fs_inode *parent = fs_inode_get(share->inodes, request->header.nodeid);
+    struct fs_creds creds;
+    int ret;
+
+    if (!parent)
+        return -ESTALE;
+    ret = fs_creds_switch(share->creds_policy, request->header.uid, request->header.gid, mode,
+                          &creds);
+    if (ret == 0) {
+        ret = call(request, parent->fd, mode, target) < 0 ? -errno : 0;
+        fs_creds_restore(&creds);
+    }
+    if (ret == 0)
+        ret = create_reply(request, parent);
+    fs_inode_put(share->inodes, parent);
+    return ret;
+}
+
+static int create_call_symlink(const struct fs_request *request, int dir_fd, mode_t mode,
+                               const char *target)
+{
+    return symlinkat(target, dir_fd, request->name);
+}
+
+static int create_call_mknod(const struct fs_request *request, int dir_fd, mode_t mode,
+                             const char *target)
+{
+    /* The guest's 32-bit device numbers are laid out like the low half of ours. */
+    return mknodat(dir_fd, request->name, mode, request->args.mknod.rdev);
+}
+
+static int create_call_mkdir(const struct fs_request *request, int dir_fd, mode_t mode,
+                             const char *target)
+{
+    return mkdirat(dir_fd, request->name, mode);
+}
+
+int fs_do_symlink(struct fs_request *request)
+{
+    char target[PATH_MAX];
+    int ret = fs_request_read_target(request, target);
+
+    return ret < 0 ? ret : create_object(request, 0, target, create_call_symlink);
+}
+
+int fs_do_mknod(struct fs_request *request)
+{
+    mode_t type = request->args.mknod.mode & S_IFMT;
+    mode_t permissions = request->args.mknod.mode & ~request->args.mknod.umask & 07777;
+
+    if (S_ISDIR(type) || S_ISLNK(type))
+        return -EINVAL;
+    return create_object(request, type | permissions, NULL, create_call_mknod);
+}
+
+int fs_do_mkdir(struct fs_request *request)
+{
+    mode_t mode = request->args.mkdir.mode & ~request->args.mkdir.umask & 01777;
+
+    return create_object(request, mode, NULL, create_call_mkdir);
+}
+
+/*
+ * Gives an inode another name. By its O_PATH descriptor where CAP_DAC_READ_SEARCH allows that
+ * (the kernel says ENOENT where not), else through /proc/self/fd.
+ */
+static int create_link(const struct fs_share *share, const struct fs_inode *inode, int dir_fd,
+                       const char *name)
+{
+    char source[16];
+
+    if (linkat(inode->fd, "", dir_fd, name, AT_EMPTY_PATH) == 0)
+        return 0;
+    if (errno != ENOENT)
+        return -errno;
+    snprintf(source, sizeof(source), "%d", inode->fd);
+    return linkat(share->proc_fds, source, dir_fd, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}
+
+int fs_do_link(struct fs_request *request)
+{
+    struct fs_share *share = request->share;
+    struct fs_inode *parent = fs_inode_get(share->inodes, request->header.nodeid);
+    struct fs_inode *inode = fs_inode_get(share->inodes, request->args.link.oldnodeid);
+    int ret = -ESTALE;
+
+    if (parent && inode)
+        ret = create_link(share, inode, parent->fd, request->name);
+    if (ret == 0)
+        ret = fs_entry_lookup(share, parent, request->name, &request->reply.entry);
+    if (inode)
+        fs_inode_put(share->inodes, inode);
+    if (parent)
+        fs_inode_put(share->inodes, parent);
+    return ret < 0 ? ret : (int)sizeof(request->reply.entry);
+}
+
+/* The target goes to the guest without a terminator, as long as it is. */
+int fs_do_readlink(struct fs_request *request)
+{
+    struct fs_share *share = request->share;
+    struct fs_inode *inode = fs_inode_get(share->inodes, request->header.nodeid);
+    char target[PATH_MAX];
+    ssize_t len;
+
+    if (!inode)
+        return -ESTALE;
+    len = readlinkat(inode->fd, "", target, sizeof(target));
+    if (len < 0)
+        len = errno == ENOENT ? -EINVAL : -errno; /* no symbolic link */
+    fs_inode_put(share->inodes, inode);
+    if (len < 0)
+        return (int)len;
+    if ((size_t)len > request->in.left)
+        return -EINVAL;
+    return (int)vu_iov_write(&request->in, target, (size_t)len);
+}

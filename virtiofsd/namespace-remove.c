@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names that go or move: UNLINK, RMDIR, RENAME, RENAME2. The inodes behind them stay known until
+ * the guest forgets them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "virtiofsd/request.h"
+
+#define REMOVE_RENAME_FLAGS (RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)
+
+static int remove_name(struct fs_request *request, int flags)
+{
+    struct fs_share *share = request->share;
+    struct fs_inode *parent = fs_inode_get(share->inodes, request->header.nodeid);
+    int ret;
+
+    if (!parent)
+        return -ESTALE;
+    ret = unlinkat(parent->fd, request->name, flags) < 0 ? -errno : 0;
+    fs_inode_put(share->inodes, parent);
+    return ret;
+}
+
+int fs_do_unlink(struct fs_request *request)
+{
+    return remove_name(request, 0);
+}
+
+int fs_do_rmdir(struct fs_request *request)
+{
+    return remove_name(request, AT_REMOVEDIR);
+}
+
+/* A whiteout is a new object and belongs to the guest's user like any other. */
+static int rename_at(const struct fs_request *request, int from_fd, int to_fd, unsigned flags)
+{
+    struct fs_creds creds = {.policy = FS_CREDS_NONE};
+    int ret = 0;
+
+    if (flags & RENAME_WHITEOUT)
+        ret = fs_creds_switch(request->share->creds_policy, request->header.uid,
+                              request->header.gid, 0, &creds);
+    if (ret < 0)
+        return ret;
+    ret = renameat2(from_fd, request->name, to_fd, request->name2, flags) < 0 ? -errno : 0;
+    fs_creds_restore(&creds);
+    return ret;
+}
+
+static int rename_names(struct fs_request *request, uint64_t to_nodeid, unsigned flags)
+{
+    struct fs_share *share = request->share;
+    struct fs_inode *from = fs_inode_get(share->inodes, request->header.nodeid);
+    struct fs_inode *to = fs_inode_get(share->inodes, to_nodeid);
+    int ret = -ESTALE;
+
+    if (from && to)
+        ret = rename_at(request, from->fd, to->fd, flags);
+    if (to)
+        fs_inode_put(share->inodes, to);
+    if (from)
+        fs_inode_put(share->inodes, from);
+    return ret;
+}
+
+int fs_do_rename(struct fs_request *request)
+{
+    return rename_names(request, request->args.rename.newdir, 0);
+}
+
+int fs_do_rename2(struct fs_request *request)
+{
+    if (request->args.rename2.flags & ~(uint32_t)REMOVE_RENAME_FLAGS)
+        return -EINVAL;
+    return rename_names(request, request->args.rename2.newdir, request->args.rename2.flags);
+}

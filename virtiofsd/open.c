@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Regular files: OPEN, CREATE, FLUSH, RELEASE, FSYNC.
+ *
+ * What the guest asks for is cut down to the flags that mean something to the host. O_APPEND and
+ * O_SYNC go with each write instead (data.c), because the guest may change O_APPEND later and its
+ * write-back of mapped pages must never append. O_DIRECT is the guest's affair: it keeps the
+ * guest's page cache out, and the host's serves all guests.
+ */
+#include "virtiofsd/open.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "vhost-user/cleanup.h"
+#include "virtiofsd/entry.h"
+#include "virtiofsd/fs-kind.h"
+#include "virtiofsd/request.h"
+
+#define OPEN_HOST_FLAGS     (O_ACCMODE | O_TRUNC | O_NOATIME)
+#define OPEN_CREATE_RETRIES 4 /* while a name comes and goes on the host */
+
+int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, int flags)
+{
+    bool directory = inode->mode_type == S_IFDIR;
+    char name[16];
+    int fd;
+
+    if (inode->mode_type == S_IFLNK)
+        return -ELOOP;
+    if (inode->mode_type != S_IFREG && !directory)
+        return -EOPNOTSUPP;
+    if (directory && (flags & O_ACCMODE) != O_RDONLY)
+        return -EISDIR;
+    snprintf(name, sizeof(name), "%d", inode->fd);
+    flags |= O_CLOEXEC | O_NOCTTY;
+    fd = openat(share->proc_fds, name, flags);
+    if (fd < 0 && errno == EPERM && (flags & O_NOATIME))
+        fd = openat(share->proc_fds, name, flags & ~O_NOATIME);
+    return fd < 0 ? -errno : fd;
+}
+
+/* FOPEN_* of a regular file: how far the guest's page cache may be trusted. */
+static uint32_t open_reply_flags(const struct fs_share *share)
+{
+    switch ((enum fs_cache)share->options->cache) {
+    case FS_CACHE_NEVER:
+    case FS_CACHE_METADATA:
+        return FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+    case FS_CACHE_ALWAYS:
+        return FOPEN_KEEP_CACHE;
+    case FS_CACHE_AUTO:
+        break;
+    }
+    return 0;
+}
+
+/* A handle for *fd (taken over on success) in *ret_open. */
+static int open_add_handle(struct fs_share *share, uint64_t nodeid, uint32_t flags, int *fd,
+                           struct fuse_open_out *ret_open)
+{
+    struct fuse_open_out open = {.open_flags = open_reply_flags(share)};
+    int ret = fs_handle_add(share->handles, FS_HANDLE_FILE, nodeid, flags, fd, &open.fh);
+
+    if (ret == 0)
+        *ret_open = open;
+    return ret;
+}
+
+/* Opens a regular file that the guest knows. */
+static int open_file(struct fs_share *share, uint64_t nodeid, uint32_t flags,
+                     struct fuse_open_out *ret_open)
+{
+    struct fs_inode *inode = fs_inode_get(share->inodes, nodeid);
+    vu_autofd int fd = -1;
+
+    if (!inode)
+        return -ESTALE;
+    if (inode->mode_type == S_IFDIR)
+        fd = -EISDIR;
+    else
+        fd = fs_open_inode(share, inode, (int)flags & OPEN_HOST_FLAGS);
+    fs_inode_put(share->inodes, inode);
+    return fd < 0 ? fd : open_add_handle(share, nodeid, flags, &fd, ret_open);
+}
+
+int fs_do_open(struct fs_request *request)
+{
+    int ret = open_file(request->share, request->header.nodeid, request->args.open.flags,
+                        &request->reply.open);
+
+    return ret < 0 ? ret : (int)sizeof(request->reply.open);
+}
+
+/* Makes the file, which must not exist: the descriptor, or -errno. As the guest's user. */
+static int create_new(const struct fs_request *request, const struct fs_inode *parent)
+{
+    const struct fuse_create_in *in = &request->args.create;
+    mode_t mode = in->mode & ~in->umask & 07777;
+    int flags = ((int)in->flags & (OPEN_HOST_FLAGS & ~O_NOATIME)) | O_CREAT | O_EXCL | O_NOFOLLOW |
+                O_CLOEXEC | O_NOCTTY;
+    struct fs_creds creds;
+    int fd, ret;
+
+    ret = fs_creds_switch(request->share->creds_policy, request->header.uid, request->header.gid,
+                          mode, &creds);
+    if (ret < 0)
+        return ret;
+    fd = openat(parent->fd, request->name, flags, mode);
+    if (fd < 0)
+        fd = -errno;
+    fs_creds_restore(&creds);
+    return fd;
+}
+
+/* Entry and handle of the file just made. */
+static int create_reply_new(struct fs_request *request, int new_fd)
+{
+    struct fs_share *share = request->share;
+    struct fuse_entry_out *entry = &request->reply.create.entry;
+    vu_autofd int fd = new_fd;
+    char name[16];
+    int path_fd, ret;
+
+    snprintf(name, sizeof(name), "%d", fd);
+    path_fd = openat(share->proc_fds, name, O_PATH | O_CLOEXEC);
+    if (path_fd < 0)
+        return -errno;
+    ret = fs_entry_from_fd(share, &path_fd, entry);
+    if (ret < 0)
+        return ret;
+    ret = open_add_handle(share, entry->nodeid, request->args.create.flags, &fd,
+                          &request->reply.create.open);
+    if (ret < 0)
+        fs_entry_unlookup(share, entry);
+    return ret;
+}
+
+/*
+ * The name exists although the guest did not see it: a plain open, if it is a regular file. Of
+ * anything else the guest has to find out itself: -ESTALE makes it look the name up again.
+ */
+static int create_reply_existing(struct fs_request *request, struct fs_inode *parent)
+{
+    struct fs_share *share = request->share;
+    struct fuse_entry_out *entry = &request->reply.create.entry;
+    int ret = fs_entry_lookup(share, parent, request->name, entry);
+
+    if (ret < 0)
+        return ret;
+    ret = -ESTALE;
+    if (S_ISREG(entry->attr.mode))
+        ret = open_file(share, entry->nodeid, request->args.create.flags,
+                        &request->reply.create.open);
+    if (ret == 0 && (request->args.create.flags & O_TRUNC))
+        entry->attr.size = entry->attr.blocks = 0;
+    if (ret < 0)
+        fs_entry_unlookup(share, entry);
+    return ret;
+}
+
+int fs_do_create(struct fs_request *request)
+{
+    struct fs_share *share = request->share;
+    struct fs_inode *parent = fs_inode_get(share->inodes, request->header.nodeid);
+    int ret = -ESTALE;
+
+    if (!parent)
+        return -ESTALE;
+    for (int i = 0; i < OPEN_CREATE_RETRIES; i++) {
+        ret = create_new(request, parent);
+        if (ret >= 0) {
+            ret = create_reply_new(request, ret);
+            break;
+        }
+        if (ret != -EEXIST || (request->args.create.flags & O_EXCL))
+            break;
+        ret = create_reply_existing(request, parent);
+        if (ret != -ENOENT)
+            break;
+    }
+    fs_inode_put(share->inodes, parent);
+    return ret < 0 ? ret : (int)sizeof(request->reply.create);
+}
+
+int fs_do_release(struct fs_request *request)
+{
+    return fs_handle_release(request->share->handles, request->args.release.fh, FS_HANDLE_FILE);
+}
+
+/*
+ * Asked on every close of a descriptor in the guest. A local file system has nothing to say then,
+ * and -ENOSYS stops the guest from asking again (it still writes back its mapped pages before).
+ * A network file system reports failed writes on close, and POSIX locks, where the guest leaves
+ * them to us, are dropped by it: both want the request.
+ */
+int fs_do_flush(struct fs_request *request)
+{
+    struct fs_share *share = request->share;
+    struct fs_handle *handle =
+        fs_handle_get(share->handles, request->args.flush.fh, FS_HANDLE_FILE);
+    int ret = 0;
+
+    if (!handle)
+        return -EBADF;
+    if (!fs_kind_is_local(handle->fd)) {
+        int fd = fcntl(handle->fd, F_DUPFD_CLOEXEC, 0);
+
+        if (fd >= 0 && close(fd) < 0)
+            ret = -errno;
+    } else if (!fs_share_negotiated(share, FUSE_POSIX_LOCKS)) {
+        ret = -ENOSYS;
+    }
+    fs_handle_put(share->handles, handle);
+    return ret;
+}
+
+int fs_do_fsync(struct fs_request *request)
+{
+    struct fs_share *share = request->share;
+    struct fs_handle *handle =
+        fs_handle_get(share->handles, request->args.fsync.fh, FS_HANDLE_FILE);
+    int ret;
+
+    if (!handle)
+        return -EBADF;
+    if (request->args.fsync.fsync_flags & FUSE_FSYNC_FDATASYNC)
+        ret = fdatasync(handle->fd);
+    else
+        ret = fsync(handle->fd);
+    ret = ret < 0 ? -errno : 0;
+    fs_handle_put(share->handles, handle);
+    return ret;
+}

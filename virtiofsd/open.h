@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Descriptors of inodes: from the O_PATH descriptor that the inode table holds to one that reads
+ * and writes.
+ */
+#pragma once
+
+#include "virtiofsd/inode.h"
+#include "virtiofsd/share.h"
+
+/*
+ * A new descriptor of a regular file or a directory, to be closed by the caller. `flags` are those
+ * of open(2); the kernel's follow-up is by inode, not by name, so nothing can be put in its place.
+ * -EISDIR (a directory to be written), -ELOOP (a symbolic link), -EOPNOTSUPP (devices, fifos and
+ * sockets: theirs is the guest's, the host's are never opened), or -errno of openat.
+ */
+int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, int flags);

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The space a file takes: LSEEK (holes and data), FALLOCATE, COPY_FILE_RANGE.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "virtiofsd/request.h"
+
+/*
+ * Copying is cut into chunks, and what took longer than this is answered short: the caller in the
+ * guest asks again, and can be interrupted in between. The chunk suits file systems that share
+ * extents in aligned pieces.
+ */
+#define SPACE_COPY_CHUNK   (64u << 20)
+#define SPACE_COPY_SECONDS 1
+
+int fs_do_lseek(struct fs_request *request)
+{
+    struct fs_share *share = request->share;
+    const struct fuse_lseek_in *in = &request->args.lseek;
+    struct fs_handle *handle;
+    off_t offset;
+
+    if (in->whence == SEEK_CUR || in->whence > SEEK_HOLE)
+        return -EINVAL;
+    handle = fs_handle_get(share->handles, in->fh, FS_HANDLE_FILE);
+    if (!handle)
+        return -EBADF;
+    /* Moves the position of the descriptor, which nothing else uses. */
+    offset = lseek(handle->fd, (off_t)in->offset, (int)in->whence);
+    if (offset < 0)
+        offset = -errno;
+    fs_handle_put(share->handles, handle);
+    if (offset < 0)
+        return (int)offset;
+    request->reply.lseek = (struct fuse_lseek_out){.offset = (uint64_t)offset};
+    return (int)sizeof(request->reply.lseek);
+}
+
+int fs_do_fallocate(struct fs_request *request)
+{
+    struct fs_share *share = request->share;
+    const struct fuse_fallocate_in *in = &request->args.fallocate;
+    struct fs_handle *handle = fs_handle_get(share->handles, in->fh, FS_HANDLE_FILE);
+    int ret;
+
+    if (!handle)
+        return -EBADF;
+    ret =
+        fallocate(handle->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length) < 0 ? -errno : 0;
+    fs_handle_put(share->handles, handle);
+    return ret;
+}
+
+/* Copies up to len bytes, for about SPACE_COPY_SECONDS. Bytes, or -errno where none was copied. */
+static int64_t space_copy(const struct fuse_copy_file_range_in *in, int fd_in, int fd_out,
+                          uint64_t len)
+{
+    off_t off_in = (off_t)in->off_in, off_out = (off_t)in->off_out;
+    struct timespec begin, now;
+    uint64_t done = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    do {
+        uint64_t chunk = len - done < SPACE_COPY_CHUNK ? len - done : SPACE_COPY_CHUNK;
+        ssize_t ret = copy_file_range(fd_in, &off_in, fd_out, &off_out, chunk, (unsigned)in->flags);
+
+        if (ret < 0 && done == 0)
+            return -errno;
+        if (ret <= 0)
+            break;
+        done += (uint64_t)ret;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while (done < len && now.tv_sec - begin.tv_sec <= SPACE_COPY_SECONDS);
+    return (int64_t)done;
+}
+
+int fs_do_copy_file_range(struct fs_request *request)
+{
+    struct fs_share *share = request->share;
+    const struct fuse_copy_file_range_in *in = &request->args.copy_file_range;
+    struct fs_handle *from = fs_handle_get(share->handles, in->fh_in, FS_HANDLE_FILE);
+    struct fs_handle *to = fs_handle_get(share->handles, in->fh_out, FS_HANDLE_FILE);
+    uint64_t len = in->len;
+    int64_t ret = -EBADF;
+
+    /* The reply has 32 bits. */
+    if (len > UINT32_MAX)
+        len = UINT32_MAX & ~(uint64_t)(SPACE_COPY_CHUNK - 1);
+    if (from && to)
+        ret = space_copy(in, from->fd, to->fd, len);
+    if (to)
+        fs_handle_put(share->handles, to);
+    if (from)
+        fs_handle_put(share->handles, from);
+    if (ret < 0)
+        return (int)ret;
+    request->reply.write = (struct fuse_write_out){.size = (uint32_t)ret};
+    return (int)sizeof(request->reply.write);
+}
