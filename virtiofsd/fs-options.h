@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Options of virtiofsd: the -o keys of QEMU's C daemon and the long options of the Rust one, from
- * one table.
+ * one table. An option of theirs that we do not implement is accepted only where ignoring it
+ * changes neither safety nor what is stored; any other is an error.
  */
 #pragma once
 
@@ -11,16 +12,24 @@
 
 #include "vhost-user/daemon/options.h"
 
+#define FS_TAG_MAX            36 /* bytes, without a NUL: as the configuration space has it */
+#define FS_MAX_REQUEST_QUEUES 64
+#define FS_NOFILE_MAX         (-1)
+
 enum fs_cache { FS_CACHE_NEVER, FS_CACHE_METADATA, FS_CACHE_AUTO, FS_CACHE_ALWAYS };
 
 struct fs_options {
     char *source;   /* --shared-dir, -o source= */
-    char *tag;      /* at most 36 bytes of UTF-8 */
+    char *tag;      /* at most FS_TAG_MAX bytes of UTF-8; NULL: the front-end gives one */
     int cache;      /* enum fs_cache; -o cache=none is never */
     double timeout; /* seconds; negative: by cache mode */
-    int n_request_queues;
-    int max_helpers;
-    int rlimit_nofile; /* 0: leave as it is, raised to the hard limit otherwise */
+    bool readdirplus;
+    bool announce_submounts;
+    bool allow_mmap;      /* shared mappings although cache is never or metadata */
+    int n_request_queues; /* as the configuration space says; a front-end may use more */
+    int max_helpers;      /* --thread-pool-size */
+    int rlimit_nofile;    /* 0: leave as it is; FS_NOFILE_MAX: up to the hard limit */
+    int sandbox, seccomp; /* only "none" so far */
 };
 
 extern const struct vu_option fs_option_rows[];
@@ -30,3 +39,5 @@ void fs_options_clear(struct fs_options *options);
 /* What single rows cannot check (no source, a tag too long). False with *error naming the option.
  */
 bool fs_options_check(const struct fs_options *options, GError **error);
+/* Seconds that the guest may keep entries and attributes. */
+double fs_options_timeout(const struct fs_options *options);

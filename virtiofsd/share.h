@@ -42,6 +42,13 @@ bool fs_share_open(struct fs_share *share, const struct fs_options *options, GEr
 void fs_share_reset(struct fs_share *share);
 void fs_share_close(struct fs_share *share);
 
+/*
+ * Opens what the O_PATH descriptor fd stands for, with flags of open(2). Returns a descriptor or
+ * -errno. The caller has made sure that it is of a kind that can be opened without harm: a regular
+ * file or a directory, never a device or a FIFO.
+ */
+int fs_share_reopen(const struct fs_share *share, int fd, int flags);
+
 /* Whether a FUSE_* flag was agreed on. A hostile guest may send INIT beside other requests. */
 static inline bool fs_share_negotiated(const struct fs_share *share, uint64_t flag)
 {

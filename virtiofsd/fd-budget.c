@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The descriptor limit and its division between inodes, handles and the daemon. Start-up only.
+ */
+#include "virtiofsd/fd-budget.h"
+
+#include <errno.h>
+#include <sys/resource.h>
+
+#include "virtiofsd/fs-options.h"
+
+#define BUDGET_LIMIT_MAX   (1u << 20) /* of descriptors, unless more are asked for by number */
+#define BUDGET_LIMIT_MIN   128
+#define BUDGET_RESERVE_MAX 1024
+
+static bool budget_set_limit(int rlimit_nofile, struct rlimit *limit, GError **error)
+{
+    if (getrlimit(RLIMIT_NOFILE, limit) < 0) {
+        g_set_error(error, G_FILE_ERROR, 0, "limit of descriptors: %s", g_strerror(errno));
+        return false;
+    }
+    if (rlimit_nofile == 0)
+        return true;
+    if (rlimit_nofile == FS_NOFILE_MAX) {
+        limit->rlim_cur = MAX(limit->rlim_cur, MIN(limit->rlim_max, BUDGET_LIMIT_MAX));
+    } else {
+        limit->rlim_cur = (rlim_t)rlimit_nofile;
+        limit->rlim_max = MAX(limit->rlim_max, limit->rlim_cur);
+    }
+    if (setrlimit(RLIMIT_NOFILE, limit) < 0) {
+        g_set_error(error, G_FILE_ERROR, 0, "--rlimit-nofile: cannot set %llu descriptors: %s",
+                    (unsigned long long)limit->rlim_cur, g_strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+bool fs_fd_budget_take(int rlimit_nofile, struct fs_fd_budget *ret_budget, GError **error)
+{
+    struct rlimit limit;
+    uint32_t n_fds, reserve;
+
+    if (!budget_set_limit(rlimit_nofile, &limit, error))
+        return false;
+    n_fds = (uint32_t)MIN(limit.rlim_cur, 1u << 30);
+    if (n_fds < BUDGET_LIMIT_MIN) {
+        g_set_error(error, G_FILE_ERROR, 0,
+                    "--rlimit-nofile: expected at least %d descriptors, got %u", BUDGET_LIMIT_MIN,
+                    n_fds);
+        return false;
+    }
+    reserve = MIN(n_fds / 2, BUDGET_RESERVE_MAX);
+    ret_budget->max_handles = (n_fds - reserve) / 4;
+    ret_budget->max_inodes = n_fds - reserve - ret_budget->max_handles;
+    return true;
+}

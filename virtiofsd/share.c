@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The share from start-up to the end. Opened and closed on the main thread; reset on the session
+ * thread with all rings stopped, or by a request (INIT, DESTROY) beside others.
+ */
+#include "virtiofsd/share.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "vhost-user/cleanup.h"
+#include "virtiofsd/fd-budget.h"
+#include "virtiofsd/request.h"
+
+/* How long the guest may believe that a name is missing, whatever the cache mode: what the host
+ * creates must show up. */
+#define SHARE_NEGATIVE_TIMEOUT_MAX 1.0
+
+static struct timespec share_seconds(double seconds)
+{
+    struct timespec ts = {.tv_sec = (time_t)seconds};
+
+    ts.tv_nsec = (long)((seconds - (double)ts.tv_sec) * 1e9);
+    return ts;
+}
+
+static bool share_fail(GError **error, const char *what, int err)
+{
+    g_set_error(error, G_FILE_ERROR, (int)g_file_error_from_errno(err), "%s: %s", what,
+                g_strerror(err));
+    return false;
+}
+
+/* O_PATH of the directory, -1 with *error. It is opened for reading first, since O_PATH succeeds
+ * where nothing could be read later. */
+static int share_open_root(const char *source, GError **error)
+{
+    vu_autofd int readable = open(source, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
+    int fd = readable < 0 ? -1 : openat(readable, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0) {
+        g_autofree char *what = g_strdup_printf("shared directory \"%s\"", source);
+
+        share_fail(error, what, errno);
+    }
+    return fd;
+}
+
+bool fs_share_open(struct fs_share *share, const struct fs_options *options, GError **error)
+{
+    double timeout = fs_options_timeout(options);
+    struct fs_fd_budget budget;
+    int root_fd, ret;
+
+    *share = (struct fs_share){.options = options, .proc_fds = -1};
+    share->timeout = share_seconds(timeout);
+    share->negative_timeout = share_seconds(MIN(timeout, SHARE_NEGATIVE_TIMEOUT_MAX));
+    if (!fs_fd_budget_take(options->rlimit_nofile, &budget, error))
+        return false;
+    root_fd = share_open_root(options->source, error);
+    if (root_fd < 0)
+        return false;
+    share->creds_policy = fs_creds_choose_policy(root_fd);
+    ret = fs_inodes_create(root_fd, budget.max_inodes, &share->inodes);
+    if (ret == 0)
+        ret = fs_handles_create(budget.max_handles, &share->handles);
+    if (ret == 0)
+        ret = fs_helpers_create((unsigned)options->max_helpers, &share->helpers);
+    if (ret < 0) {
+        share_fail(error, "the tables of the share", -ret);
+        fs_share_close(share);
+        return false;
+    }
+    share->proc_fds = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (share->proc_fds < 0) {
+        share_fail(error, "/proc/self/fd (is /proc mounted?)", errno);
+        fs_share_close(share);
+        return false;
+    }
+    return true;
+}
+
+void fs_share_reset(struct fs_share *share)
+{
+    __atomic_store_n(&share->negotiated.done, false, __ATOMIC_RELEASE);
+    __atomic_store_n(&share->negotiated.flags, 0, __ATOMIC_RELAXED);
+    fs_handles_release_all(share->handles);
+    fs_inodes_forget_all(share->inodes);
+}
+
+void fs_share_close(struct fs_share *share)
+{
+    g_clear_pointer(&share->helpers, fs_helpers_destroy);
+    g_clear_pointer(&share->handles, fs_handles_destroy);
+    g_clear_pointer(&share->inodes, fs_inodes_destroy);
+    vu_clear_fd(&share->proc_fds);
+}
+
+int fs_share_reopen(const struct fs_share *share, int fd, int flags)
+{
+    char name[16];
+    int reopened;
+
+    snprintf(name, sizeof(name), "%d", fd);
+    reopened = openat(share->proc_fds, name, flags | O_CLOEXEC);
+    return reopened < 0 ? -errno : reopened;
+}
