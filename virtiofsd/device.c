@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The device as the vhost-user back-end sees it. get_config and reset on the session thread, the
+ * rest on workers.
+ */
+#include "virtiofsd/device.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+#include "vhost-user/log.h"
+#include "virtiofsd/request.h"
+
+static void device_get_config(void *device, uint8_t *ret_config)
+{
+    const struct fs_options *options = ((const struct fs_share *)device)->options;
+    struct fs_device_config config = {
+        .num_request_queues = le32_from((uint32_t)options->n_request_queues),
+    };
+
+    memcpy(config.tag, options->tag, strlen(options->tag));
+    memcpy(ret_config, &config, sizeof(config));
+}
+
+static void device_reset(void *device)
+{
+    fs_share_reset(device);
+}
+
+/* A working directory and a umask of its own, for what can only be done by changing them. */
+static int device_thread_start(void *device, unsigned queue)
+{
+    if (unshare(CLONE_FS) == 0)
+        return 0;
+    vu_error("virtiofsd: queue %u: unshare(CLONE_FS): %s", queue, g_strerror(errno));
+    return -errno;
+}
+
+void fs_device_describe(const struct fs_options *options, struct vu_device *ret_device)
+{
+    *ret_device = (struct vu_device){
+        .name = "virtiofsd",
+        .n_queues = 1 + FS_MAX_REQUEST_QUEUES,
+        .config_len = options->tag ? sizeof(struct fs_device_config) : 0,
+        .worker = {.thread_start = device_thread_start, .process = fs_request_process},
+        .get_config = options->tag ? device_get_config : NULL,
+        .reset = device_reset,
+    };
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The operations by opcode, and the loop that takes a batch of requests through them: decode, do,
+ * finish, and push all that is done together. What is handed on is pushed by its helper.
+ *
+ * Workers; the high-priority queue and the request queues are served alike.
+ */
+#include <errno.h>
+#include <glib.h>
+
+#include "vhost-user/log.h"
+#include "vhost-user/worker.h"
+#include "virtiofsd/request.h"
+
+/* The first words of struct fuse_init_in, without what came with 7.36. */
+#define INIT_ARGS_MIN (offsetof(struct fuse_init_in, flags) + sizeof(uint32_t))
+
+static const struct fs_operation dispatch_operations[] = {
+    [FUSE_LOOKUP] = {.name = "LOOKUP",
+                     .handler = fs_do_lookup,
+                     .n_names = 1,
+                     .reply_len = sizeof(struct fuse_entry_out)},
+    [FUSE_FORGET] = {.name = "FORGET",
+                     .handler = fs_do_forget,
+                     .args_len = sizeof(struct fuse_forget_in),
+                     .flags = FS_OP_NO_REPLY | FS_OP_BEFORE_INIT},
+    [FUSE_GETATTR] = {.name = "GETATTR",
+                      .handler = fs_do_getattr,
+                      .args_len = sizeof(struct fuse_getattr_in),
+                      .reply_len = sizeof(struct fuse_attr_out)},
+    [FUSE_SETATTR] = {.name = "SETATTR",
+                      .handler = fs_do_setattr,
+                      .args_len = sizeof(struct fuse_setattr_in),
+                      .reply_len = sizeof(struct fuse_attr_out),
+                      .flags = FS_OP_WRITES},
+    [FUSE_READLINK] = {.name = "READLINK", .handler = fs_do_readlink},
+    [FUSE_SYMLINK] = {.name = "SYMLINK",
+                      .handler = fs_do_symlink,
+                      .n_names = 1,
+                      .reply_len = sizeof(struct fuse_entry_out),
+                      .flags = FS_OP_TARGET | FS_OP_WRITES},
+    [FUSE_MKNOD] = {.name = "MKNOD",
+                    .handler = fs_do_mknod,
+                    .args_len = sizeof(struct fuse_mknod_in),
+                    .n_names = 1,
+                    .reply_len = sizeof(struct fuse_entry_out),
+                    .flags = FS_OP_WRITES},
+    [FUSE_MKDIR] = {.name = "MKDIR",
+                    .handler = fs_do_mkdir,
+                    .args_len = sizeof(struct fuse_mkdir_in),
+                    .n_names = 1,
+                    .reply_len = sizeof(struct fuse_entry_out),
+                    .flags = FS_OP_WRITES},
+    [FUSE_UNLINK] = {.name = "UNLINK",
+                     .handler = fs_do_unlink,
+                     .n_names = 1,
+                     .flags = FS_OP_WRITES},
+    [FUSE_RMDIR] = {.name = "RMDIR", .handler = fs_do_rmdir, .n_names = 1, .flags = FS_OP_WRITES},
+    [FUSE_RENAME] = {.name = "RENAME",
+                     .handler = fs_do_rename,
+                     .args_len = sizeof(struct fuse_rename_in),
+                     .n_names = 2,
+                     .flags = FS_OP_WRITES},
+    [FUSE_LINK] = {.name = "LINK",
+                   .handler = fs_do_link,
+                   .args_len = sizeof(struct fuse_link_in),
+                   .n_names = 1,
+                   .reply_len = sizeof(struct fuse_entry_out),
+                   .flags = FS_OP_WRITES},
+    [FUSE_OPEN] = {.name = "OPEN",
+                   .handler = fs_do_open,
+                   .args_len = sizeof(struct fuse_open_in),
+                   .reply_len = sizeof(struct fuse_open_out)},
+    [FUSE_READ] = {.name = "READ", .handler = fs_do_read, .args_len = sizeof(struct fuse_read_in)},
+    [FUSE_WRITE] = {.name = "WRITE",
+                    .handler = fs_do_write,
+                    .args_len = sizeof(struct fuse_write_in),
+                    .reply_len = sizeof(struct fuse_write_out),
+                    .flags = FS_OP_WRITES},
+    [FUSE_STATFS] = {.name = "STATFS",
+                     .handler = fs_do_statfs,
+                     .reply_len = sizeof(struct fuse_statfs_out)},
+    [FUSE_RELEASE] = {.name = "RELEASE",
+                      .handler = fs_do_release,
+                      .args_len = sizeof(struct fuse_release_in)},
+    [FUSE_FSYNC] = {.name = "FSYNC",
+                    .handler = fs_do_fsync,
+                    .args_len = sizeof(struct fuse_fsync_in),
+                    .flags = FS_OP_SLOW},
+    [FUSE_FLUSH] = {.name = "FLUSH",
+                    .handler = fs_do_flush,
+                    .args_len = sizeof(struct fuse_flush_in)},
+    [FUSE_INIT] = {.name = "INIT",
+                   .handler = fs_do_init,
+                   .args_len = sizeof(struct fuse_init_in),
+                   .args_min_len = INIT_ARGS_MIN,
+                   .reply_len = sizeof(struct fuse_init_out),
+                   .flags = FS_OP_BEFORE_INIT},
+    [FUSE_OPENDIR] = {.name = "OPENDIR",
+                      .handler = fs_do_opendir,
+                      .args_len = sizeof(struct fuse_open_in),
+                      .reply_len = sizeof(struct fuse_open_out)},
+    [FUSE_READDIR] = {.name = "READDIR",
+                      .handler = fs_do_readdir,
+                      .args_len = sizeof(struct fuse_read_in)},
+    [FUSE_RELEASEDIR] = {.name = "RELEASEDIR",
+                         .handler = fs_do_releasedir,
+                         .args_len = sizeof(struct fuse_release_in)},
+    [FUSE_FSYNCDIR] = {.name = "FSYNCDIR",
+                       .handler = fs_do_fsyncdir,
+                       .args_len = sizeof(struct fuse_fsync_in),
+                       .flags = FS_OP_SLOW},
+    [FUSE_ACCESS] = {.name = "ACCESS",
+                     .handler = fs_do_access,
+                     .args_len = sizeof(struct fuse_access_in)},
+    [FUSE_CREATE] = {.name = "CREATE",
+                     .handler = fs_do_create,
+                     .args_len = sizeof(struct fuse_create_in),
+                     .n_names = 1,
+                     .reply_len = sizeof(((union fs_reply *)0)->create),
+                     .flags = FS_OP_WRITES},
+    [FUSE_DESTROY] = {.name = "DESTROY", .handler = fs_do_destroy, .flags = FS_OP_BEFORE_INIT},
+    [FUSE_BATCH_FORGET] = {.name = "BATCH_FORGET",
+                           .handler = fs_do_batch_forget,
+                           .args_len = sizeof(struct fuse_batch_forget_in),
+                           .flags = FS_OP_NO_REPLY | FS_OP_BEFORE_INIT},
+    [FUSE_FALLOCATE] = {.name = "FALLOCATE",
+                        .handler = fs_do_fallocate,
+                        .args_len = sizeof(struct fuse_fallocate_in),
+                        .flags = FS_OP_WRITES},
+    [FUSE_READDIRPLUS] = {.name = "READDIRPLUS",
+                          .handler = fs_do_readdirplus,
+                          .args_len = sizeof(struct fuse_read_in)},
+    [FUSE_RENAME2] = {.name = "RENAME2",
+                      .handler = fs_do_rename2,
+                      .args_len = sizeof(struct fuse_rename2_in),
+                      .n_names = 2,
+                      .flags = FS_OP_WRITES},
+    [FUSE_LSEEK] = {.name = "LSEEK",
+                    .handler = fs_do_lseek,
+                    .args_len = sizeof(struct fuse_lseek_in),
+                    .reply_len = sizeof(struct fuse_lseek_out)},
+    [FUSE_COPY_FILE_RANGE] = {.name = "COPY_FILE_RANGE",
+                              .handler = fs_do_copy_file_range,
+                              .args_len = sizeof(struct fuse_copy_file_range_in),
+                              .reply_len = sizeof(struct fuse_write_out),
+                              .flags = FS_OP_WRITES},
+    [FUSE_SYNCFS] = {.name = "SYNCFS",
+                     .handler = fs_do_syncfs,
+                     .args_len = sizeof(struct fuse_syncfs_in),
+                     .flags = FS_OP_SLOW},
+};
+
+const struct fs_operation *fs_operation_find(uint32_t opcode)
+{
+    if (opcode >= G_N_ELEMENTS(dispatch_operations) || !dispatch_operations[opcode].handler)
+        return NULL;
+    return &dispatch_operations[opcode];
+}
+
+/* The result of one decoded request, FS_LATER included. */
+static int dispatch_run(struct fs_request *request)
+{
+    const struct fs_operation *operation = request->operation;
+
+    if (!(operation->flags & FS_OP_BEFORE_INIT) && !fs_share_is_initialised(request->share))
+        return -EIO;
+    if (operation->flags & FS_OP_SLOW)
+        return fs_request_hand_on(request, operation->handler);
+    return operation->handler(request);
+}
+
+/* Looks at our copies only: the element may be gone by now. */
+static void dispatch_log(const struct fs_request *request, const char *tag, int result)
+{
+    if (result == FS_NO_ANSWER)
+        return; /* said already */
+    vu_debug("%s: %s(%u) nodeid %llx: %s %d", tag,
+             request->operation ? request->operation->name : "opcode", request->header.opcode,
+             (unsigned long long)request->header.nodeid,
+             result == FS_LATER ? "handed on"
+             : result < 0       ? g_strerror(-result)
+                                : "reply bytes",
+             result == FS_LATER ? 0 : result);
+}
+
+void fs_request_process(void *device, struct vu_vring *vring, struct vu_elem **elems, unsigned n)
+{
+    struct vu_elem *done[VU_WORKER_BATCH];
+    struct fs_request request;
+    unsigned n_done = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        int result = fs_request_decode(device, elems[i], &request);
+
+        if (result == 0)
+            result = dispatch_run(&request);
+        if (vu_log_get_level() >= VU_LOG_DEBUG)
+            dispatch_log(&request, vring->log_tag, result);
+        if (result == FS_LATER)
+            continue;
+        fs_request_finish(&request, result);
+        done[n_done++] = elems[i];
+        if (n_done == VU_WORKER_BATCH) {
+            vu_vring_push(vring, done, n_done);
+            n_done = 0;
+        }
+    }
+    if (n_done > 0)
+        vu_vring_push(vring, done, n_done);
+}

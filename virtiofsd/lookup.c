@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * LOOKUP, FORGET and BATCH_FORGET: how the guest comes to know inodes, and gives them back.
+ * Workers; forgets come on the high-priority queue and on the others alike.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "virtiofsd/entry.h"
+
+/* A name that is not there is an answer too, which the guest may keep for a while. */
+static int lookup_answer_missing(struct fs_request *request)
+{
+    const struct timespec *timeout = &request->share->negative_timeout;
+    struct fuse_entry_out *entry = &request->reply.entry;
+
+    if (timeout->tv_sec == 0 && timeout->tv_nsec == 0)
+        return -ENOENT;
+    memset(entry, 0, sizeof(*entry));
+    entry->entry_valid = (uint64_t)timeout->tv_sec;
+    entry->entry_valid_nsec = (uint32_t)timeout->tv_nsec;
+    return sizeof(*entry);
+}
+
+int fs_do_lookup(struct fs_request *request)
+{
+    struct fs_share *share = request->share;
+    struct fs_inode *parent = fs_inode_get(share->inodes, request->header.nodeid);
+    int ret;
+
+    if (!parent)
+        return -ESTALE;
+    ret = fs_entry_lookup(share, parent, request->name, &request->reply.entry);
+    fs_inode_put(share->inodes, parent);
+    if (ret == -ENOENT)
+        return lookup_answer_missing(request);
+    return ret < 0 ? ret : (int)sizeof(request->reply.entry);
+}
+
+int fs_do_forget(struct fs_request *request)
+{
+    fs_inode_forget(request->share->inodes, request->header.nodeid, request->args.forget.nlookup);
+    return 0;
+}
+
+int fs_do_batch_forget(struct fs_request *request)
+{
+    struct fuse_forget_one one;
+
+    for (uint32_t i = 0; i < request->args.batch_forget.count; i++) {
+        if (vu_iov_read(&request->out, &one, sizeof(one)) < sizeof(one))
+            break;
+        fs_inode_forget(request->share->inodes, one.nodeid, one.nlookup);
+    }
+    return 0;
+}
