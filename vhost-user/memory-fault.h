@@ -3,9 +3,10 @@
  * Containment of SIGBUS in guest memory.
  *
  * The owner of a shared file can truncate it while we hold it mapped; the next access raises SIGBUS
- * in whatever thread made it. The handler puts a private zero page under the faulting address, sets
- * *faulted of the range and returns: the thread goes on with zeros, and the vring that meets the
- * flag breaks that device alone. A SIGBUS anywhere else takes the default action.
+ * in whatever thread made it. The handler puts private zero pages under the whole range (one
+ * mapping, whatever the size of the hole), sets *faulted of the range and returns: the thread goes
+ * on with zeros, and the vring that meets the flag breaks that device alone. A SIGBUS anywhere else
+ * takes the default action.
  */
 #pragma once
 
