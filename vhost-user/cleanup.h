@@ -16,7 +16,7 @@ static inline void vu_cleanup_fd(const int *fd)
         close(*fd);
 }
 
-#define vu_autofd __attribute__((cleanup(vu_cleanup_fd)))
+#define vu_autofd __attribute__((cleanup(vu_cleanup_fd), unused))
 
 /* Returns *fd and leaves -1 behind, so that the scope no longer closes it. */
 static inline int vu_steal_fd(int *fd)

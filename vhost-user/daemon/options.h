@@ -2,8 +2,9 @@
 /*
  * Command-line options as tables: one row holds the spelling, the type, the default, the help text
  * and where the value goes; the parser, --help and the man page come from the same rows. Long
- * options (--name=value, --name value), short ones (-f), and `-o key=value,key,no_key` lists.
- * Errors name the option and say what was expected.
+ * options (--name=value, --name value), short ones (-f), and `-o key=value,key,no_key` lists, whose
+ * keys are looked up in all tables, with - and _ alike and \ before a comma that belongs to a
+ * value. Errors name the option and say what was expected.
  */
 #pragma once
 
@@ -12,8 +13,8 @@
 #include <stddef.h>
 
 enum vu_option_type {
-    VU_OPTION_FLAG,    /* bool: present */
-    VU_OPTION_NO_FLAG, /* bool: present clears it */
+    VU_OPTION_FLAG,    /* bool: present; -o no_NAME clears it */
+    VU_OPTION_NO_FLAG, /* bool: present clears it; -o no_NAME sets it */
     VU_OPTION_STRING,  /* char *, owned by the target */
     VU_OPTION_INT,     /* int, min..max */
     VU_OPTION_CHOICE,  /* int: index into choices */
@@ -31,10 +32,12 @@ struct vu_option {
     size_t offset; /* of the field in the target structure */
     long min, max;
     const char *const *choices; /* NULL ended */
+    /* CALL. The message of its error comes without the option's name: the parser puts it in front.
+     */
     bool (*parse)(void *target, const char *name, const char *value, GError **error);
-    const char *metavar; /* "PATH" */
+    const char *metavar; /* "PATH"; IGNORED: NULL where it takes no value */
     const char *group;   /* heading in --help and the man page */
-    const char *help;    /* one or more sentences */
+    const char *help;    /* one or more sentences; NULL: an alias that is not shown */
 };
 
 /* Rows and the structure their values go to. */

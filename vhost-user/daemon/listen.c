@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where a daemon gets its socket from: inherited by number, handed over by systemd
+ * (sd_listen_fds(3)), or made at a path. At a path, only a socket that nobody answers on is ever
+ * replaced; two daemons that start at once are kept apart by a lock on the directory. The socket is
+ * born with its final mode or a stricter one: no moment at which others could connect.
+ */
+#include "vhost-user/daemon/listen.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "vhost-user/cleanup.h"
+#include "vhost-user/daemon/daemon.h"
+#include "vhost-user/log.h"
+
+#define LISTEN_FDS_START   3
+#define LISTEN_BACKLOG     8
+#define LISTEN_LOCK_TRIES  100 /* of 10 ms */
+#define LISTEN_MODE        0600
+#define LISTEN_MODE_SHARED 0660 /* with --socket-group */
+
+/* The socket file we made, for its removal. */
+static struct listen_created {
+    int dir_fd; /* O_PATH; -1: none */
+    char *name;
+    dev_t dev;
+    ino_t ino;
+} listen_created = {.dir_fd = -1};
+static pthread_mutex_t listen_created_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static int listen_fail(GError **error, int err, const char *format, ...) G_GNUC_PRINTF(3, 4);
+/* Sets *error to the formatted text and the text of err (0: none); returns -1. */
+static int listen_fail(GError **error, int err, const char *format, ...)
+{
+    g_autofree char *text = NULL;
+    va_list args;
+
+    va_start(args, format);
+    text = g_strdup_vprintf(format, args);
+    va_end(args);
+    g_set_error(error, VU_OPTION_ERROR, 0, "%s%s%s", text, err != 0 ? ": " : "",
+                err != 0 ? g_strerror(err) : "");
+    return -1;
+}
+
+bool vu_daemon_is_activated(void)
+{
+    const char *pid = g_getenv("LISTEN_PID"), *n_fds = g_getenv("LISTEN_FDS");
+
+    return pid != NULL && n_fds != NULL && g_ascii_strtoll(pid, NULL, 10) == getpid() &&
+           g_ascii_strtoll(n_fds, NULL, 10) > 0;
+}
+
+bool vu_daemon_is_listening(int fd)
+{
+    socklen_t len = sizeof(int);
+    int listening = 0;
+
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
+}
+
+/* Checks a descriptor that somebody else opened. `origin` names it: "--fd=5". */
+static int listen_adopt(int fd, const char *origin, GError **error)
+{
+    int domain = 0, type = 0, flags = fcntl(fd, F_GETFD);
+    socklen_t len = sizeof(int);
+
+    if (flags < 0)
+        return listen_fail(error, errno, "%s: expected an open socket", origin);
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || domain != AF_UNIX ||
+        getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_STREAM)
+        return listen_fail(error, 0, "%s: expected a unix stream socket", origin);
+    fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
+    return fd;
+}
+
+static int listen_adopt_activated(GError **error)
+{
+    const char *n_fds = g_getenv("LISTEN_FDS");
+    g_autofree char *origin = g_strdup_printf("LISTEN_FDS=%s", n_fds);
+
+    if (strcmp(n_fds, "1") != 0)
+        return listen_fail(error, 0, "%s: expected one socket from systemd", origin);
+    g_unsetenv("LISTEN_FDS");
+    g_unsetenv("LISTEN_PID");
+    g_unsetenv("LISTEN_FDNAMES");
+    return listen_adopt(LISTEN_FDS_START, origin, error);
+}
+
+/* The group's number, by name or number; -1 with *error. */
+static int listen_find_group(const char *group, gid_t *ret_gid, GError **error)
+{
+    const struct group *entry = getgrnam(group);
+    char *end = NULL;
+    guint64 number = g_ascii_strtoull(group, &end, 10);
+
+    if (entry != NULL) {
+        *ret_gid = entry->gr_gid;
+        return 0;
+    }
+    if (!g_ascii_isdigit(*group) || *end != '\0' || number >= G_MAXUINT32)
+        return listen_fail(error, 0, "--socket-group: expected a group that exists, got \"%s\"",
+                           group);
+    *ret_gid = (gid_t)number;
+    return 0;
+}
+
+/* Keeps other daemons from doing the same in this directory until the descriptor is closed. */
+static int listen_lock_dir(const char *path, GError **error)
+{
+    g_autofree char *dir = g_path_get_dirname(path);
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0 && errno == EACCES) /* a directory one may write to and not list */
+        return open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return listen_fail(error, errno, "--socket-path=%s: cannot open its directory", path);
+    for (int i = 0; i < LISTEN_LOCK_TRIES; i++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+            break;
+        g_usleep(10000);
+    }
+    return fd;
+}
+
+/* Removes a socket file that nobody listens on. 0 where the path is free then, -1 with *error. */
+static int listen_clear_path(const char *path, const struct sockaddr_un *address, GError **error)
+{
+    vu_autofd int probe = -1;
+    struct stat st;
+
+    if (lstat(path, &st) < 0)
+        return errno == ENOENT ? 0 : listen_fail(error, errno, "--socket-path=%s", path);
+    if (!S_ISSOCK(st.st_mode))
+        return listen_fail(error, 0, "--socket-path=%s: exists and is not a socket", path);
+    probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (probe < 0)
+        return listen_fail(error, errno, "--socket-path=%s", path);
+    if (connect(probe, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN)
+        return listen_fail(error, 0, "--socket-path=%s: another process is listening there", path);
+    if (errno != ECONNREFUSED && errno != ENOENT)
+        return listen_fail(error, errno, "--socket-path=%s: exists", path);
+    if (unlink(path) < 0 && errno != ENOENT)
+        return listen_fail(error, errno, "--socket-path=%s: cannot remove the stale socket", path);
+    return 0;
+}
+
+/* Remembers the file for its removal, and opens it to the group. Nothing is followed on the way. */
+static int listen_finish_file(const char *path, const gid_t *gid, GError **error)
+{
+    g_autofree char *dir = g_path_get_dirname(path), *name = g_path_get_basename(path);
+    vu_autofd int dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    vu_autofd int file_fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    char proc_path[64];
+    struct stat st;
+
+    if (file_fd < 0 || fstat(file_fd, &st) < 0)
+        return listen_fail(error, errno, "--socket-path=%s", path);
+    pthread_mutex_lock(&listen_created_lock);
+    vu_clear_fd(&listen_created.dir_fd);
+    g_free(listen_created.name);
+    listen_created = (struct listen_created){
+        .dir_fd = vu_steal_fd(&dir_fd),
+        .name = g_steal_pointer(&name),
+        .dev = st.st_dev,
+        .ino = st.st_ino,
+    };
+    pthread_mutex_unlock(&listen_created_lock);
+    if (gid == NULL)
+        return 0;
+    g_snprintf(proc_path, sizeof(proc_path), "/proc/self/fd/%d", file_fd);
+    if (fchownat(file_fd, "", (uid_t)-1, *gid, AT_EMPTY_PATH) < 0 ||
+        chmod(proc_path, LISTEN_MODE_SHARED) < 0)
+        return listen_fail(error, errno, "--socket-group: cannot give %s to the group", path);
+    return 0;
+}
+
+static int listen_at_path(const char *path, const gid_t *gid, GError **error)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    vu_autofd int fd = -1, dir_fd = -1;
+
+    if (g_strlcpy(address.sun_path, path, sizeof(address.sun_path)) >= sizeof(address.sun_path))
+        return listen_fail(error, 0, "--socket-path: expected at most %zu bytes, got %zu",
+                           sizeof(address.sun_path) - 1, strlen(path));
+    dir_fd = listen_lock_dir(path, error);
+    if (dir_fd < 0 || listen_clear_path(path, &address, error) < 0)
+        return -1;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    /* The file takes the mode that the socket has when it is bound. */
+    if (fd < 0 || fchmod(fd, LISTEN_MODE) < 0 ||
+        bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+        return listen_fail(error, errno, "--socket-path=%s: cannot make the socket", path);
+    if (listen_finish_file(path, gid, error) < 0) {
+        vu_daemon_remove_socket();
+        return -1;
+    }
+    if (listen(fd, LISTEN_BACKLOG) < 0) {
+        listen_fail(error, errno, "--socket-path=%s: cannot listen", path);
+        vu_daemon_remove_socket();
+        return -1;
+    }
+    return vu_steal_fd(&fd);
+}
+
+int vu_daemon_open_socket(const struct vu_daemon_options *options, GError **error)
+{
+    g_autofree char *origin = g_strdup_printf("--fd=%d", options->fd);
+    gid_t gid = 0;
+
+    if (options->fd >= 0)
+        return listen_adopt(options->fd, origin, error);
+    if (vu_daemon_is_activated())
+        return listen_adopt_activated(error);
+    if (options->socket_group != NULL && listen_find_group(options->socket_group, &gid, error) < 0)
+        return -1;
+    return listen_at_path(options->socket_path, options->socket_group ? &gid : NULL, error);
+}
+
+void vu_daemon_remove_socket(void)
+{
+    struct listen_created created;
+    struct stat st;
+
+    pthread_mutex_lock(&listen_created_lock);
+    created = listen_created;
+    listen_created = (struct listen_created){.dir_fd = -1};
+    pthread_mutex_unlock(&listen_created_lock);
+    if (created.dir_fd < 0)
+        return;
+    if (fstatat(created.dir_fd, created.name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        st.st_dev == created.dev && st.st_ino == created.ino &&
+        unlinkat(created.dir_fd, created.name, 0) < 0)
+        vu_warning("cannot remove the socket %s: %s", created.name, g_strerror(errno));
+    vu_clear_fd(&created.dir_fd);
+    g_free(created.name);
+}

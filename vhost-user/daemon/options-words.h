@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Words for the messages and texts that options.c and options-print.c make from the rows. */
+#pragma once
+
+#include "vhost-user/daemon/options.h"
+
+/* How an option is spelled on the command line. */
+enum vu_option_form {
+    VU_OPTION_FORM_LONG,  /* --name */
+    VU_OPTION_FORM_KEY,   /* -o name */
+    VU_OPTION_FORM_SHORT, /* -f */
+};
+
+/* "never, auto or always"; to be freed. */
+char *vu_options_join_choices(const char *const *choices);
+
+/*
+ * What somebody who wrote `name` in that form probably meant, as it is spelled ("--cache", "-o
+ * xattr"): the right name in the wrong form, or one a slip away. NULL where nothing comes near; to
+ * be freed.
+ */
+char *vu_options_suggest(const struct vu_option_table *tables, size_t n_tables,
+                         enum vu_option_form form, const char *name);
