@@ -7,11 +7,12 @@
 guest_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 guest_cache=${OUTBOARD_CACHE:-$guest_dir/cache}
 
-# cache_fill NAME VERSION FUNCTION: makes sure that $guest_cache/NAME holds what FUNCTION puts into the
-# empty folder it is given. VERSION is a word that changes when the recipe does. 0, or 1 with a message.
+# cache_fill NAME VERSION: makes sure that $guest_cache/NAME holds what this script, called again as
+# `SCRIPT --fill FOLDER`, puts into an empty folder. VERSION is a word that changes when the recipe does.
+# 0, or 1 with a message.
 cache_fill()
 {
-    local name=$1 version=$2 fill=$3 status=0
+    local name=$1 version=$2 status=0
     local folder=$guest_cache/$1
     [ "$(cat "$folder/.version" 2>/dev/null)" = "$version" ] && return 0
     if ! mkdir -p "$guest_cache" 2>/dev/null || [ ! -w "$guest_cache" ]; then
@@ -21,7 +22,7 @@ cache_fill()
     exec 8>"$guest_cache/.$name.lock"
     flock 8
     if [ "$(cat "$folder/.version" 2>/dev/null)" != "$version" ]; then
-        cache_fill_locked "$folder" "$version" "$fill" || status=1
+        cache_fill_locked "$folder" "$version" || status=1
     fi
     exec 8>&-
     return $status
@@ -29,14 +30,13 @@ cache_fill()
 
 cache_fill_locked()
 {
-    local folder=$1 version=$2 fill=$3
+    local folder=$1 version=$2
     local fresh=$1.new
     rm -rf "$fresh"
     mkdir "$fresh"
-    # A sub-shell of its own, not a condition, so that `set -e` holds inside.
-    (set -e; "$fill" "$fresh") &
-    if ! wait $!; then
+    if ! "$0" --fill "$fresh"; then
         rm -rf "$fresh"
+        echo "${0##*/}: cannot make $folder" >&2
         return 1
     fi
     echo "$version" >"$fresh/.version"

@@ -94,7 +94,7 @@ guest_require()
     local here kind=$1 why
     here=$(dirname "${BASH_SOURCE[0]}")
     if ! why=$("$here/../setup-$kind" 2>&1); then
-        test_skip "no $kind guest: ${why##*$'\n'}"
+        test_skip "no $kind guest: $(tr '\n' ' ' <<<"$why")"
     fi
     printf '#!/bin/sh\necho up\n' >"$test_work/up"
     if ! why=$("$here/../run-$kind" --timeout=60 "$test_work/up" 2>&1); then
