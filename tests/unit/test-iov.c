@@ -61,6 +61,9 @@ static void test_peek(void)
     g_assert_cmpuint(len, ==, 3);
     g_assert_cmpuint(vu_iov_peek(&cursor, 0, out, 3, &len), ==, 0);
     g_assert_cmpuint(cursor.left, ==, 9);
+    cursor.left = 2; /* the caller's way to cut a cursor short */
+    g_assert_cmpuint(vu_iov_peek(&cursor, 5, out, 3, &len), ==, 1);
+    g_assert_cmpuint(len, ==, 2);
 }
 
 static void test_peek_iov_max(void)
