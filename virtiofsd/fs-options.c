@@ -31,7 +31,7 @@ static bool options_parse_cache(void *target, const char *name, const char *valu
 
     for (size_t i = 0; i < G_N_ELEMENTS(options_caches); i++)
         if (strcmp(options_caches[i].name, value) == 0) {
-            options->cache = options_caches[i].mode;
+            options->cache = (int)options_caches[i].mode;
             return true;
         }
     g_set_error(error, VU_OPTION_ERROR, 0,
