@@ -22,15 +22,15 @@ sources_matching()
     done
 }
 
-# Shell scripts, with a suffix or without.
+# sources_scripts INTERPRETER: scripts for it (a regular expression), with the suffix .sh or without any.
 sources_scripts()
 {
     local file
     sources_list | while read -r file; do
         case $file in
-        *.sh) echo "$file" ;;
+        *.sh) grep -q -x -E "$1" <<<sh && echo "$file" ;;
         *.*) ;;
-        *) [ -f "$file" ] && head -n 1 "$file" 2>/dev/null | grep -q -a -E '^#!.*/(ba|da)?sh' && echo "$file" ;;
+        *) [ -f "$file" ] && head -n 1 "$file" 2>/dev/null | grep -q -a -E "^#!.*[/ ]$1\$" && echo "$file" ;;
         esac
     done
 }

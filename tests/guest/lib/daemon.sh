@@ -40,7 +40,10 @@ test_clean_up()
     for pid in ${test_children[@]+"${test_children[@]}"}; do
         kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
     done
-    [ -n "$daemon_pid" ] && kill -KILL "$daemon_pid" 2>/dev/null
+    if [ -n "$daemon_pid" ]; then
+        kill -KILL "$daemon_pid" 2>/dev/null
+        wait "$daemon_pid" 2>/dev/null
+    fi
     rm -rf "$test_work"
 }
 trap test_clean_up EXIT
