@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* state-table.h: ids that are stale or invented never reach a record; memory comes back. */
+#include "virtiofsd/state-table.h"
+
+#include <glib.h>
+#include <pthread.h>
+
+struct test_record {
+    struct fs_record record;
+    uint64_t id; /* its own, to see that an id leads to the right one */
+    uint64_t payload;
+};
+
+static unsigned n_released; /* atomic */
+
+static void test_release(void *opaque, struct fs_record *record, uint32_t slot)
+{
+    __atomic_fetch_add(&n_released, 1, __ATOMIC_RELAXED);
+}
+
+static struct fs_state_table *test_table(uint32_t max)
+{
+    struct fs_state_table *table = NULL;
+
+    n_released = 0;
+    g_assert_cmpint(
+        fs_state_table_create("test", sizeof(struct test_record), max, test_release, NULL, &table),
+        ==, 0);
+    return table;
+}
+
+/* A live record without the caller's pin; its id. */
+static uint64_t test_add(struct fs_state_table *table)
+{
+    struct test_record *record = (struct test_record *)fs_state_table_alloc(table);
+    uint64_t id;
+
+    if (!record)
+        return 0;
+    g_assert_cmpuint(record->payload, ==, 0);
+    record->payload = 42;
+    record->id = id = fs_state_table_id(table, &record->record);
+    fs_state_table_publish(&record->record);
+    fs_state_table_put(table, &record->record);
+    return id;
+}
+
+static bool test_remove(struct fs_state_table *table, uint64_t id)
+{
+    struct fs_record *record = fs_state_table_get(table, id);
+    bool retired;
+
+    if (!record)
+        return false;
+    retired = fs_state_table_retire(table, record);
+    fs_state_table_put(table, record);
+    return retired;
+}
+
+static void test_ids(void)
+{
+    struct fs_state_table *table = test_table(8);
+    uint64_t first = test_add(table), second = test_add(table), again;
+    struct fs_record *record;
+
+    g_assert_cmpuint(first, ==, 1);
+    g_assert_cmpuint(second, !=, first);
+    g_assert_null(fs_state_table_get(table, 0));
+    g_assert_null(fs_state_table_get(table, 9));
+    g_assert_null(fs_state_table_get(table, UINT32_MAX));
+    g_assert_null(fs_state_table_get(table, UINT64_MAX));
+    g_assert_null(fs_state_table_get(table, second ^ 1ull << 32));
+
+    g_assert_true(test_remove(table, second));
+    g_assert_null(fs_state_table_get(table, second));
+    again = test_add(table);
+    g_assert_cmpuint((uint32_t)again, ==, (uint32_t)second);
+    g_assert_cmpuint(again, !=, second);
+    g_assert_null(fs_state_table_get(table, second));
+    record = fs_state_table_get(table, again);
+    g_assert_nonnull(record);
+    g_assert_true(fs_state_table_at(table, fs_state_table_slot(table, record)) == record);
+    fs_state_table_put(table, record);
+    g_assert_cmpuint(fs_state_table_n_live(table), ==, 2);
+    fs_state_table_destroy(table);
+}
+
+/* Not found before it is published, nor after it is retired; released with its last pin. */
+static void test_life(void)
+{
+    struct fs_state_table *table = test_table(8);
+    struct fs_record *record = fs_state_table_alloc(table);
+    uint64_t id = fs_state_table_id(table, record);
+
+    g_assert_null(fs_state_table_get(table, id));
+    fs_state_table_publish(record);
+    g_assert_true(fs_state_table_get(table, id) == record);
+    g_assert_true(fs_state_table_retire(table, record));
+    g_assert_false(fs_state_table_retire(table, record));
+    g_assert_null(fs_state_table_get(table, id));
+    fs_state_table_put(table, record);
+    g_assert_cmpuint(n_released, ==, 0);
+    fs_state_table_put(table, record);
+    g_assert_cmpuint(n_released, ==, 1);
+
+    record = fs_state_table_alloc(table); /* given up before it was published */
+    g_assert_true(fs_state_table_retire(table, record));
+    fs_state_table_put(table, record);
+    g_assert_cmpuint(n_released, ==, 2);
+    g_assert_cmpuint(fs_state_table_n_live(table), ==, 0);
+    fs_state_table_destroy(table);
+}
+
+static void test_full(void)
+{
+    struct fs_state_table *table = test_table(2500);
+    uint64_t last = 0;
+
+    for (unsigned i = 0; i < 2500; i++)
+        g_assert_cmpuint(last = test_add(table), !=, 0);
+    g_assert_cmpuint(test_add(table), ==, 0);
+    g_assert_true(test_remove(table, last));
+    g_assert_cmpuint(test_add(table), !=, 0);
+    g_assert_cmpuint(test_add(table), ==, 0);
+    fs_state_table_destroy(table);
+}
+
+static void test_walk(void)
+{
+    struct fs_state_table *table = test_table(10000);
+    struct fs_record *record;
+    uint32_t slot = 0;
+    unsigned n = 0;
+
+    for (unsigned i = 1; i <= 5000; i++)
+        g_assert_cmpuint(test_add(table), ==, (uint64_t)(i - 1) << 32 | i);
+    for (unsigned i = 1; i <= 5000; i++)
+        if (i % 1000 != 0)
+            g_assert_true(test_remove(table, (uint64_t)(i - 1) << 32 | i));
+    while ((record = fs_state_table_next(table, slot))) {
+        slot = fs_state_table_slot(table, record);
+        g_assert_cmpuint(slot, ==, ++n * 1000);
+        fs_state_table_put(table, record);
+    }
+    g_assert_cmpuint(n, ==, 5);
+    fs_state_table_destroy(table);
+}
+
+/* Whatever the order in which records go, their memory goes with them. */
+static void test_memory(void)
+{
+    enum { N = 100000 };
+    g_autofree uint64_t *ids = g_new(uint64_t, N);
+
+    for (unsigned order = 0; order < 3; order++) {
+        struct fs_state_table *table = test_table(N);
+        size_t empty = fs_state_table_bytes(table), full;
+
+        for (unsigned i = 0; i < N; i++)
+            ids[i] = test_add(table);
+        full = fs_state_table_bytes(table);
+        g_assert_cmpuint(full, >=, N * sizeof(struct test_record));
+        for (unsigned i = 0; i < N; i++) {
+            unsigned at = order == 0 ? i : order == 1 ? N - 1 - i : (i * 7919u) % N;
+
+            g_assert_true(test_remove(table, ids[at]));
+        }
+        g_assert_cmpuint(n_released, ==, N);
+        g_assert_cmpuint(fs_state_table_bytes(table), <=, empty + 2 * 1024 * 40);
+        for (unsigned i = 0; i < N; i++)
+            g_assert_null(fs_state_table_get(table, ids[i]));
+        fs_state_table_destroy(table);
+    }
+}
+
+struct test_race {
+    struct fs_state_table *table;
+    uint64_t last; /* atomic: some id of any thread, often stale */
+};
+
+static void *test_race_thread(void *opaque)
+{
+    struct test_race *race = opaque;
+
+    for (unsigned i = 0; i < 50000; i++) {
+        uint64_t id = test_add(race->table);
+        uint64_t other = __atomic_exchange_n(&race->last, id, __ATOMIC_RELAXED);
+        struct test_record *record = (struct test_record *)fs_state_table_get(race->table, other);
+
+        if (record) {
+            g_assert_cmpuint(record->id, ==, other);
+            g_assert_cmpuint(record->payload, ==, 42);
+            if (i % 3 == 0)
+                fs_state_table_retire(race->table, &record->record);
+            fs_state_table_put(race->table, &record->record);
+        }
+        if (id)
+            test_remove(race->table, id);
+        test_remove(race->table, other + (1ull << 32));
+    }
+    return NULL;
+}
+
+static void test_threads(void)
+{
+    struct test_race race = {.table = test_table(64)};
+    pthread_t threads[4];
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(threads); i++)
+        g_assert_cmpint(pthread_create(&threads[i], NULL, test_race_thread, &race), ==, 0);
+    for (unsigned i = 0; i < G_N_ELEMENTS(threads); i++)
+        pthread_join(threads[i], NULL);
+    g_assert_cmpuint(fs_state_table_n_live(race.table), ==, 0);
+    g_assert_null(fs_state_table_next(race.table, 0));
+    fs_state_table_destroy(race.table);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/state-table/ids", test_ids);
+    g_test_add_func("/state-table/life", test_life);
+    g_test_add_func("/state-table/full", test_full);
+    g_test_add_func("/state-table/walk", test_walk);
+    g_test_add_func("/state-table/memory", test_memory);
+    g_test_add_func("/state-table/threads", test_threads);
+    return g_test_run();
+}
