@@ -60,17 +60,18 @@ void fs_fixture_finish(struct fs_fixture *fixture)
 uint32_t fs_fixture_send(struct fs_fixture *fixture, const void *out, size_t out_len, size_t cut,
                          void *in, size_t in_len)
 {
+    size_t first_len = MIN(cut, out_len);
     /* Exact allocations, so that a sanitizer sees the first byte too many. */
-    g_autofree char *first = g_memdup2(out, cut);
-    g_autofree char *second = g_memdup2((const char *)out + cut, out_len - cut);
+    g_autofree char *first = g_memdup2(out, first_len);
+    g_autofree char *second = g_memdup2((const char *)out + first_len, out_len - first_len);
     struct iovec iov[3];
     struct vu_elem elem = {.vring = &fixture->vring, .iov = iov, .out_len = out_len};
     struct vu_elem *elems = &elem;
 
-    if (cut > 0)
-        iov[elem.n_out++] = (struct iovec){first, cut};
-    if (out_len > cut)
-        iov[elem.n_out++] = (struct iovec){second, out_len - cut};
+    if (first_len > 0)
+        iov[elem.n_out++] = (struct iovec){first, first_len};
+    if (out_len > first_len)
+        iov[elem.n_out++] = (struct iovec){second, out_len - first_len};
     if (in_len > 0)
         iov[elem.n_out + elem.n_in++] = (struct iovec){in, in_len};
     elem.in_len = in_len;

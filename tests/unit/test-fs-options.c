@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fs-options.h: command lines of the two other daemons, and what must not be taken silently. */
+#include "virtiofsd/fs-options.h"
+
+#include <string.h>
+
+#include "vhost-user/log.h"
+
+/* Parses a line of words; the error's text, or NULL. */
+static char *test_parse(struct fs_options *options, const char *line)
+{
+    struct vu_option_table table = {fs_option_rows, fs_n_option_rows, options};
+    g_autofree char *whole = g_strconcat("virtiofsd ", line, NULL);
+    g_auto(GStrv) words = g_strsplit(whole, " ", -1);
+    GError *error = NULL;
+    char *text = NULL;
+
+    fs_options_init(options);
+    if (!vu_options_parse(&table, 1, (int)g_strv_length(words), words, NULL, &error) ||
+        !fs_options_check(options, &error)) {
+        text = g_strdup(error->message);
+        g_error_free(error);
+    }
+    return text;
+}
+
+static void test_accepts(const char *line, struct fs_options *ret_options)
+{
+    g_autofree char *text = test_parse(ret_options, line);
+
+    g_assert_cmpstr(text, ==, NULL);
+}
+
+/* The message must name what is wrong. */
+static void test_refuses(const char *line, const char *names)
+{
+    struct fs_options options;
+    g_autofree char *text = test_parse(&options, line);
+
+    if (!text)
+        g_error("accepted: %s", line);
+    if (!strstr(text, names))
+        g_error("\"%s\" does not name %s", text, names);
+    fs_options_clear(&options);
+}
+
+static void test_c_style(void)
+{
+    struct fs_options options;
+
+    test_accepts("-o source=/srv,cache=always,no_posix_lock,no_flock,no_xattr,writeback", &options);
+    g_assert_cmpstr(options.source, ==, "/srv");
+    g_assert_cmpint(options.cache, ==, FS_CACHE_ALWAYS);
+    g_assert_cmpfloat(fs_options_timeout(&options), ==, 86400);
+    g_assert_true(options.readdirplus);
+    g_assert_true(options.announce_submounts);
+    fs_options_clear(&options);
+
+    test_accepts("--thread-pool-size=3 -o source=/srv -o cache=none,no_readdirplus "
+                 "-o no_announce_submounts",
+                 &options);
+    g_assert_cmpint(options.cache, ==, FS_CACHE_NEVER);
+    g_assert_cmpfloat(fs_options_timeout(&options), ==, 0);
+    g_assert_cmpint(options.max_helpers, ==, 3);
+    g_assert_false(options.readdirplus);
+    g_assert_false(options.announce_submounts);
+    fs_options_clear(&options);
+
+    test_accepts("-o source=/srv,cache=auto,timeout=2.5", &options);
+    g_assert_cmpfloat(fs_options_timeout(&options), ==, 2.5);
+    fs_options_clear(&options);
+}
+
+static void test_rust_style(void)
+{
+    struct fs_options options;
+
+    test_accepts("--shared-dir=/srv --tag myfs --cache metadata --sandbox none --seccomp=none "
+                 "--inode-file-handles=never --announce-submounts --rlimit-nofile 1000 "
+                 "--allow-mmap --num-request-queues=4",
+                 &options);
+    g_assert_cmpstr(options.source, ==, "/srv");
+    g_assert_cmpstr(options.tag, ==, "myfs");
+    g_assert_cmpint(options.cache, ==, FS_CACHE_METADATA);
+    g_assert_cmpint(options.rlimit_nofile, ==, 1000);
+    g_assert_cmpint(options.n_request_queues, ==, 4);
+    g_assert_true(options.allow_mmap);
+    fs_options_clear(&options);
+}
+
+static void test_wrong(void)
+{
+    test_refuses("--cache=auto", "--shared-dir");
+    test_refuses("--shared-dir=/srv --cache=sometimes", "--cache");
+    test_refuses("-o source=/srv,cache=sometimes", "cache");
+    test_refuses("-o source=/srv,timeout=-1", "timeout");
+    test_refuses("-o source=/srv,timeout=nan", "timeout");
+    test_refuses("-o source=/srv,timeout=1x", "timeout");
+    test_refuses("--shared-dir=/srv --tag=0123456789012345678901234567890123456", "--tag");
+    test_refuses("--shared-dir=/srv --tag=\xff", "--tag");
+    test_refuses("--shared-dir=/srv --num-request-queues=0", "--num-request-queues");
+    test_refuses("--shared-dir=/srv --num-request-queues=65", "--num-request-queues");
+    test_refuses("--shared-dir=/srv --inode-file-handles=perhaps", "--inode-file-handles");
+    test_refuses("--shared-dir=/srv extra", "extra");
+}
+
+/* What would change safety or the data, were it ignored. */
+static void test_not_ignored(void)
+{
+    test_refuses("--shared-dir=/srv --readonly", "--readonly");
+    test_refuses("--shared-dir=/srv --sandbox=namespace", "--sandbox");
+    test_refuses("--shared-dir=/srv --sandbox chroot", "--sandbox");
+    test_refuses("--shared-dir=/srv --seccomp=kill", "--seccomp");
+    test_refuses("--shared-dir=/srv --xattr", "--xattr");
+    test_refuses("--shared-dir=/srv --xattrmap=:map::user.:", "--xattrmap");
+    test_refuses("--shared-dir=/srv --posix-acl", "--posix-acl");
+    test_refuses("--shared-dir=/srv --security-label", "--security-label");
+    test_refuses("--shared-dir=/srv --modcaps=+sys_admin", "--modcaps");
+    test_refuses("--shared-dir=/srv --translate-uid=map:0:1:1", "--translate-uid");
+    test_refuses("-o source=/srv,xattr", "xattr");
+    test_refuses("-o source=/srv,posix_lock", "posix_lock");
+    test_refuses("-o source=/srv,flock", "flock");
+    test_refuses("-o source=/srv,sandbox=chroot", "sandbox");
+}
+
+/* Every row can be shown to a person. */
+static void test_rows(void)
+{
+    for (size_t i = 0; i < fs_n_option_rows; i++) {
+        const struct vu_option *row = &fs_option_rows[i];
+
+        g_assert_true(row->in_o_list || row->is_long);
+        g_assert_nonnull(row->group);
+        g_assert_nonnull(row->help);
+        g_assert_cmpint(row->help[strlen(row->help) - 1], ==, '.');
+    }
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    vu_log_set_level(VU_LOG_ERROR);
+    g_test_add_func("/fs-options/c-style", test_c_style);
+    g_test_add_func("/fs-options/rust-style", test_rust_style);
+    g_test_add_func("/fs-options/wrong", test_wrong);
+    g_test_add_func("/fs-options/not-ignored", test_not_ignored);
+    g_test_add_func("/fs-options/rows", test_rows);
+    return g_test_run();
+}
