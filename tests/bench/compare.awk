@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Rows "daemon workload depth ops/s MiB/s p50 p99 cpu rss" of several rounds to one table of medians with ratios to
+# the best peer. Columns of each daemon: operations per second, CPU microseconds per operation.
+
+function median(key,   n, i, j, v, t)
+{
+    n = count[key]
+    for (i = 1; i <= n; i++)
+        v[i] = values[key, i]
+    for (i = 2; i <= n; i++)
+        for (j = i; j > 1 && v[j - 1] > v[j]; j--) {
+            t = v[j]; v[j] = v[j - 1]; v[j - 1] = t
+        }
+    return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
+}
+
+function add(key, value)
+{
+    values[key, ++count[key]] = value
+}
+
+{
+    row = $2 "\t" $3
+    if (!(row in seen)) {
+        seen[row] = 1
+        rows[++n_rows] = row
+    }
+    if (!($1 in known)) {
+        known[$1] = 1
+        daemons[++n_daemons] = $1
+    }
+    add($1 "\t" row "\tops", $4)
+    add($1 "\t" row "\tcpu", $8)
+    if ($9 > rss[$1])
+        rss[$1] = $9
+}
+
+END {
+    printf "%-16s %5s", "workload", "depth"
+    for (d = 1; d <= n_daemons; d++)
+        printf " %12s %8s", daemons[d] " ops/s", "us CPU"
+    printf " %8s %8s\n", "ops", "CPU"
+    for (r = 1; r <= n_rows; r++) {
+        split(rows[r], field, "\t")
+        printf "%-16s %5s", field[1], field[2]
+        best = 0
+        least = 0
+        for (d = 1; d <= n_daemons; d++) {
+            ops = median(daemons[d] "\t" rows[r] "\tops")
+            cpu = median(daemons[d] "\t" rows[r] "\tcpu")
+            printf " %12.0f %8.2f", ops, cpu
+            if (daemons[d] == "ours") {
+                our_ops = ops
+                our_cpu = cpu
+            } else {
+                if (ops > best)
+                    best = ops
+                if (!least || cpu < least)
+                    least = cpu
+            }
+        }
+        printf " %8s %8s\n", best ? sprintf("%.2fx", our_ops / best) : "-", least ? sprintf("%.2fx", our_cpu / least) : "-"
+    }
+    for (d = 1; d <= n_daemons; d++)
+        printf "resident size, %s: %d KiB\n", daemons[d], rss[daemons[d]]
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vu-bench: a driver without a guest, to measure vhost-user back-ends. `vu-bench fs` drives any
+ * virtiofsd on a socket and prints one tab-separated row for each workload and depth:
+ *
+ *   workload  depth  ops/s  MiB/s  p50 us  p99 us  CPU us/op of the daemon (--pid)  resident KiB
+ */
+#include <errno.h>
+#include <glib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bench-fs.h"
+#include "bench-stats.h"
+#include "vhost-user/daemon/options.h"
+#include "vhost-user/frontend.h"
+
+#define BENCH_RING_SIZE  1024
+#define BENCH_MAX_QUEUES 16
+#define BENCH_MAX_DEPTH  256
+#define BENCH_MAX_BLOCK  (1u << 20)
+#define BENCH_FS_HIPRIO  1 /* queues before the first request queue */
+#define BENCH_SHMEM_LEN  (UINT64_C(1) << 30)
+#define BENCH_MARGIN     8192 /* bytes of a slot's buffers beside the data */
+
+struct bench_options {
+    char *socket_path, *workloads, *depths, *blocks;
+    int pid, queues, ms, segment, uid;
+    bool packed, poll, help;
+};
+
+#define BENCH_FIELD(field) .offset = offsetof(struct bench_options, field)
+
+static const struct vu_option bench_option_rows[] = {
+    {.name = "socket-path",
+     .is_long = true,
+     .type = VU_OPTION_STRING,
+     BENCH_FIELD(socket_path),
+     .metavar = "PATH",
+     .help = "The back-end's socket."},
+    {.name = "workloads",
+     .is_long = true,
+     .type = VU_OPTION_STRING,
+     BENCH_FIELD(workloads),
+     .metavar = "LIST",
+     .help = "Of lookup, getattr, open, create, readdirplus, read, write, seqread, "
+             "seqwrite. All by default."},
+    {.name = "depth",
+     .is_long = true,
+     .type = VU_OPTION_STRING,
+     BENCH_FIELD(depths),
+     .metavar = "LIST",
+     .help = "Requests in flight on each queue (default 1,32)."},
+    {.name = "block",
+     .is_long = true,
+     .type = VU_OPTION_STRING,
+     BENCH_FIELD(blocks),
+     .metavar = "LIST",
+     .help = "Bytes of each read and write (default 4096,131072,1048576)."},
+    {.name = "queues",
+     .is_long = true,
+     .type = VU_OPTION_INT,
+     BENCH_FIELD(queues),
+     .min = 1,
+     .max = BENCH_MAX_QUEUES,
+     .metavar = "N",
+     .help = "Request queues, one thread each (default 1)."},
+    {.name = "ms",
+     .is_long = true,
+     .type = VU_OPTION_INT,
+     BENCH_FIELD(ms),
+     .min = 1,
+     .max = 600000,
+     .metavar = "N",
+     .help = "Milliseconds for each row (default 1000)."},
+    {.name = "segment",
+     .is_long = true,
+     .type = VU_OPTION_INT,
+     BENCH_FIELD(segment),
+     .min = 4096,
+     .max = BENCH_MAX_BLOCK,
+     .metavar = "BYTES",
+     .help = "Longest range of one descriptor (default 4096: scattered pages)."},
+    {.name = "uid",
+     .is_long = true,
+     .type = VU_OPTION_INT,
+     BENCH_FIELD(uid),
+     .max = 65535,
+     .metavar = "N",
+     .help = "The guest's user and group (default 0)."},
+    {.name = "pid",
+     .is_long = true,
+     .type = VU_OPTION_INT,
+     BENCH_FIELD(pid),
+     .min = 1,
+     .max = 1 << 22,
+     .metavar = "N",
+     .help = "The daemon's process, to measure its CPU time and memory."},
+    {.name = "packed",
+     .is_long = true,
+     .type = VU_OPTION_FLAG,
+     BENCH_FIELD(packed),
+     .help = "Packed rings, where the back-end has them."},
+    {.name = "poll",
+     .is_long = true,
+     .type = VU_OPTION_FLAG,
+     BENCH_FIELD(poll),
+     .help = "Spin for answers instead of sleeping, as a polling driver does."},
+    {.name = "help",
+     .short_name = 'h',
+     .is_long = true,
+     .type = VU_OPTION_FLAG,
+     BENCH_FIELD(help),
+     .help = "Print this text."},
+};
+
+struct bench_session {
+    const struct bench_options *options;
+    struct vu_shmem shmem;
+    struct vu_frontend *frontend;
+    struct vu_driver *queues[BENCH_FS_HIPRIO + BENCH_MAX_QUEUES];
+};
+
+static int bench_session_open(struct bench_session *session)
+{
+    const struct bench_options *options = session->options;
+    struct vu_frontend_config config = {
+        .name = "vu-bench",
+        .features = VU_BIT(VU_F_VERSION_1) | VU_BIT(VU_F_RING_EVENT_IDX) |
+                    VU_BIT(VU_F_RING_INDIRECT_DESC) | VU_BIT(VU_F_PROTOCOL_FEATURES) |
+                    (options->packed ? VU_BIT(VU_F_RING_PACKED) : 0),
+        .protocol_features = VU_BIT(VU_PF_MQ) | VU_BIT(VU_PF_REPLY_ACK),
+    };
+    unsigned n = BENCH_FS_HIPRIO + (unsigned)options->queues;
+    int ret = vu_shmem_add(&session->shmem, 0, BENCH_SHMEM_LEN);
+
+    session->frontend = vu_frontend_create(&config);
+    if (ret == 0)
+        ret = vu_frontend_connect(session->frontend, options->socket_path, 5000);
+    if (ret)
+        return ret;
+    uint64_t features = vu_frontend_features(session->frontend);
+
+    if (options->packed && !vu_has(features, VU_F_RING_PACKED))
+        return -ENOTSUP;
+    ret = vu_frontend_set_features(session->frontend, features);
+    if (ret == 0)
+        ret = vu_frontend_set_memory(session->frontend, &session->shmem);
+    for (unsigned i = 0; i < n && ret == 0; i++) {
+        struct vu_driver_config queue = {
+            .index = i,
+            .num = BENCH_RING_SIZE,
+            .features = features,
+            .indirect_max = i >= BENCH_FS_HIPRIO ? BENCH_SG_MAX : 0,
+        };
+
+        ret = vu_driver_create(&session->shmem, &queue, &session->queues[i]);
+        if (ret == 0)
+            ret = vu_frontend_start_driver(session->frontend, session->queues[i]);
+    }
+    return ret;
+}
+
+static void bench_session_close(struct bench_session *session)
+{
+    vu_frontend_destroy(session->frontend);
+    for (unsigned i = 0; i < G_N_ELEMENTS(session->queues); i++)
+        vu_driver_destroy(session->queues[i]);
+    vu_shmem_clear(&session->shmem);
+}
+
+static int bench_run_row(struct bench_session *session, struct bench_fs *fs,
+                         const struct bench_fs_workload *workload, unsigned depth)
+{
+    const struct bench_options *options = session->options;
+    uint32_t block = workload->data ? fs->block : 0;
+    struct bench_run run = {
+        .queues = session->queues + BENCH_FS_HIPRIO,
+        .n_queues = (unsigned)options->queues,
+        .depth = depth,
+        .shmem = &session->shmem,
+        .out_capacity = block + BENCH_MARGIN,
+        .in_capacity = MAX(block, 32768) + BENCH_MARGIN,
+        .segment = (uint32_t)options->segment,
+        .milliseconds = (unsigned)options->ms,
+        .poll = options->poll,
+        .daemon_pid = options->pid ? bench_process_serving(options->pid) : 0,
+    };
+    struct bench_result result;
+    g_autofree char *name = block >= 1024 ? g_strdup_printf("%s-%uk", workload->name, block / 1024)
+                                          : g_strdup(workload->name);
+    int ret;
+
+    fs->sequential = g_str_has_prefix(workload->name, "seq");
+    ret = bench_engine_run(&run, &workload->workload, fs, &result);
+    if (ret) {
+        fprintf(stderr, "vu-bench: %s at depth %u: %s\n", name, depth, g_strerror(-ret));
+        return ret;
+    }
+    printf("%s\t%u\t%.0f\t%.1f\t%.1f\t%.1f\t%.2f\t%ld\n", name, depth, result.ops_per_s,
+           result.ops_per_s * block / 1048576, result.p50_us, result.p99_us, result.cpu_us_per_op,
+           result.rss_kib);
+    fflush(stdout);
+    return 0;
+}
+
+static int bench_run_depths(struct bench_session *session, struct bench_fs *fs,
+                            const struct bench_fs_workload *workload)
+{
+    g_auto(GStrv) depths = g_strsplit(session->options->depths, ",", -1);
+    int ret = 0;
+
+    for (char **d = depths; *d && ret == 0; d++) {
+        unsigned depth = (unsigned)g_ascii_strtoull(*d, NULL, 10);
+
+        /* What 1 GiB of shared memory and 64 MiB of data hold: beyond that depth means nothing. */
+        if (depth < 1 || depth > BENCH_MAX_DEPTH)
+            ret = -EINVAL;
+        else
+            ret = bench_run_row(session, fs, workload, depth);
+    }
+    return ret;
+}
+
+static int bench_run_workload(struct bench_session *session, struct bench_fs *fs,
+                              const struct bench_fs_workload *workload)
+{
+    g_auto(GStrv) blocks = g_strsplit(session->options->blocks, ",", -1);
+    int ret = 0;
+
+    if (!workload->data)
+        return bench_run_depths(session, fs, workload);
+    for (char **b = blocks; *b && ret == 0; b++) {
+        fs->block = (uint32_t)g_ascii_strtoull(*b, NULL, 10);
+        if (fs->block < 512 || fs->block > BENCH_MAX_BLOCK)
+            return -EINVAL;
+        /* A back-end that takes less in one request is measured by that. */
+        fs->block = MIN(fs->block, fs->max_write);
+        ret = bench_run_depths(session, fs, workload);
+    }
+    return ret;
+}
+
+static int bench_run_all(struct bench_session *session)
+{
+    struct bench_fs fs = {
+        .queue = session->queues[BENCH_FS_HIPRIO],
+        .segment = (uint32_t)session->options->segment,
+        .uid = (uint32_t)session->options->uid,
+        .gid = (uint32_t)session->options->uid,
+    };
+    g_auto(GStrv) wanted =
+        session->options->workloads ? g_strsplit(session->options->workloads, ",", -1) : NULL;
+    int ret = bench_slot_alloc(&session->shmem, BENCH_MAX_BLOCK, BENCH_MAX_BLOCK, &fs.slot);
+
+    if (ret == 0)
+        ret = bench_fs_open(&fs);
+    for (unsigned i = 0; i < bench_fs_n_workloads && ret == 0; i++) {
+        const struct bench_fs_workload *workload = &bench_fs_workloads[i];
+
+        if (!wanted || g_strv_contains((const char *const *)wanted, workload->name))
+            ret = bench_run_workload(session, &fs, workload);
+    }
+    bench_fs_close(&fs);
+    return ret;
+}
+
+int main(int argc, char **argv)
+{
+    struct bench_options options = {.queues = 1, .ms = 1000, .segment = 4096};
+    struct vu_option_table table = {bench_option_rows, G_N_ELEMENTS(bench_option_rows), &options};
+    struct bench_session session = {.options = &options};
+    g_autofree char **rest = NULL;
+    g_autoptr(GError) error = NULL;
+
+    options.depths = g_strdup("1,32");
+    options.blocks = g_strdup("4096,131072,1048576");
+    if (!vu_options_parse(&table, 1, argc, argv, &rest, &error)) {
+        fprintf(stderr, "vu-bench: %s\n", error->message);
+        return 1;
+    }
+    if (options.help) {
+        vu_options_print_help(&table, 1, "vu-bench fs --socket-path=PATH [OPTION]...");
+        return 0;
+    }
+    if (!rest[0] || strcmp(rest[0], "fs") != 0 || rest[1] || !options.socket_path) {
+        fprintf(stderr, "vu-bench: expected: vu-bench fs --socket-path=PATH [OPTION]...\n");
+        return 1;
+    }
+    vu_shmem_init(&session.shmem);
+    int ret = bench_session_open(&session);
+
+    if (ret == 0)
+        ret = bench_run_all(&session);
+    if (ret)
+        fprintf(stderr, "vu-bench: %s: %s\n", options.socket_path, g_strerror(-ret));
+    bench_session_close(&session);
+    return ret ? 1 : 0;
+}
