@@ -58,7 +58,7 @@ def skip_reason(output):
 
 def failure_reason(result, output):
     """The line that says most about a failure."""
-    found = re.findall(r"(?m)^(?:FAILED: .*|not ok .*|.*ERROR:.*|.*runtime error.*)$", output)
+    found = re.findall(r"(?m)^(?:FAILED: .*|not ok .*|.*ERROR:.*|.*runtime error.*|SUMMARY: .*)$", output)
     return f"{result.lower()}{': ' + found[0].strip() if found else ''}"
 
 
