@@ -72,7 +72,8 @@ static int data_run(struct data_transfer *t, int extra_flags)
     return 0;
 }
 
-/* What the request still has to move. -EINVAL where a WRITE carries less data than it says. */
+/* What the request still has to move. -EINVAL where a WRITE carries less data than it says, or the
+ * offset is none. */
 static int data_begin(struct fs_request *request, enum data_direction direction,
                       const struct fs_handle *handle, struct data_transfer *ret_transfer)
 {
@@ -99,6 +100,8 @@ static int data_begin(struct fs_request *request, enum data_direction direction,
         if (sync)
             t.flags |= sync == O_SYNC ? RWF_SYNC : RWF_DSYNC;
     }
+    if (t.offset > INT64_MAX)
+        return -EINVAL; /* -1 would mean the descriptor's own position */
     *ret_transfer = t;
     return 0;
 }

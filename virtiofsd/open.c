@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
@@ -25,7 +24,6 @@
 int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, int flags)
 {
     bool directory = inode->mode_type == S_IFDIR;
-    char name[16];
     int fd;
 
     if (inode->mode_type == S_IFLNK)
@@ -34,12 +32,10 @@ int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, in
         return -EOPNOTSUPP;
     if (directory && (flags & O_ACCMODE) != O_RDONLY)
         return -EISDIR;
-    snprintf(name, sizeof(name), "%d", inode->fd);
-    flags |= O_CLOEXEC | O_NOCTTY;
-    fd = openat(share->proc_fds, name, flags);
-    if (fd < 0 && errno == EPERM && (flags & O_NOATIME))
-        fd = openat(share->proc_fds, name, flags & ~O_NOATIME);
-    return fd < 0 ? -errno : fd;
+    fd = fs_share_reopen(share, inode->fd, flags | O_NOCTTY);
+    if (fd == -EPERM && (flags & O_NOATIME))
+        fd = fs_share_reopen(share, inode->fd, (flags & ~O_NOATIME) | O_NOCTTY);
+    return fd;
 }
 
 /* FOPEN_* of a regular file: how far the guest's page cache may be trusted. */
@@ -121,13 +117,11 @@ static int create_reply_new(struct fs_request *request, int new_fd)
     struct fs_share *share = request->share;
     struct fuse_entry_out *entry = &request->reply.create.entry;
     vu_autofd int fd = new_fd;
-    char name[16];
-    int path_fd, ret;
+    int path_fd = fs_share_reopen(share, fd, O_PATH);
+    int ret;
 
-    snprintf(name, sizeof(name), "%d", fd);
-    path_fd = openat(share->proc_fds, name, O_PATH | O_CLOEXEC);
     if (path_fd < 0)
-        return -errno;
+        return path_fd;
     ret = fs_entry_from_fd(share, &path_fd, entry);
     if (ret < 0)
         return ret;

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* open.c: only regular files are ever opened, with the flags that mean something to the host. */
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "tests/unit/fs-client.h"
+
+#define ROOT FUSE_ROOT_ID
+
+static struct fs_fixture fixture;
+
+static int host_flags(uint64_t fh)
+{
+    struct fs_handle *handle = fs_handle_get(fixture.share.handles, fh, FS_HANDLE_FILE);
+    int flags;
+
+    g_assert_nonnull(handle);
+    flags = fcntl(handle->fd, F_GETFL);
+    g_assert_cmpint(fcntl(handle->fd, F_GETFD), ==, FD_CLOEXEC);
+    fs_handle_put(fixture.share.handles, handle);
+    return flags;
+}
+
+static int open_name(const char *name, int flags, struct fuse_open_out *ret_open)
+{
+    struct fuse_entry_out entry;
+
+    g_assert_cmpint(fs_client_lookup(&fixture, ROOT, name, &entry), ==, 0);
+    return fs_client_open(&fixture, entry.nodeid, flags, ret_open);
+}
+
+static void release(uint64_t fh)
+{
+    g_assert_cmpint(fs_client_release(&fixture, ROOT, fh), ==, 0);
+}
+
+static void test_flags(void)
+{
+    static const int stripped = O_APPEND | O_DIRECT | O_SYNC | O_EXCL | O_NOFOLLOW | O_NONBLOCK |
+                                O_NOCTTY | O_ASYNC | O_CREAT | O_PATH;
+    struct fuse_open_out open;
+    uint64_t nodeid, fh;
+
+    fs_client_set_up(&fixture, FS_CACHE_AUTO, 2);
+    g_assert_cmpint(fs_client_create(&fixture, ROOT, "f", O_RDWR | O_APPEND, &nodeid, &fh), ==, 0);
+    g_assert_cmpint(host_flags(fh) & (O_ACCMODE | O_APPEND), ==, O_RDWR);
+    g_assert_cmpint(fs_client_write(&fixture, fh, 0, "hello", 5, 0), ==, 5);
+    release(fh);
+    g_assert_cmpint(open_name("f", O_WRONLY | stripped, &open), ==, 0);
+    g_assert_cmpint(host_flags(open.fh) & ~O_LARGEFILE & ~0100000, ==, O_WRONLY);
+    g_assert_cmpuint(open.open_flags, ==, 0);
+    release(open.fh);
+    g_assert_cmpint(open_name("f", O_RDWR | O_TRUNC, &open), ==, 0);
+    g_assert_cmpint(fs_client_read(&fixture, open.fh, 0, &nodeid, 1), ==, 0);
+    release(open.fh);
+    g_assert_cmpint(fs_client_release(&fixture, ROOT, open.fh), ==, -EBADF);
+    g_assert_cmpint(fs_client_open(&fixture, ROOT, O_RDONLY, &open), ==, -EISDIR);
+    g_assert_cmpint(fs_client_open(&fixture, 777, O_RDONLY, &open), ==, -ESTALE);
+    fs_client_tear_down(&fixture);
+}
+
+static void test_cache_modes(void)
+{
+    static const struct {
+        enum fs_cache cache;
+        uint32_t file_flags, directory_flags;
+    } rows[] = {
+        {FS_CACHE_NEVER, FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES, 0},
+        {FS_CACHE_METADATA, FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES, 0},
+        {FS_CACHE_AUTO, 0, 0},
+        {FS_CACHE_ALWAYS, FOPEN_KEEP_CACHE, FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        struct fuse_release_in in;
+        struct fs_call releasedir = {
+            .opcode = FUSE_RELEASEDIR, .nodeid = ROOT, .args = &in, .args_len = sizeof(in)};
+        struct fuse_open_out open;
+        uint64_t nodeid, fh;
+
+        fs_client_set_up(&fixture, rows[i].cache, 2);
+        g_assert_cmpint(fs_client_create(&fixture, ROOT, "f", O_RDWR, &nodeid, &fh), ==, 0);
+        release(fh);
+        g_assert_cmpint(fs_client_open(&fixture, nodeid, O_RDONLY, &open), ==, 0);
+        g_assert_cmphex(open.open_flags, ==, rows[i].file_flags);
+        release(open.fh);
+        g_assert_cmpint(fs_client_open(&fixture, ROOT, O_DIRECTORY, &open), ==, 0);
+        g_assert_cmphex(open.open_flags, ==, rows[i].directory_flags);
+        /* A directory is no file. */
+        g_assert_cmpint(fs_client_release(&fixture, ROOT, open.fh), ==, -EBADF);
+        in = (struct fuse_release_in){.fh = open.fh};
+        g_assert_cmpint(fs_client_call(&fixture, &releasedir), ==, 0);
+        fs_client_tear_down(&fixture);
+    }
+}
+
+/* Things that would do something when opened. */
+static void test_special(void)
+{
+    g_autofree char *fifo = NULL, *node = NULL, *link = NULL;
+    struct fuse_open_out open;
+    uint64_t nodeid, fh;
+
+    fs_client_set_up(&fixture, FS_CACHE_AUTO, 2);
+    fifo = fs_client_path(&fixture, "fifo");
+    node = fs_client_path(&fixture, "node");
+    link = fs_client_path(&fixture, "link");
+    g_assert_cmpint(mkfifo(fifo, 0666), ==, 0);
+    g_assert_cmpint(symlink("/etc/passwd", link), ==, 0);
+    g_assert_cmpint(open_name("fifo", O_RDONLY, &open), ==, -EOPNOTSUPP);
+    g_assert_cmpint(open_name("fifo", O_WRONLY, &open), ==, -EOPNOTSUPP);
+    g_assert_cmpint(open_name("link", O_RDONLY, &open), ==, -ELOOP);
+    if (mknod(node, S_IFCHR | 0666, makedev(1, 5)) == 0)
+        g_assert_cmpint(open_name("node", O_RDONLY, &open), ==, -EOPNOTSUPP);
+    /* Neither by way of CREATE, where the guest does not know that they exist. */
+    g_assert_cmpint(fs_client_create(&fixture, ROOT, "fifo", O_WRONLY, &nodeid, &fh), ==, -ESTALE);
+    g_assert_cmpint(fs_client_create(&fixture, ROOT, "link", O_WRONLY, &nodeid, &fh), ==, -ESTALE);
+    g_assert_cmpint(fs_client_create(&fixture, ROOT, "link", O_EXCL, &nodeid, &fh), ==, -EEXIST);
+    fs_client_tear_down(&fixture);
+}
+
+static void test_create(void)
+{
+    uint64_t nodeid, again, fh, fh2;
+    char byte;
+
+    fs_client_set_up(&fixture, FS_CACHE_AUTO, 2);
+    g_assert_cmpint(fs_client_create(&fixture, ROOT, "f", O_RDWR, &nodeid, &fh), ==, 0);
+    g_assert_cmpint(fs_client_write(&fixture, fh, 0, "x", 1, 0), ==, 1);
+    g_assert_cmpint(fs_client_create(&fixture, ROOT, "f", O_RDWR | O_EXCL, &again, &fh2), ==,
+                    -EEXIST);
+    g_assert_cmpint(fs_client_create(&fixture, ROOT, "f", O_RDWR, &again, &fh2), ==, 0);
+    g_assert_cmpuint(again, ==, nodeid);
+    g_assert_cmpint(fs_client_read(&fixture, fh2, 0, &byte, 1), ==, 1);
+    release(fh2);
+    g_assert_cmpint(fs_client_create(&fixture, ROOT, "f", O_RDWR | O_TRUNC, &again, &fh2), ==, 0);
+    g_assert_cmpint(fs_client_read(&fixture, fh2, 0, &byte, 1), ==, 0);
+    release(fh2);
+    release(fh);
+    /* A file opened for writing only cannot be read, as on the host. */
+    g_assert_cmpint(fs_client_create(&fixture, ROOT, "w", O_WRONLY, &nodeid, &fh), ==, 0);
+    g_assert_cmpint(fs_client_read(&fixture, fh, 0, &byte, 1), ==, -EBADF);
+    release(fh);
+    g_assert_cmpint(fs_client_create(&fixture, nodeid, "f", O_WRONLY, &nodeid, &fh), ==, -ENOTDIR);
+    fs_client_tear_down(&fixture);
+}
+
+static void test_flush_fsync(void)
+{
+    struct fuse_flush_in flush = {.fh = 0};
+    struct fuse_fsync_in fsync = {.fh = 0};
+    struct fs_call flush_call = {.opcode = FUSE_FLUSH, .args = &flush, .args_len = sizeof(flush)};
+    struct fs_call fsync_call = {.opcode = FUSE_FSYNC, .args = &fsync, .args_len = sizeof(fsync)};
+    uint64_t nodeid, fh;
+
+    fs_client_set_up(&fixture, FS_CACHE_AUTO, 2);
+    g_assert_cmpint(fs_client_call(&fixture, &flush_call), ==, -EBADF);
+    g_assert_cmpint(fs_client_call(&fixture, &fsync_call), ==, -EBADF);
+    g_assert_cmpint(fs_client_create(&fixture, ROOT, "f", O_RDWR, &nodeid, &fh), ==, 0);
+    flush.fh = fsync.fh = fh;
+    g_assert_cmpint(fs_client_call(&fixture, &flush_call), ==, -ENOSYS);
+    g_assert_cmpint(fs_client_call(&fixture, &fsync_call), ==, 0);
+    fsync.fsync_flags = FUSE_FSYNC_FDATASYNC;
+    g_assert_cmpint(fs_client_call(&fixture, &fsync_call), ==, 0);
+    release(fh);
+    fs_client_tear_down(&fixture);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/fs-open/flags", test_flags);
+    g_test_add_func("/fs-open/cache-modes", test_cache_modes);
+    g_test_add_func("/fs-open/special", test_special);
+    g_test_add_func("/fs-open/create", test_create);
+    g_test_add_func("/fs-open/flush-fsync", test_flush_fsync);
+    return g_test_run();
+}
