@@ -13,11 +13,16 @@
 static pthread_mutex_t fixture_lock = PTHREAD_MUTEX_INITIALIZER; /* guards elem->user */
 static pthread_cond_t fixture_pushed = PTHREAD_COND_INITIALIZER;
 
+static unsigned fixture_n_handed_on; /* atomic */
+static __thread bool fixture_processing;
+
 /* In place of the ring's: marks the elements as done. */
 void vu_vring_push(struct vu_vring *vring, struct vu_elem *const *elems, unsigned n)
 {
     VU_LOCK_SCOPE(&fixture_lock);
 
+    if (!fixture_processing)
+        __atomic_fetch_add(&fixture_n_handed_on, n, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < n; i++)
         elems[i]->user = vring;
     pthread_cond_broadcast(&fixture_pushed);
@@ -57,6 +62,22 @@ void fs_fixture_finish(struct fs_fixture *fixture)
     g_free(fixture->dir);
 }
 
+unsigned fs_fixture_n_handed_on(void)
+{
+    return __atomic_load_n(&fixture_n_handed_on, __ATOMIC_RELAXED);
+}
+
+void fs_fixture_run(struct fs_fixture *fixture, struct vu_elem *elem)
+{
+    fixture_processing = true;
+    fs_request_process(&fixture->share, &fixture->vring, &elem, 1);
+    fixture_processing = false;
+
+    VU_LOCK_SCOPE(&fixture_lock);
+    while (!elem->user)
+        pthread_cond_wait(&fixture_pushed, &fixture_lock);
+}
+
 uint32_t fs_fixture_send(struct fs_fixture *fixture, const void *out, size_t out_len, size_t cut,
                          void *in, size_t in_len)
 {
@@ -66,7 +87,6 @@ uint32_t fs_fixture_send(struct fs_fixture *fixture, const void *out, size_t out
     g_autofree char *second = g_memdup2((const char *)out + first_len, out_len - first_len);
     struct iovec iov[3];
     struct vu_elem elem = {.vring = &fixture->vring, .iov = iov, .out_len = out_len};
-    struct vu_elem *elems = &elem;
 
     if (first_len > 0)
         iov[elem.n_out++] = (struct iovec){first, first_len};
@@ -75,11 +95,7 @@ uint32_t fs_fixture_send(struct fs_fixture *fixture, const void *out, size_t out
     if (in_len > 0)
         iov[elem.n_out + elem.n_in++] = (struct iovec){in, in_len};
     elem.in_len = in_len;
-    fs_request_process(&fixture->share, &fixture->vring, &elems, 1);
-
-    VU_LOCK_SCOPE(&fixture_lock);
-    while (!elem.user)
-        pthread_cond_wait(&fixture_pushed, &fixture_lock);
+    fs_fixture_run(fixture, &elem);
     g_assert_cmpuint(elem.written, <=, in_len);
     return elem.written;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A share on a fresh temporary directory, and FUSE requests for it without a ring: what is pushed
- * is caught (fs-fixture.c defines vu_vring_push). One thread may call at a time.
+ * is caught (fs-fixture.c defines vu_vring_push). One thread may call at a time, but for
+ * fs_fixture_run.
  */
 #pragma once
 
@@ -26,6 +27,11 @@ void fs_fixture_finish(struct fs_fixture *fixture);
 
 /* Sends INIT as a kernel of 7.38 that offers every flag. */
 void fs_fixture_send_init(struct fs_fixture *fixture, struct fuse_init_out *ret_out);
+
+/* Processes an element of any thread's own making, and waits until it is pushed. */
+void fs_fixture_run(struct fs_fixture *fixture, struct vu_elem *elem);
+/* How many elements were pushed by helpers, since the start of the program. */
+unsigned fs_fixture_n_handed_on(void);
 
 /*
  * Sends out_len bytes as a request cut after `cut` bytes (0: not cut), with room for in_len bytes,
