@@ -153,13 +153,23 @@ void *scripted_backend_run(void *opaque)
     bool go_on = true;
 
     while (go_on && vu_channel_recv(&backend->channel, &msg, 20000) == 0) {
+        pthread_mutex_lock(&backend->lock);
         go_on = backend_handle(backend, &msg);
         vu_message_close_fds(&msg);
+        pthread_mutex_unlock(&backend->lock);
     }
+    pthread_mutex_lock(&backend->lock);
     vu_channel_close(&backend->channel);
     if (backend->has_requests)
         vu_channel_close(&backend->requests);
+    pthread_mutex_unlock(&backend->lock);
     return NULL;
+}
+
+void backend_sync(struct backend *backend)
+{
+    pthread_mutex_lock(&backend->lock);
+    pthread_mutex_unlock(&backend->lock);
 }
 
 /* --- fixture --- */
@@ -204,6 +214,7 @@ void fixture_init(struct fixture *f, uint64_t protocol_features)
     struct vu_driver_config driver_config = {.index = 1, .num = 8};
 
     memset(f, 0, sizeof(*f));
+    pthread_mutex_init(&f->backend.lock, NULL);
     f->backend.features = RING_FEATURES | VU_BIT(VU_F_PROTOCOL_FEATURES);
     f->backend.protocol_features = ALL_PROTOCOL_FEATURES;
     f->frontend = vu_frontend_create(&config);

@@ -37,6 +37,7 @@ struct backend {
     struct vu_channel channel, requests;
     bool has_requests;
     pthread_t thread;
+    pthread_mutex_t lock; /* held by the thread while it handles a message or closes a channel */
     uint64_t features, protocol_features, acked_protocol;
     enum wrong wrong;
     unsigned wrong_at; /* message number */
@@ -69,4 +70,8 @@ void fixture_clear(struct fixture *f);
 int fixture_attach(struct fixture *f);
 /* A whole session, message by message; the first error ends it. */
 int fixture_run_session(struct fixture *f);
+/* Makes what the back-end's thread did with the messages already answered visible to the caller,
+ * and what the caller did with its channels visible to the thread: the messages themselves order
+ * the two. */
+void backend_sync(struct backend *backend);
 unsigned count_fds(void);

@@ -25,6 +25,7 @@ static void test_session(gconstpointer data)
     fixture_init(&f, protocol);
     if (protocol == ALL_PROTOCOL_FEATURES) {
         g_assert_cmpint(fixture_run_session(&f), ==, 0);
+        backend_sync(&f.backend);
         g_assert_cmpuint(f.backend.seen[VU_ADD_MEM_REG], ==, 2);
         g_assert_cmpuint(f.backend.config[2], ==, f.backend.config[0]);
         g_assert_cmpuint(f.backend.status, ==, 15);
@@ -38,6 +39,7 @@ static void test_session(gconstpointer data)
         g_assert_cmpint(vu_frontend_get_config(f.frontend, 0, &(char){0}, 1), ==, -ENOTSUP);
         g_assert_cmpint(vu_frontend_stop_ring(f.frontend, 1, NULL), ==, 0);
         g_assert_cmpint(vu_frontend_stop_ring(f.frontend, 1, NULL), ==, -EINVAL);
+        backend_sync(&f.backend);
         g_assert_cmpuint(last[VU_SET_MEM_TABLE].payload.table.n_regions, ==, 2);
         g_assert_cmpuint(last[VU_SET_MEM_TABLE].payload.table.regions[1].gpa, ==, 0x110000);
         g_assert_cmpuint(last[VU_SET_MEM_TABLE].n_fds, ==, 2);
@@ -61,10 +63,12 @@ static void test_memory_changes(void)
     g_assert_cmpint(vu_frontend_set_memory(f.frontend, &f.shmem), ==, 0);
     g_assert_cmpint(vu_shmem_add(&f.shmem, 0x200000, 0x1000), ==, 0);
     g_assert_cmpint(vu_frontend_set_memory(f.frontend, &f.shmem), ==, 0);
+    backend_sync(&f.backend);
     g_assert_cmpuint(f.backend.seen[VU_ADD_MEM_REG], ==, 3);
     g_assert_cmpuint(f.backend.seen[VU_REM_MEM_REG], ==, 0);
     g_assert_cmpint(vu_shmem_remove(&f.shmem, 0x200000), ==, 0);
     g_assert_cmpint(vu_frontend_set_memory(f.frontend, &f.shmem), ==, 0);
+    backend_sync(&f.backend);
     g_assert_cmpuint(f.backend.seen[VU_REM_MEM_REG], ==, 1);
     g_assert_cmpuint(f.backend.last[VU_REM_MEM_REG].payload.mem_reg.region.gpa, ==, 0x200000);
     for (unsigned i = 0; i < 3; i++)
@@ -97,6 +101,7 @@ static void test_dispatch(void)
     g_assert_cmpint(fixture_attach(&f), ==, 0);
     g_assert_cmpuint(vu_frontend_get_poll_fds(f.frontend, fds), ==, 2);
     g_assert_cmpint(vu_frontend_dispatch(f.frontend), ==, 0);
+    backend_sync(&f.backend);
     g_assert_cmpint(vu_channel_send(&f.backend.requests, &call, 100), ==, 0);
     g_assert_cmpint(vu_frontend_dispatch(f.frontend), ==, 0);
     g_assert_cmpuint(f.n_calls, ==, 1);
@@ -105,6 +110,7 @@ static void test_dispatch(void)
     g_assert_cmpint(vu_frontend_dispatch(f.frontend), ==, 0);
     g_assert_cmpuint(f.n_calls, ==, 1);
     g_assert_cmpint(vu_channel_send(&f.backend.requests, &bad, 100), ==, 0);
+    backend_sync(&f.backend);
     g_assert_cmpint(vu_frontend_dispatch(f.frontend), ==, -EPROTO);
     g_assert_cmpint(vu_frontend_dispatch(f.frontend), ==, -ENOTCONN);
     g_assert_cmpuint(vu_frontend_get_poll_fds(f.frontend, fds), ==, 0);
@@ -161,7 +167,7 @@ static void test_reconnect(void)
     g_autofree char *dir = g_dir_make_tmp("vu-XXXXXX", NULL);
     g_autofree char *path = g_build_filename(dir, "socket", NULL);
     struct vu_sg sg = {0x110000, 64};
-    struct backend first, second = {0};
+    struct backend first, second = {.lock = PTHREAD_MUTEX_INITIALIZER};
     struct late_backend late = {&second, path, 0};
     struct fixture f;
     unsigned n_fds;
@@ -187,6 +193,7 @@ static void test_reconnect(void)
     second.protocol_features = first.protocol_features;
     pthread_create(&late.thread, NULL, late_backend_run, &late);
     g_assert_cmpint(vu_frontend_reconnect(f.frontend, path, 5000), ==, 0);
+    backend_sync(&second);
     g_assert_cmpuint(second.seen[VU_GET_INFLIGHT_FD], ==, 0);
     g_assert_cmpuint(second.seen[VU_SET_INFLIGHT_FD], ==, 1);
     g_assert_cmpuint(second.seen[VU_ADD_MEM_REG], ==, 2);
