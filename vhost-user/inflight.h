@@ -5,7 +5,7 @@
  * layouts of split and packed rings there.
  *
  * The region is shared with the front-end and is hostile input when it is handed to us. Each
- * queue's part is written by vring-split.c and vring-packed.c under the ring's lock.
+ * queue's part is kept by inflight-split.c and inflight-packed.c under the ring's lock.
  */
 #pragma once
 
@@ -15,15 +15,23 @@
 
 #include "vhost-user/proto.h"
 
+#define VU_INFLIGHT_VERSION    1
+#define VU_INFLIGHT_ALIGN      64 /* of each queue's part, as all other back-ends have it */
+#define VU_INFLIGHT_MAX_QUEUES 256
+
 /*
- *   offset size  split queue region             packed queue region
- *        0    8  features                       features
- *        8    2  version (1)                    version (1)
- *       10    2  desc_num                       desc_num
- *       12    2  last_batch_head                free_head
- *       14    2  used_idx                       old_free_head
- *       16       desc[desc_num], 16 each        used_idx, old_used_idx (2 each), used_wrap,
- * old_used_wrap (1 each), 7 padding 32                                      desc[desc_num], 32 each
+ *   offset size  split queue region      offset size  packed queue region
+ *        0    8  features                     0    8  features
+ *        8    2  version (1)                  8    2  version (1)
+ *       10    2  desc_num                    10    2  desc_num
+ *       12    2  last_batch_head             12    2  free_head
+ *       14    2  used_idx                    14    2  old_free_head
+ *       16   16  desc[desc_num]              16    2  used_idx
+ *                                            18    2  old_used_idx
+ *                                            20    1  used_wrap_counter
+ *                                            21    1  old_used_wrap_counter
+ *                                            22   10  padding
+ *                                            32   32  desc[desc_num]
  * Fields are in native endianness: only the same host ever reads them.
  */
 struct vu_inflight_split_desc {
@@ -76,24 +84,38 @@ static_assert(sizeof(struct vu_inflight_packed) == 32, "packed inflight region")
 
 /* A mapped inflight file. */
 struct vu_inflight {
-    uint8_t *addr;
-    uint64_t len;
+    uint8_t *addr; /* of queue 0's part */
     unsigned n_queues;
     unsigned queue_size;
     bool packed;
+    bool faulted; /* atomic; the file was truncated under us: rings on it break */
+    void *map_addr;
+    size_t map_len;
 };
 
-/* GET_INFLIGHT_FD: makes a zeroed, sealed memfd that fits, maps it, fills ret_desc (offset 0).
- * -EINVAL: sizes of 0 or above the limits. */
+/*
+ * GET_INFLIGHT_FD: makes a zeroed, sealed memfd that fits, maps it, fills ret_desc (offset 0). The
+ * descriptor in *ret_fd is the caller's. -EINVAL: sizes of 0 or above the limits
+ * (VU_INFLIGHT_MAX_QUEUES, VU_RING_MAX_SIZE); -errno of memfd_create, ftruncate or mmap.
+ */
 int vu_inflight_create(unsigned n_queues, unsigned queue_size, bool packed,
                        struct vu_inflight **ret_inflight, struct vu_inflight_desc *ret_desc,
                        int *ret_fd);
-/* SET_INFLIGHT_FD: maps what the front-end hands over. fd stays the caller's. -EINVAL: smaller than
+/*
+ * SET_INFLIGHT_FD: maps what the front-end hands over. fd stays the caller's. -EINVAL: smaller than
  * n_queues x queue_size, beyond the file, or sizes above the limits. Contents are checked when a
- * ring starts on it. */
+ * ring starts on it.
+ */
 int vu_inflight_map(const struct vu_inflight_desc *desc, int fd, bool packed,
                     struct vu_inflight **ret_inflight);
+/* NULL is allowed. No ring may run on it. */
 void vu_inflight_destroy(struct vu_inflight *inflight);
+
+/* True once the file was found truncated. */
+static inline bool vu_inflight_faulted(const struct vu_inflight *inflight)
+{
+    return __atomic_load_n(&inflight->faulted, __ATOMIC_ACQUIRE);
+}
 
 /* The region of one queue; NULL beyond n_queues, where the ring is larger than queue_size, or of
  * the other kind. */
