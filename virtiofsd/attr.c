@@ -14,6 +14,7 @@
 
 #include "vhost-user/cleanup.h"
 #include "virtiofsd/entry.h"
+#include "virtiofsd/open.h"
 
 #define ATTR_NSEC_PER_SEC 1000000000u
 
@@ -111,9 +112,7 @@ static int attr_set_size(const struct fs_share *share, const struct fuse_setattr
         return -EFBIG;
     if (!target->handle) {
         /* Nothing but a regular file is ever opened: devices and FIFOs do things when they are. */
-        if (!S_ISREG(target->inode->mode_type))
-            return S_ISDIR(target->inode->mode_type) ? -EISDIR : -EINVAL;
-        fd = opened = fs_share_reopen(share, target->fd, O_WRONLY | O_NONBLOCK);
+        fd = opened = fs_open_inode(share, target->inode, O_WRONLY | O_NONBLOCK);
         if (fd < 0)
             return fd;
     }

@@ -32,6 +32,7 @@ void fs_fixture_init(struct fs_fixture *fixture)
 {
     GError *error = NULL;
 
+    umask(0); /* as main does */
     memset(fixture, 0, sizeof(*fixture));
     fixture->dir = g_dir_make_tmp("fs-fixture-XXXXXX", &error);
     g_assert_no_error(error);
