@@ -9,8 +9,9 @@
 
 #include "virtiofsd/fs-options.h"
 
-#define BUDGET_LIMIT_MAX   (1u << 20) /* of descriptors, unless more are asked for by number */
+#define BUDGET_LIMIT_MAX   (1u << 20) /* unless more are asked for by number, or allowed already */
 #define BUDGET_LIMIT_MIN   128
+#define BUDGET_TABLE_MAX   (1u << 24) /* what our tables are laid out for */
 #define BUDGET_RESERVE_MAX 1024
 
 static bool budget_set_limit(int rlimit_nofile, struct rlimit *limit, GError **error)
@@ -22,7 +23,12 @@ static bool budget_set_limit(int rlimit_nofile, struct rlimit *limit, GError **e
     if (rlimit_nofile == 0)
         return true;
     if (rlimit_nofile == FS_NOFILE_MAX) {
-        limit->rlim_cur = MAX(limit->rlim_cur, MIN(limit->rlim_max, BUDGET_LIMIT_MAX));
+        struct rlimit all = {BUDGET_LIMIT_MAX, MAX(limit->rlim_max, BUDGET_LIMIT_MAX)};
+
+        /* Above the hard limit where we may. */
+        if (limit->rlim_cur >= all.rlim_cur || setrlimit(RLIMIT_NOFILE, &all) == 0)
+            return getrlimit(RLIMIT_NOFILE, limit) == 0;
+        limit->rlim_cur = limit->rlim_max;
     } else {
         limit->rlim_cur = (rlim_t)rlimit_nofile;
         limit->rlim_max = MAX(limit->rlim_max, limit->rlim_cur);
@@ -42,7 +48,7 @@ bool fs_fd_budget_take(int rlimit_nofile, struct fs_fd_budget *ret_budget, GErro
 
     if (!budget_set_limit(rlimit_nofile, &limit, error))
         return false;
-    n_fds = (uint32_t)MIN(limit.rlim_cur, 1u << 30);
+    n_fds = (uint32_t)MIN(limit.rlim_cur, BUDGET_TABLE_MAX);
     if (n_fds < BUDGET_LIMIT_MIN) {
         g_set_error(error, G_FILE_ERROR, 0,
                     "--rlimit-nofile: expected at least %d descriptors, got %u", BUDGET_LIMIT_MIN,

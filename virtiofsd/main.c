@@ -8,10 +8,21 @@
 #include "vhost-user/daemon/daemon.h"
 #include "virtiofsd/device.h"
 
+static const char man_text[] =
+    ".SH DESCRIPTION\n"
+    "The guest mounts the directory with \\fBmount -t virtiofs TAG DIR\\fR. virtiofsd listens on "
+    "a\n"
+    "unix socket for the virtual machine monitor, serves it, and listens again when it has gone.\n"
+    "It stays in the foreground and ends on SIGTERM.\n"
+    ".SH EXIT STATUS\n"
+    "0 after SIGTERM, SIGINT or the end of an only session; 1 where it could not start.\n";
+
 static const struct vu_program program = {
     .name = "virtiofsd",
     .usage = "virtiofsd --socket-path=PATH --shared-dir=DIR [OPTION]...",
+    .summary = "share a host directory with a virtual machine",
     .device_type = "fs",
+    .man_text = man_text,
 };
 
 static int fail(GError *error)
