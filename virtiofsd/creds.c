@@ -3,9 +3,9 @@
  * Credentials of the calling thread. Raw system calls throughout: the C library would change every
  * thread of the process.
  *
- * setfsuid to a user takes the capabilities over files (CAP_DAC_OVERRIDE, CAP_FOWNER, ...) out of
- * effect; they stay permitted and are raised again at once. setfsuid and setfsgid report no errors,
- * so each change is asked back.
+ * setfsuid from root to a user takes the capabilities over files (CAP_DAC_OVERRIDE, CAP_FOWNER,
+ * ...) out of effect; they stay permitted and are raised again at once. setfsuid and setfsgid
+ * report no errors, so each change is asked back.
  */
 #include "virtiofsd/creds.h"
 
@@ -55,6 +55,7 @@ static int creds_set_gid(gid_t gid)
 
 static int creds_set_uid(uid_t uid)
 {
+    bool raised = creds_thread.uid_known && creds_thread.uid != 0;
     int ret = 0;
 
     if (creds_thread.uid_known && creds_thread.uid == uid)
@@ -63,7 +64,7 @@ static int creds_set_uid(uid_t uid)
     syscall(SYS_setfsuid, uid);
     if ((uid_t)syscall(SYS_setfsuid, (uid_t)-1) != uid)
         return -EPERM;
-    if (uid != 0)
+    if (uid != 0 && !raised)
         ret = creds_raise(true);
     if (ret < 0)
         return ret;

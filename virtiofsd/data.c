@@ -18,9 +18,10 @@
 
 enum data_direction { DATA_READ = 0, DATA_WRITE = 1 }; /* index of fs_handle.slow */
 
-#define DATA_SLOW_NS   200000u /* beside 1 ns for each byte: copying is not waiting */
-#define DATA_SLOW_HOLD 32      /* transfers that go to helpers after a slow one */
-#define DATA_MIN_BLOCK 512u    /* caches hold whole blocks of at least this */
+#define DATA_SLOW_NS     200000u /* beside 1 ns for each byte: copying is not waiting */
+#define DATA_SLOW_HOLD   32      /* transfers that go to helpers after a slow one */
+#define DATA_REFUSE_HOLD 32   /* open files that are not tried with RWF_NOWAIT after one refused */
+#define DATA_MIN_BLOCK   512u /* caches hold whole blocks of at least this */
 
 /* One transfer on its way: what is left of it. */
 struct data_transfer {
@@ -137,17 +138,45 @@ static uint64_t data_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* Learns from a transfer that could sleep, of a file that refuses RWF_NOWAIT. */
+/* Bits of fs_handle.nowait. */
+static uint32_t data_refuses(enum data_direction direction)
+{
+    return 1u << direction;
+}
+
+static uint32_t data_accepts(enum data_direction direction)
+{
+    return 4u << direction;
+}
+
+/* Takes one from a hint that counts down. False where it was 0. */
+static bool data_hint_take(uint32_t *hint)
+{
+    uint32_t left = __atomic_load_n(hint, __ATOMIC_RELAXED);
+
+    if (left > 0)
+        __atomic_store_n(hint, left - 1, __ATOMIC_RELAXED);
+    return left > 0;
+}
+
+/*
+ * Learns from a transfer that could sleep. A write that RWF_NOWAIT would not do and that was quick
+ * all the same (copy-on-write file systems refuse most) is better done on the worker next time;
+ * reads are not, because others in the queue would wait for the disk with it.
+ */
 static void data_note_pace(struct fs_handle *handle, enum data_direction direction, uint64_t ns,
                            uint64_t len)
 {
     uint32_t *slow = &handle->slow[direction];
-    uint32_t hold = __atomic_load_n(slow, __ATOMIC_RELAXED);
 
-    if (ns > DATA_SLOW_NS + len)
+    if (ns > DATA_SLOW_NS + len) {
         __atomic_store_n(slow, DATA_SLOW_HOLD, __ATOMIC_RELAXED);
-    else if (hold > 0)
-        __atomic_store_n(slow, hold - 1, __ATOMIC_RELAXED);
+        return;
+    }
+    data_hint_take(slow);
+    if (direction == DATA_WRITE &&
+        !(__atomic_load_n(&handle->nowait, __ATOMIC_RELAXED) & data_refuses(direction)))
+        __atomic_fetch_or(&handle->nowait, data_refuses(direction), __ATOMIC_RELAXED);
 }
 
 /* Finishes a transfer, sleeping as long as it takes. */
@@ -190,21 +219,45 @@ static int data_do_write_blocking(struct fs_request *request)
     return data_do_blocking(request, DATA_WRITE);
 }
 
+/*
+ * What the page cache allows, without sleeping. -EOPNOTSUPP where this file refuses RWF_NOWAIT, or
+ * is taken to: most files of a share lie on one file system, so that one refusal spares the next
+ * files the attempt.
+ */
+static int data_try_nowait(struct fs_share *share, struct fs_handle *handle,
+                           struct data_transfer *t)
+{
+    uint32_t refuses = data_refuses(t->direction), accepts = data_accepts(t->direction);
+    uint32_t known = __atomic_load_n(&handle->nowait, __ATOMIC_RELAXED) & (refuses | accepts);
+    int ret = -EOPNOTSUPP;
+
+    if (known & refuses)
+        return ret;
+    if ((known & accepts) || !data_hint_take(&share->refuse_nowait[t->direction])) {
+        ret = data_run(t, RWF_NOWAIT);
+        if (ret == -EOPNOTSUPP)
+            __atomic_store_n(&share->refuse_nowait[t->direction], DATA_REFUSE_HOLD,
+                             __ATOMIC_RELAXED);
+    }
+    if (!known)
+        __atomic_fetch_or(&handle->nowait, ret == -EOPNOTSUPP ? refuses : accepts,
+                          __ATOMIC_RELAXED);
+    return ret;
+}
+
 /* On a worker: what can be done without sleeping, else -EAGAIN. */
 static int data_try(struct fs_request *request, struct fs_handle *handle, struct data_transfer *t)
 {
-    uint32_t refuses = 1u << t->direction;
     int ret;
 
     if (t->flags & (RWF_DSYNC | RWF_SYNC))
         return -EAGAIN;
-    if (!(__atomic_load_n(&handle->no_nowait, __ATOMIC_RELAXED) & refuses)) {
-        ret = data_run(t, RWF_NOWAIT);
-        data_note_done(request, t);
-        if (ret != -EOPNOTSUPP)
-            return ret == -EAGAIN ? ret : data_reply(request, t->direction, ret);
-        __atomic_fetch_or(&handle->no_nowait, refuses, __ATOMIC_RELAXED);
-    }
+    ret = data_try_nowait(request->share, handle, t);
+    data_note_done(request, t);
+    if (ret == -EAGAIN)
+        return ret;
+    if (ret != -EOPNOTSUPP)
+        return data_reply(request, t->direction, ret);
     if (__atomic_load_n(&handle->slow[t->direction], __ATOMIC_RELAXED) > 0)
         return -EAGAIN;
     return data_finish_blocking(request, handle, t);

@@ -19,7 +19,8 @@ struct fs_handle {
     uint32_t kind;
     uint32_t open_flags; /* as the guest gave them */
     int32_t fd;          /* of this process */
-    uint32_t no_nowait;  /* atomic hint bits: this file refuses RWF_NOWAIT reads (1), writes (2) */
+    uint32_t nowait;     /* atomic hint bits: this file refuses RWF_NOWAIT reads (1), writes (2),
+                            or is known to accept it: reads (4), writes (8) */
     uint32_t slow[2];    /* atomic hints, reads and writes that refuse RWF_NOWAIT: how many more go
                             to helpers because one was slow */
     uint64_t dir_offset; /* directories: where the kernel's position is, to save an lseek */

@@ -33,6 +33,8 @@ struct fs_share {
     struct timespec negative_timeout; /* ... and that a name is not there */
     int proc_fds; /* O_PATH of /proc/self/fd: how O_PATH descriptors are opened for real */
     enum fs_creds_policy creds_policy; /* fs_creds_choose_policy(root) */
+    uint32_t refuse_nowait[2];         /* atomic hints, reads and writes: how many more open files
+                                          are taken to refuse RWF_NOWAIT because one did */
 };
 
 /* Opens the directory that options name. False with one clear line in *error: missing, no
