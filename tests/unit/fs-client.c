@@ -87,7 +87,7 @@ void fs_client_set_up(struct fs_fixture *fixture, enum fs_cache cache, int max_h
     umask(0);
     fs_fixture_init(fixture);
     g_assert_cmpint(chmod(fixture->dir, 0755), ==, 0);
-    fixture->options.cache = cache;
+    fixture->options.cache = (int)cache;
     fixture->options.max_helpers = max_helpers;
     fs_fixture_open(fixture);
     fs_fixture_send_init(fixture, &out);
