@@ -62,8 +62,7 @@ void vu_vring_account_locked(struct vu_vring *vring, struct vu_elem *elem);
 void vu_vring_log_used_locked(const struct vu_vring *vring, uint64_t offset, uint64_t len);
 void vu_vring_log_desc_locked(const struct vu_vring *vring, uint64_t offset, uint64_t len);
 
-/* Lets a session thread in before a worker that would spin on it. */
-void vu_vring_lock_session(struct vu_vring *vring);
+/* Lets session threads in before a worker that would spin on the lock. */
 void vu_vring_lock_worker(struct vu_vring *vring);
 /* Releases the lock and then signals what is pending: the peer, woken, never runs into our lock,
  * and the ring is not touched any more. */

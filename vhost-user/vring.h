@@ -136,6 +136,9 @@ void vu_vring_destroy(struct vu_vring *vring);
 
 /* --- session thread --- */
 
+/* Takes the lock, before a worker that spins on it: for configuring a running ring. */
+void vu_vring_lock_session(struct vu_vring *vring);
+
 /*
  * Maps the ring addresses, decides split or packed by `features`, and makes the ring RUNNING. With
  * an inflight region, queues what the predecessor had not completed, in its order; the position is
