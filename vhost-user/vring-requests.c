@@ -34,12 +34,12 @@ void vu_vring_unlock_and_signal(struct vu_vring *vring)
 
     if (vring->call_pending) {
         call = vu_signal_ref(vring->call);
-        inband_call = vring->inband_call;
+        inband_call = call != NULL ? NULL : vring->inband_call; /* a descriptor is preferred */
         vring->stats.n_notifies += call != NULL || inband_call != NULL;
     }
     if (vring->err_pending) {
         err = vu_signal_ref(vring->err);
-        inband_err = vring->inband_err;
+        inband_err = err != NULL ? NULL : vring->inband_err;
     }
     vring->call_pending = false;
     vring->err_pending = false;
