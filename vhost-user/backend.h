@@ -32,11 +32,15 @@ struct vu_device {
     /* 0, or -EINVAL where the bytes may not be written. */
     int (*set_config)(void *device, uint32_t offset, const uint8_t *data, uint32_t len);
     void (*set_features)(void *device, uint64_t features);
+    /* The queue is about to stop and its requests are waited for: those that may last for ever (the
+     * wait for a lock) must now be completed, by an error where need be. Its worker has ended. */
+    void (*quiesce)(void *device, unsigned queue);
     /* Back to the state before the driver's first request (RESET_DEVICE, or the front-end is gone);
      * all rings are stopped. */
     void (*reset)(void *device);
-    /* Device state of a stopped device through fd (a pipe); returns 0 or -errno, which
-     * CHECK_DEVICE_STATE reports. NULL: not offered. */
+    /* Writes the state of a stopped device to fd, or reads it from there to the end: a file of the
+     * session's own, which is moved over the front-end's pipe without blocking anything. 0 or
+     * -errno, which the front-end is told. Both or neither (not offered). */
     int (*save_state)(void *device, int fd);
     int (*load_state)(void *device, int fd);
 };
