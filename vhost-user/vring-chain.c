@@ -128,9 +128,9 @@ static int chain_walk_table(struct vu_chain *chain, const struct chain_table *ta
             break;
         if (n == table->n_descs)
             return vu_chain_fail(chain, "loop in an indirect table", &desc, index);
+        if (!chain->packed && desc.link >= table->n_descs)
+            return vu_chain_fail(chain, "next beyond the indirect table", &desc, index);
         index = chain->packed ? n : desc.link;
-        if (index >= table->n_descs)
-            return vu_chain_fail(chain, "next beyond the indirect table", &desc, table->n_descs);
     }
     chain->bad_table_gpa = UINT64_MAX;
     return 0;
