@@ -146,8 +146,8 @@ static void worker_drain_kick(const struct vu_worker *worker)
 }
 
 /*
- * Looks at the ring until there is work, or something to see to, or the window is over. True where
- * it makes sense to pop. Lets session threads that want the lock in first.
+ * Looks at the ring until there is work (true), or something to see to, or the window is over. The
+ * look itself lets session threads that want the ring's lock in first.
  */
 static bool worker_spin(struct vu_worker *worker, uint64_t until_ns, uint64_t *ret_now_ns)
 {
@@ -157,10 +157,6 @@ static bool worker_spin(struct vu_worker *worker, uint64_t until_ns, uint64_t *r
         for (int i = 0; i < WORKER_PAUSES; i++)
             worker_relax();
         *ret_now_ns = worker_now_ns();
-        if (__atomic_load_n(&vring->waiters, __ATOMIC_RELAXED) > 0) {
-            sched_yield();
-            continue;
-        }
         if (vu_vring_has_work(vring))
             return true;
         if (worker_is_stopping(worker) || __atomic_load_n(&worker->woken, __ATOMIC_RELAXED))
