@@ -106,7 +106,7 @@ static void test_mode(void)
 {
     struct fuse_setattr_in in = {.valid = FATTR_MODE, .mode = S_IFREG | 0751};
     g_autofree char *link = test_path("mode-link");
-    struct fuse_attr attr;
+    struct fuse_attr attr = {0};
     uint64_t nodeid = test_make("mode");
 
     g_assert_cmpint(test_setattr(nodeid, &in, &attr), ==, 0);
@@ -129,7 +129,7 @@ static void test_owner(void)
 {
     struct fuse_setattr_in in = {.valid = FATTR_UID | FATTR_MODE, .uid = 1234, .mode = 04755};
     g_autofree char *link = test_path("owner-link");
-    struct fuse_attr attr;
+    struct fuse_attr attr = {0};
     uint64_t nodeid = test_make("owner");
 
     if (geteuid() != 0) {
@@ -158,7 +158,7 @@ static void test_size(void)
 {
     struct fuse_setattr_in in = {.valid = FATTR_SIZE, .size = 123};
     g_autofree char *dir = test_path("size-dir"), *fifo = test_path("size-fifo");
-    struct fuse_attr attr;
+    struct fuse_attr attr = {0};
     uint64_t nodeid = test_make("size");
 
     g_assert_cmpint(test_setattr(nodeid, &in, &attr), ==, 0);
@@ -188,7 +188,7 @@ static void test_times(void)
                                  .atimensec = 999999999,
                                  .mtime = (uint64_t)-5};
     g_autofree char *link = test_path("times-link");
-    struct fuse_attr attr;
+    struct fuse_attr attr = {0};
     uint64_t nodeid = test_make("times");
 
     g_assert_cmpint(test_setattr(nodeid, &in, &attr), ==, 0);
@@ -243,7 +243,7 @@ static void test_lookups(void)
 static void test_rdev(void)
 {
     g_autofree char *path = test_path("device");
-    struct fuse_attr attr;
+    struct fuse_attr attr = {0};
 
     if (mknod(path, S_IFCHR | 0600, makedev(0x123, 0xabcde)) < 0) {
         g_test_skip("may not make device nodes");
