@@ -123,8 +123,7 @@ void vu_options_print_help(const struct vu_option_table *tables, size_t n_tables
     print_rows(tables, n_tables, print_help_group, print_help_row);
 }
 
-/* Text for roff: backslashes, dashes and line beginnings mean nothing special in it. */
-static void print_roff(const char *text)
+void vu_options_print_roff(const char *text)
 {
     bool at_start = true;
 
@@ -144,17 +143,17 @@ static void print_roff(const char *text)
 static void print_roff_name(const char *dashes, const char *name, const char *suffix)
 {
     fputs("\\fB", stdout);
-    print_roff(dashes);
-    print_roff(name);
+    vu_options_print_roff(dashes);
+    vu_options_print_roff(name);
     fputs("\\fR\\fI", stdout);
-    print_roff(suffix);
+    vu_options_print_roff(suffix);
     fputs("\\fR", stdout);
 }
 
 static void print_man_group(const char *group)
 {
     fputs(".SS ", stdout);
-    print_roff(group);
+    vu_options_print_roff(group);
     putchar('\n');
 }
 
@@ -179,7 +178,7 @@ static void print_man_row(const struct vu_option *row)
         print_roff_name("-o ", row->name, suffix);
     }
     putchar('\n');
-    print_roff(row->help);
+    vu_options_print_roff(row->help);
     putchar('\n');
 }
 

@@ -21,3 +21,7 @@ char *vu_options_join_choices(const char *const *choices);
  */
 char *vu_options_suggest(const struct vu_option_table *tables, size_t n_tables,
                          enum vu_option_form form, const char *name);
+
+/* Prints text to stdout as roff that means just this text: backslashes, dashes, dots that begin a
+ * line. */
+void vu_options_print_roff(const char *text);

@@ -10,6 +10,7 @@
 
 #include "vhost-user/daemon/daemon.h"
 #include "vhost-user/daemon/listen.h"
+#include "vhost-user/daemon/options-words.h"
 #include "vhost-user/log.h"
 
 #define PARSE_POLL_US_DEFAULT 32
@@ -145,8 +146,11 @@ static void parse_print_man(const struct vu_program *program, const struct vu_op
     g_autofree char *title = g_ascii_strup(program->name, -1);
 
     printf(".TH %s 1 \"\" \"Outboard %s\" \"User Commands\"\n", title, VU_PACKAGE_VERSION);
-    printf(".SH NAME\n%s \\- %s\n", program->name, program->summary ? program->summary : "");
-    printf(".SH SYNOPSIS\n.B %s\n", program->usage);
+    printf(".SH NAME\n%s \\- ", program->name);
+    vu_options_print_roff(program->summary ? program->summary : "");
+    printf("\n.SH SYNOPSIS\n.B ");
+    vu_options_print_roff(program->usage);
+    putchar('\n');
     vu_options_print_man(tables, n_tables);
     if (program->man_text != NULL)
         fputs(program->man_text, stdout);
