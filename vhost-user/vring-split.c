@@ -51,6 +51,10 @@ static int split_begin(struct vu_vring *vring, const char **ret_reason)
     bool fresh;
     int err;
 
+    if (vring->base > UINT16_MAX) {
+        *ret_reason = "its base is none that a ring can have";
+        return -EINVAL;
+    }
     vring->used_idx = le16_load(&split_used(vring)->idx);
     vring->avail_idx = (uint16_t)vring->base;
     if (inflight == NULL)
