@@ -149,9 +149,10 @@ static int dispatch_answer(struct vu_backend *backend, struct backend_call *call
     return dispatch_wants_ack(backend, call) ? dispatch_send_u64(backend, call, 0) : 0;
 }
 
-/* Answers a refused message where there is a way to, else ends the session. info may be NULL. */
+/* Answers a refused message where there is a way to, else ends the session. info may be NULL;
+ * well_formed: its handler has refused it. */
 static int dispatch_answer_refused(struct vu_backend *backend, struct backend_call *call,
-                                   const struct vu_request_info *info, int err)
+                                   const struct vu_request_info *info, int err, bool well_formed)
 {
     uint32_t request = call->msg.header.request;
     bool answerable = dispatch_wants_ack(backend, call) &&
@@ -162,7 +163,7 @@ static int dispatch_answer_refused(struct vu_backend *backend, struct backend_ca
     snprintf(number, sizeof(number), "message %u", request);
     if (call->reason[0] == '\0')
         backend_refuse(call, err, "%s", g_strerror(-err));
-    if (request == VU_GET_CONFIG && info && call->msg.header.size >= info->min_size) {
+    if (request == VU_GET_CONFIG && well_formed) {
         answerable = true;
         call->reply.header.size = 0; /* which says that there is none */
     } else {
@@ -179,6 +180,7 @@ static int dispatch_answer_refused(struct vu_backend *backend, struct backend_ca
 int backend_dispatch(struct vu_backend *backend, struct backend_call *call)
 {
     const struct vu_request_info *info = vu_request_info(call->msg.header.request);
+    bool well_formed;
     int r;
 
     call->queue = NULL;
@@ -189,12 +191,13 @@ int backend_dispatch(struct vu_backend *backend, struct backend_call *call)
         vu_debug("%s: %s, %u bytes, %u descriptors", backend->device.name, info->name,
                  call->msg.header.size, call->msg.n_fds);
     r = dispatch_check(backend, call, info);
+    well_formed = r == 0;
     if (r == 0)
         r = dispatch_handlers[call->msg.header.request](backend, call);
     if (r == 0)
         r = dispatch_answer(backend, call, info);
     else
-        r = dispatch_answer_refused(backend, call, info, r);
+        r = dispatch_answer_refused(backend, call, info, r, well_formed);
     vu_message_close_fds(&call->msg);
     vu_message_close_fds(&call->reply);
     return r;

@@ -123,19 +123,23 @@ static int transfer_begin(struct vu_backend *backend, struct backend_call *call)
     return 0;
 }
 
+/* A transfer of a kind that is not known yet is refused in the reply, like one that fails. */
 int backend_set_device_state_fd(struct vu_backend *backend, struct backend_call *call)
 {
     const struct vu_transfer_state *asked = &call->msg.payload.transfer;
-    int r;
+    int r = 0;
 
-    if (asked->direction > VU_TRANSFER_LOAD || asked->phase != VU_TRANSFER_PHASE_STOPPED)
-        return backend_refuse(call, -EINVAL, "direction %u in phase %u", asked->direction,
-                              asked->phase);
     backend_transfer_cancel(&backend->transfer);
-    r = backend_any_started(backend) ? -EBUSY : transfer_begin(backend, call);
+    if (asked->direction > VU_TRANSFER_LOAD || asked->phase != VU_TRANSFER_PHASE_STOPPED)
+        r = -EINVAL;
+    else if (backend_any_started(backend))
+        r = -EBUSY;
+    else
+        r = transfer_begin(backend, call);
     if (r < 0) {
         backend->transfer.result = r;
-        vu_error("%s: cannot transfer the device state: %s", backend->device.name, g_strerror(-r));
+        vu_error("%s: cannot transfer the device state (direction %u, phase %u): %s",
+                 backend->device.name, asked->direction, asked->phase, g_strerror(-r));
     }
     call->reply.header.size = sizeof(uint64_t);
     call->reply.payload.u64 = r < 0 ? TRANSFER_REPLY_FAILED : TRANSFER_REPLY_NO_FD;
