@@ -83,7 +83,7 @@ static int packed_begin_log(struct vu_vring *vring, const char **ret_reason)
 
     region = vu_inflight_packed_queue(inflight, vring->index, vring->num);
     if (region == NULL) {
-        *ret_reason = "the inflight region has no place for this ring";
+        *ret_reason = "no place for this ring";
         return -EBADMSG;
     }
     fresh = vu_inflight_load(region->version) == 0;

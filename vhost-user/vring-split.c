@@ -61,7 +61,7 @@ static int split_begin(struct vu_vring *vring, const char **ret_reason)
         return 0;
     region = vu_inflight_split_queue(inflight, vring->index, vring->num);
     if (region == NULL) {
-        *ret_reason = "the inflight region has no place for this ring";
+        *ret_reason = "no place for this ring";
         return -EBADMSG;
     }
     fresh = vu_inflight_load(region->version) == 0;

@@ -104,7 +104,8 @@ int vu_vring_start(struct vu_vring *vring, struct vu_memory *memory, struct vu_d
     if (err < 0) {
         vu_elem_switch_memory_locked(vring, NULL);
         pthread_mutex_unlock(&vring->lock);
-        vu_error("%s: cannot start a ring of %u: %s", vring->log_tag, vring->num, reason);
+        vu_error("%s: cannot start a ring of %u: %s%s", vring->log_tag, vring->num,
+                 err == -EBADMSG ? "inflight log: " : "", reason);
         return err;
     }
     vring->log = log != NULL ? vu_dirty_log_ref(log) : NULL;
