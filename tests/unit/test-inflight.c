@@ -388,28 +388,26 @@ static void test_bad_log(gconstpointer data)
     rig_clear(&rig);
 }
 
-/* Whatever the region holds, a ring starts on it or does not, and works. */
+/* A good log with a few bytes changed: a ring starts on it or does not, and works. */
 static void test_garbage(gconstpointer features)
 {
     unsigned n_started = 0;
 
-    for (unsigned round = 0; round < 3000; round++) {
+    for (unsigned round = 0; round < 2000; round++) {
         struct vu_elem *elems[NUM];
-        uint8_t *bytes;
         struct rig rig;
         unsigned n;
 
         rig_init(&rig, GPOINTER_TO_SIZE(features), NUM);
-        bytes = rig.inflight->addr;
-        for (unsigned i = 0; i < 32 * (NUM + 1); i++)
-            bytes[i] =
-                (uint8_t)(g_test_rand_int_range(0, 4) == 0 ? g_test_rand_int_range(0, 10) : 0);
-        bytes[8] = 1;
-        bytes[9] = 0;
-        bytes[10] = NUM;
-        bytes[11] = 0;
-        for (unsigned i = 0; i < NUM; i++)
-            ring_guest_add_simple(&rig.guest, (uint16_t)i, 16);
+        ring_guest_start(&rig.guest);
+        for (uint16_t id = 0; id < NUM; id += 2)
+            ring_guest_add_simple(&rig.guest, id, 16);
+        g_assert_cmpuint(vu_vring_pop(&rig.guest.vring, elems, 3), ==, 3);
+        vu_elem_complete(elems[2], 0);
+        rig_abandon(&rig, elems, 2);
+        for (int i = g_test_rand_int_range(0, 3); i >= 0; i--)
+            rig.inflight->addr[g_test_rand_int_range(10, 32 * NUM)] =
+                (uint8_t)g_test_rand_int_range(0, 12);
         ring_guest_log_begin();
         if (vu_vring_start(&rig.guest.vring, rig.guest.memory, NULL) == 0) {
             n_started++;
@@ -419,7 +417,7 @@ static void test_garbage(gconstpointer features)
         g_free(ring_guest_log_end());
         rig_clear(&rig);
     }
-    g_test_message("%u of 3000 started", n_started);
+    g_test_message("%u of 2000 started", n_started);
 }
 
 int main(int argc, char **argv)
