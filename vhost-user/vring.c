@@ -139,10 +139,10 @@ static int vring_drain_locked(struct vu_vring *vring, const bool *stop)
     vring->draining = true;
     vu_vring_update_poppable_locked(vring);
     while (vring->n_in_flight > 0) {
+        if (stop != NULL && __atomic_load_n(stop, __ATOMIC_ACQUIRE))
+            return -ECANCELED;
         until = vring_next_check();
         pthread_cond_timedwait(&vring->drained, &vring->lock, &until);
-        if (vring->n_in_flight > 0 && stop != NULL && __atomic_load_n(stop, __ATOMIC_ACQUIRE))
-            return -ECANCELED;
     }
     return 0;
 }
