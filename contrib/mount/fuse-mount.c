@@ -76,13 +76,24 @@ int fuse_mount_fd(const struct fuse_mount *mount)
     return fuse_session_fd(mount->session);
 }
 
+/* The mount's own descriptor once more, for a user who may not open the device. */
+static int fuse_mount_dup_fd(const struct fuse_mount *mount)
+{
+    vu_autofd int fd = fcntl(fuse_mount_fd(mount), F_DUPFD_CLOEXEC, 0);
+    int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return -errno;
+    return vu_steal_fd(&fd);
+}
+
 int fuse_mount_clone_fd(const struct fuse_mount *mount)
 {
     uint32_t from = (uint32_t)fuse_mount_fd(mount);
     vu_autofd int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 
     if (fd < 0 || ioctl(fd, FUSE_DEV_IOC_CLONE, &from) < 0)
-        return -errno;
+        return fuse_mount_dup_fd(mount);
     return vu_steal_fd(&fd);
 }
 

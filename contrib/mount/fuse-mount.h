@@ -17,8 +17,8 @@ struct fuse_mount;
 struct fuse_mount *fuse_mount_open(const char *dir, const char *options, GError **error);
 /* The descriptor that the mount came with. */
 int fuse_mount_fd(const struct fuse_mount *mount);
-/* Another non-blocking descriptor of the same mount, with an answer queue of its own: a reply goes
- * through the descriptor that its request came from. -errno. */
+/* Another non-blocking descriptor of the same mount, with an answer queue of its own where that can
+ * be had: a reply goes through the descriptor that its request came from. -errno. */
 int fuse_mount_clone_fd(const struct fuse_mount *mount);
 /*
  * Unmounts, lazily where it is busy, unless somebody has already. May wait for requests that the
