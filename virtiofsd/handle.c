@@ -38,6 +38,7 @@ int fs_handles_create(uint32_t max_handles, struct fs_handles **ret_handles)
 
     if (ret < 0)
         return ret;
+    fs_state_table_scatter(handles->table);
     for (unsigned i = 0; i < HANDLE_N_LOCKS; i++)
         pthread_mutex_init(&handles->locks[i], NULL);
     *ret_handles = g_steal_pointer(&handles);

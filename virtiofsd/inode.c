@@ -193,6 +193,7 @@ int fs_inodes_create(int root_fd, uint32_t max_inodes, struct fs_inodes **ret_in
     ret = fs_inode_find_or_add(inodes, &stx, &fd, 1, &root);
     g_assert(ret == 0 && fs_inode_nodeid(inodes, root) == FUSE_ROOT_ID);
     fs_inode_put(inodes, root);
+    fs_state_table_scatter(inodes->table);
     *ret_inodes = g_steal_pointer(&inodes);
     return 0;
 }

@@ -105,6 +105,13 @@ void fs_state_table_destroy(struct fs_state_table *table)
     g_free(table);
 }
 
+void fs_state_table_scatter(struct fs_state_table *table)
+{
+    VU_LOCK_SCOPE(&table->lock);
+
+    fs_state_table_at(table, 0)->generation = g_random_int();
+}
+
 /* Gives the memory of a chunk back that has no records any more. */
 static void table_punch_locked(struct fs_state_table *table, uint32_t chunk)
 {

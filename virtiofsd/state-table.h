@@ -43,6 +43,11 @@ int fs_state_table_create(const char *name, size_t record_len, uint32_t max_reco
                           void (*release)(void *opaque, struct fs_record *record, uint32_t slot),
                           void *opaque, struct fs_state_table **ret_table);
 void fs_state_table_destroy(struct fs_state_table *table);
+/*
+ * Further ids begin at a generation that no other process is likely to have reached, so that an id
+ * of a predecessor, which somebody still holds, is refused and does not name another record.
+ */
+void fs_state_table_scatter(struct fs_state_table *table);
 
 /*
  * A fresh record (zeroed behind struct fs_record) in state FS_RECORD_NEW, with one pin for being

@@ -95,6 +95,20 @@ static void test_counts(void)
     fs_inodes_destroy(inodes);
 }
 
+/* A guest that outlives the daemon holds nodeids of the old one: the new one refuses them. */
+static void test_predecessor(void)
+{
+    struct fs_inodes *old = test_inodes(100), *new = test_inodes(100);
+    struct statx a = test_stx(5), b = test_stx(6);
+    uint64_t nodeid = test_lookup(old, &a);
+
+    test_lookup(new, &b);
+    g_assert_false(test_knows(new, nodeid));
+    g_assert_true(test_knows(new, FUSE_ROOT_ID));
+    fs_inodes_destroy(old);
+    fs_inodes_destroy(new);
+}
+
 static void test_hostile_forgets(void)
 {
     struct fs_inodes *inodes = test_inodes(100);
@@ -231,6 +245,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/inode/counts", test_counts);
     g_test_add_func("/inode/hostile-forgets", test_hostile_forgets);
+    g_test_add_func("/inode/predecessor", test_predecessor);
     g_test_add_func("/inode/identity", test_identity);
     g_test_add_func("/inode/full", test_full);
     g_test_add_func("/inode/memory", test_memory);
