@@ -108,7 +108,7 @@ static void test_batches(gconstpointer features)
 
     ring_guest_init(&guest, 16, GPOINTER_TO_SIZE(features));
     ring_guest_start(&guest);
-    for (unsigned round = 0; round < 9000; round++) {
+    for (unsigned round = 0; round < 16000; round++) {
         unsigned n = round % 8 + 1;
 
         if (!guest.packed) /* wherever the index is, the driver wants to hear of the next entry */
@@ -128,9 +128,9 @@ static void test_batches(gconstpointer features)
         g_assert_cmpuint(ring_guest_calls(&guest), ==, 1);
     }
     vu_vring_get_stats(&guest.vring, &stats);
-    g_assert_cmpuint(stats.n_popped, ==, 9000 / 8 * 36);
+    g_assert_cmpuint(stats.n_popped, ==, 16000 / 8 * 36);
     g_assert_cmpuint(stats.n_pushed, ==, stats.n_popped);
-    g_assert_cmpuint(stats.n_notifies, ==, 9000);
+    g_assert_cmpuint(stats.n_notifies, ==, 16000);
     ring_guest_clear(&guest);
 }
 
