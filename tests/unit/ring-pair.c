@@ -201,7 +201,7 @@ static void pair_check(struct ring_pair *pair, struct ring_pair_slot *slot, uint
     pair_copy(pair, pair_slot_gpa(pair, slot) + sizeof(buf), buf, slot->in_len, false);
     for (unsigned i = 0; i < slot->in_len; i++)
         g_assert_cmpuint(buf[i], ==, i < len ? pair_byte(~seed, i) : 0xee);
-    if (vu_has(pair->vring.features, VU_F_IN_ORDER))
+    if (pair->driver->in_order)
         g_assert_cmpuint(slot->order, ==, pair->n_harvested);
     slot->busy = false;
     pair->n_harvested++;
