@@ -339,10 +339,10 @@ static void test_wrong_start(gconstpointer features)
     g_assert_cmpint(vu_vring_start(vring, guest.memory, NULL), ==, -EINVAL);
     vring->used_uva = used_uva;
     vring->base = 0x80088008;
-    g_assert_cmpint(vu_vring_start(vring, guest.memory, NULL), ==, guest.packed ? -EINVAL : 0);
+    g_assert_cmpint(vu_vring_start(vring, guest.memory, NULL), ==, -EINVAL);
     g_autofree char *log = ring_guest_log_end();
 
-    g_assert_cmpuint(ring_guest_count_lines(log), ==, guest.packed ? 7 : 7);
+    g_assert_cmpuint(ring_guest_count_lines(log), ==, guest.packed ? 7 : 8);
     g_assert_nonnull(strstr(log, "test: queue 0: cannot start a ring of 8: "));
     ring_guest_clear(&guest);
 }
