@@ -99,12 +99,25 @@ static int packed_begin_log(struct vu_vring *vring, const char **ret_reason)
     return 0;
 }
 
+/*
+ * Whether a base of 0 means the beginning: User Mode Linux sends 0 for a fresh ring, without the
+ * wrap counters, which start at 1. A ring that really has come round to slot 0 shows there, where a
+ * used descriptor or one of the next lap lies, the USED bit.
+ */
+static bool packed_base_is_fresh(const struct vu_vring *vring)
+{
+    const struct vu_packed_desc *ring = vring->desc;
+
+    return vring->base == 0 && !(le16_load(&ring[0].flags) & VU_DESC_F_USED);
+}
+
 static int packed_begin(struct vu_vring *vring, const char **ret_reason)
 {
-    struct vu_packed_pos avail = packed_decode(vring->base);
-    struct vu_packed_pos used = packed_decode(vring->base >> 16);
+    uint32_t base = packed_base_is_fresh(vring) ? 1u << PACKED_WRAP_BIT : vring->base;
+    struct vu_packed_pos avail = packed_decode(base);
+    struct vu_packed_pos used = packed_decode(base >> 16);
 
-    if (vring->base >> 16 == 0) /* some front-ends know only the first half; nothing is in flight */
+    if (base >> 16 == 0) /* some front-ends know only the first half; nothing is in flight */
         used = avail;
     if (avail.slot >= vring->num || used.slot >= vring->num) {
         *ret_reason = "its base lies outside the ring";

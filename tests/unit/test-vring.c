@@ -309,6 +309,28 @@ static void test_stop_and_go(gconstpointer features)
     ring_guest_clear(&guest);
 }
 
+/* User Mode Linux sends base 0 for a fresh packed ring; a driver may have filled it before the
+ * start. */
+static void test_base_without_wrap(gconstpointer features)
+{
+    struct ring_guest guest;
+
+    for (unsigned n_before = 0; n_before < 3; n_before++) {
+        ring_guest_init(&guest, 4, GPOINTER_TO_SIZE(features));
+        guest.vring.base = 0;
+        for (unsigned i = 0; i < n_before; i++)
+            ring_guest_add_simple(&guest, 0, 16);
+        ring_guest_start(&guest);
+        for (unsigned i = 0; i < 3; i++) {
+            if (i >= n_before)
+                ring_guest_add_simple(&guest, 0, 16);
+            vu_elem_complete(pop_one(&guest), 1);
+        }
+        g_assert_cmpint(vu_vring_stop(&guest.vring, NULL, NULL), ==, 0);
+        ring_guest_clear(&guest);
+    }
+}
+
 static void test_wrong_start(gconstpointer features)
 {
     struct ring_guest guest;
@@ -549,6 +571,7 @@ int main(int argc, char **argv)
     add_for_both("indirect", test_indirect);
     add_for_both("longest-chain", test_longest_chain);
     add_for_both("stop-and-go", test_stop_and_go);
+    add_for_both("base-without-wrap", test_base_without_wrap);
     add_for_both("wrong-start", test_wrong_start);
     add_for_both("memory-change", test_memory_change);
     add_for_both("dirty-log", test_dirty_log);
