@@ -101,14 +101,16 @@ static int packed_begin_log(struct vu_vring *vring, const char **ret_reason)
 
 /*
  * Whether a base of 0 means the beginning: User Mode Linux sends 0 for a fresh ring, without the
- * wrap counters, which start at 1. A ring that really has come round to slot 0 shows there, where a
- * used descriptor or one of the next lap lies, the USED bit.
+ * wrap counters, which start at 1. In a ring that really has come round to slot 0, with an odd lap
+ * behind it, the AVAIL bit is set in every slot; one that is not filled yet lacks it in the last.
+ * (USED in slot 0 alone does not tell: a chain across the end leaves it unset.)
  */
 static bool packed_base_is_fresh(const struct vu_vring *vring)
 {
     const struct vu_packed_desc *ring = vring->desc;
 
-    return vring->base == 0 && !(le16_load(&ring[0].flags) & VU_DESC_F_USED);
+    return vring->base == 0 && !(le16_load(&ring[0].flags) & VU_DESC_F_USED) &&
+           !(le16_load(&ring[vring->num - 1].flags) & VU_DESC_F_AVAIL);
 }
 
 static int packed_begin(struct vu_vring *vring, const char **ret_reason)

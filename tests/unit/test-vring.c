@@ -316,7 +316,7 @@ static void test_base_without_wrap(gconstpointer features)
     struct ring_guest guest;
 
     for (unsigned n_before = 0; n_before < 3; n_before++) {
-        ring_guest_init(&guest, 4, GPOINTER_TO_SIZE(features));
+        ring_guest_init(&guest, 8, GPOINTER_TO_SIZE(features));
         guest.vring.base = 0;
         for (unsigned i = 0; i < n_before; i++)
             ring_guest_add_simple(&guest, 0, 16);
@@ -329,6 +329,34 @@ static void test_base_without_wrap(gconstpointer features)
         g_assert_cmpint(vu_vring_stop(&guest.vring, NULL, NULL), ==, 0);
         ring_guest_clear(&guest);
     }
+}
+
+/* The third lap begins inside a chain, so that slot 0 keeps what the driver wrote, and ends with
+ * the ring: base 0, and nothing to pop. */
+static void test_base_after_crossing(gconstpointer features)
+{
+    struct ring_guest guest;
+    struct vu_elem *elem;
+    uint32_t base;
+
+    ring_guest_init(&guest, 4, GPOINTER_TO_SIZE(features));
+    ring_guest_start(&guest);
+    for (unsigned n = 0; n < 4 + 3 + 1 + 3; n++) {
+        const struct ring_guest_desc descs[] = {{guest.buffer_gpa, 8, 0}, {guest.buffer_gpa, 8, 0}};
+
+        ring_guest_add(&guest, 0, descs, n == 7 ? 2 : 1);
+        vu_elem_complete(pop_one(&guest), 0);
+        assert_used(&guest, 0, 0);
+    }
+    g_assert_cmpint(vu_vring_stop(&guest.vring, NULL, &base), ==, 0);
+    if (guest.packed)
+        g_assert_cmphex(base, ==, 0);
+    ring_guest_start(&guest);
+    g_assert_cmpuint(vu_vring_pop(&guest.vring, &elem, 1), ==, 0);
+    ring_guest_add_simple(&guest, 0, 16);
+    vu_elem_complete(pop_one(&guest), 1);
+    assert_used(&guest, 0, 1);
+    ring_guest_clear(&guest);
 }
 
 static void test_wrong_start(gconstpointer features)
@@ -572,6 +600,7 @@ int main(int argc, char **argv)
     add_for_both("longest-chain", test_longest_chain);
     add_for_both("stop-and-go", test_stop_and_go);
     add_for_both("base-without-wrap", test_base_without_wrap);
+    add_for_both("base-after-crossing", test_base_after_crossing);
     add_for_both("wrong-start", test_wrong_start);
     add_for_both("memory-change", test_memory_change);
     add_for_both("dirty-log", test_dirty_log);
