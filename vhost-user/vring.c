@@ -19,6 +19,7 @@
 #include "vhost-user/vring-signal.h"
 
 #define VRING_STOP_CHECK_NS 100000000L /* how often a stop that waits looks whether to give up */
+#define VRING_STOP_LONG     50         /* such looks, until it says what it waits for */
 
 void vu_vring_init(struct vu_vring *vring, unsigned index, const char *device_name)
 {
@@ -135,6 +136,7 @@ static struct timespec vring_next_check(void)
 static int vring_drain_locked(struct vu_vring *vring, const bool *stop)
 {
     struct timespec until;
+    unsigned n_checks = 0;
 
     vring->draining = true;
     vu_vring_update_poppable_locked(vring);
@@ -143,6 +145,9 @@ static int vring_drain_locked(struct vu_vring *vring, const bool *stop)
             return -ECANCELED;
         until = vring_next_check();
         pthread_cond_timedwait(&vring->drained, &vring->lock, &until);
+        if (vring->n_in_flight > 0 && ++n_checks == VRING_STOP_LONG)
+            vu_warning("%s: stopping, and still waiting for %u requests", vring->log_tag,
+                       vring->n_in_flight);
     }
     return 0;
 }
