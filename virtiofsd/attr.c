@@ -116,6 +116,12 @@ static int attr_set_size(const struct fs_share *share, const struct fuse_setattr
         if (fd < 0)
             return fd;
     }
+    if (arg->valid & FATTR_KILL_SUIDGID) {
+        int ret = fs_open_kill_privileges(fd);
+
+        if (ret < 0)
+            return ret;
+    }
     return ftruncate(fd, (off_t)arg->size) < 0 ? -errno : 0;
 }
 

@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
+#include "virtiofsd/open.h"
 #include "virtiofsd/request.h"
 
 enum data_direction { DATA_READ = 0, DATA_WRITE = 1 }; /* index of fs_handle.slow */
@@ -104,6 +105,8 @@ static int data_begin(struct fs_request *request, enum data_direction direction,
     if (t.offset > INT64_MAX)
         return -EINVAL; /* -1 would mean the descriptor's own position */
     *ret_transfer = t;
+    if (direction == DATA_WRITE && (request->args.write.write_flags & FUSE_WRITE_KILL_SUIDGID))
+        return fs_open_kill_privileges(handle->fd);
     return 0;
 }
 

@@ -24,6 +24,7 @@
 enum init_want {
     INIT_ALWAYS,
     INIT_IF_CACHED,      /* data or names may be kept: any cache mode but never */
+    INIT_IF_UNCACHED,    /* data is not kept: the cache modes never and metadata */
     INIT_IF_READDIRPLUS, /* --readdirplus, and a cache mode that keeps attributes */
     INIT_IF_SUBMOUNTS,   /* --announce-submounts */
     INIT_IF_ALLOW_MMAP,  /* --allow-mmap */
@@ -44,6 +45,8 @@ static const struct init_flag {
     {FUSE_PARALLEL_DIROPS, "PARALLEL_DIROPS", INIT_ALWAYS},
     {FUSE_MAX_PAGES, "MAX_PAGES", INIT_ALWAYS},
     {FUSE_CACHE_SYMLINKS, "CACHE_SYMLINKS", INIT_IF_CACHED},
+    /* Linux itself takes setuid bits away before a write to its page cache, but not past it. */
+    {FUSE_HANDLE_KILLPRIV_V2, "HANDLE_KILLPRIV_V2", INIT_IF_UNCACHED},
     {FUSE_SUBMOUNTS, "SUBMOUNTS", INIT_IF_SUBMOUNTS},
     {FUSE_INIT_EXT, "INIT_EXT", INIT_ALWAYS},
     {FUSE_DIRECT_IO_ALLOW_MMAP, "DIRECT_IO_ALLOW_MMAP", INIT_IF_ALLOW_MMAP},
@@ -56,6 +59,8 @@ static bool init_wants(const struct fs_options *options, enum init_want want)
         return true;
     case INIT_IF_CACHED:
         return options->cache != FS_CACHE_NEVER;
+    case INIT_IF_UNCACHED:
+        return options->cache == FS_CACHE_NEVER || options->cache == FS_CACHE_METADATA;
     case INIT_IF_READDIRPLUS:
         return options->readdirplus && options->cache != FS_CACHE_NEVER;
     case INIT_IF_SUBMOUNTS:

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
@@ -36,6 +37,20 @@ int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, in
     if (fd == -EPERM && (flags & O_NOATIME))
         fd = fs_share_reopen(share, inode->fd, (flags & ~O_NOATIME) | O_NOCTTY);
     return fd;
+}
+
+int fs_open_kill_privileges(int fd)
+{
+    mode_t kill = S_ISUID;
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (st.st_mode & S_IXGRP)
+        kill |= S_ISGID;
+    if (!(st.st_mode & kill))
+        return 0;
+    return fchmod(fd, st.st_mode & 07777 & ~kill) < 0 ? -errno : 0;
 }
 
 /* FOPEN_* of a regular file: how far the guest's page cache may be trusted. */
@@ -66,11 +81,12 @@ static int open_add_handle(struct fs_share *share, uint64_t nodeid, uint32_t fla
 }
 
 /* Opens a regular file that the guest knows. */
-static int open_file(struct fs_share *share, uint64_t nodeid, uint32_t flags,
+static int open_file(struct fs_share *share, uint64_t nodeid, uint32_t flags, uint32_t open_flags,
                      struct fuse_open_out *ret_open)
 {
     struct fs_inode *inode = fs_inode_get(share->inodes, nodeid);
     vu_autofd int fd = -1;
+    int ret = 0;
 
     if (!inode)
         return -ESTALE;
@@ -79,12 +95,17 @@ static int open_file(struct fs_share *share, uint64_t nodeid, uint32_t flags,
     else
         fd = fs_open_inode(share, inode, (int)flags & OPEN_HOST_FLAGS);
     fs_inode_put(share->inodes, inode);
-    return fd < 0 ? fd : open_add_handle(share, nodeid, flags, &fd, ret_open);
+    if (fd >= 0 && (flags & O_TRUNC) && (open_flags & FUSE_OPEN_KILL_SUIDGID))
+        ret = fs_open_kill_privileges(fd);
+    if (fd < 0 || ret < 0)
+        return fd < 0 ? fd : ret;
+    return open_add_handle(share, nodeid, flags, &fd, ret_open);
 }
 
 int fs_do_open(struct fs_request *request)
 {
-    int ret = open_file(request->share, request->header.nodeid, request->args.open.flags,
+    const struct fuse_open_in *in = &request->args.open;
+    int ret = open_file(request->share, request->header.nodeid, in->flags, in->open_flags,
                         &request->reply.open);
 
     return ret < 0 ? ret : (int)sizeof(request->reply.open);
@@ -147,7 +168,7 @@ static int create_reply_existing(struct fs_request *request, struct fs_inode *pa
     ret = -ESTALE;
     if (S_ISREG(entry->attr.mode))
         ret = open_file(share, entry->nodeid, request->args.create.flags,
-                        &request->reply.create.open);
+                        request->args.create.open_flags, &request->reply.create.open);
     if (ret == 0 && (request->args.create.flags & O_TRUNC))
         entry->attr.size = entry->attr.blocks = 0;
     if (ret < 0)

@@ -15,3 +15,10 @@
  * sockets: theirs is the guest's, the host's are never opened), or -errno of openat.
  */
 int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, int flags);
+
+/*
+ * What a change of the data of a regular file by a user without CAP_FSETID does: takes away the
+ * setuid bit, and the setgid bit of what the group may execute. Asked for by the guest, which knows
+ * its users' capabilities, with each such request (HANDLE_KILLPRIV_V2). `fd` is open. 0, or -errno.
+ */
+int fs_open_kill_privileges(int fd);

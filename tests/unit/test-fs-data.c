@@ -149,6 +149,43 @@ static void test_append(void)
     fs_client_tear_down(&fixture);
 }
 
+/* Set-user and set-group bits go where the guest's kernel says so, before the data changes. */
+static void test_privileges(void)
+{
+    static const struct {
+        uint32_t write_flags;
+        mode_t before, after;
+    } rows[] = {
+        {0, 06777, 06777},
+        {FUSE_WRITE_KILL_SUIDGID, 06777, 0777},
+        {FUSE_WRITE_KILL_SUIDGID, 06666, 02666}, /* the mark of mandatory locking */
+        {FUSE_WRITE_KILL_SUIDGID, 0644, 0644},
+    };
+    struct fuse_write_in in = {.size = 1};
+    struct fuse_write_out out;
+    struct fs_call call = {.opcode = FUSE_WRITE,
+                           .args = &in,
+                           .args_len = sizeof(in),
+                           .data = "x",
+                           .data_len = 1,
+                           .reply = &out,
+                           .room = sizeof(out)};
+    struct stat st;
+
+    fs_client_set_up(&fixture, FS_CACHE_NEVER, 2);
+    in.fh = create_file("f", O_RDWR);
+    g_autofree char *path = fs_client_path(&fixture, "f");
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_assert_cmpint(chmod(path, rows[i].before), ==, 0);
+        in.write_flags = rows[i].write_flags;
+        g_assert_cmpint(fs_client_call(&fixture, &call), ==, sizeof(out));
+        g_assert_cmpint(stat(path, &st), ==, 0);
+        g_assert_cmphex(st.st_mode & 07777, ==, rows[i].after);
+    }
+    release(in.fh);
+    fs_client_tear_down(&fixture);
+}
+
 /* What must wait for the disk is not done on the queue's thread. */
 static void test_waiting(void)
 {
@@ -236,6 +273,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fs-data/end-of-file", test_end_of_file);
     g_test_add_func("/fs-data/many-ranges", test_many_ranges);
     g_test_add_func("/fs-data/append", test_append);
+    g_test_add_func("/fs-data/privileges", test_privileges);
     g_test_add_func("/fs-data/waiting", test_waiting);
     g_test_add_func("/fs-data/threads", test_threads);
     return g_test_run();
