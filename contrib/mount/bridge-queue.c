@@ -26,6 +26,9 @@
 #define QUEUE_BATCH 16 /* requests or replies before the other side gets its turn */
 #define QUEUE_LOOKS 8  /* at the ring, for each look at /dev/fuse, which is a system call */
 
+/* Pollers of all queues leave these to the program that waits and to the back-end. */
+#define QUEUE_CPUS_LEFT 2
+
 static uint64_t queue_now_ns(void)
 {
     struct timespec ts;
@@ -179,7 +182,8 @@ static bool queue_poll(struct bridge_queue *queue, uint64_t dry_ns, uint64_t *re
     *ret_n = 0;
     if (queue->policy.window_ns == 0)
         return false;
-    if (__atomic_add_fetch(&bridge->n_polling, 1, __ATOMIC_RELAXED) < bridge->n_cpus)
+    if (__atomic_add_fetch(&bridge->n_polling, 1, __ATOMIC_RELAXED) + QUEUE_CPUS_LEFT <=
+        bridge->n_cpus)
         *ret_n = queue_spin(queue, dry_ns + queue->policy.window_ns, &now_ns, &won);
     __atomic_sub_fetch(&bridge->n_polling, 1, __ATOMIC_RELAXED);
     *ret_polled_ns = now_ns - dry_ns;
