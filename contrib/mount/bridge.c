@@ -217,7 +217,8 @@ static bool bridge_may_reconnect(struct bridge *bridge)
     return vu_has(vu_frontend_protocol_features(bridge->frontend), VU_PF_INFLIGHT_SHMFD);
 }
 
-/* Waits for a successor with the queue threads parked. 0, or -errno: there is none. */
+/* Waits for a successor with the queue threads parked. 0; 1: ended meanwhile; -errno: there is
+ * none. */
 static int bridge_recover(struct bridge *bridge, int stop_fd)
 {
     gint64 deadline = g_get_monotonic_time() + (gint64)bridge->config.reconnect_timeout_ms * 1000;
@@ -228,7 +229,9 @@ static int bridge_recover(struct bridge *bridge, int stop_fd)
     vu_info("waiting for a new back-end at %s", bridge->config.socket_path);
     bridge_set_pausing(bridge, true);
     __atomic_store_n(&bridge->events, 0, __ATOMIC_RELEASE);
-    while (!bridge_is_ended(bridge, stop_fd) && g_get_monotonic_time() < deadline) {
+    while (g_get_monotonic_time() < deadline) {
+        if (bridge_is_ended(bridge, stop_fd))
+            return 1;
         rc = bridge_try_successor(bridge);
         if (rc == 0)
             break;
@@ -349,7 +352,7 @@ int bridge_run(struct bridge *bridge, struct fuse_mount *mount, int stop_fd)
         if (rc < 0)
             rc = bridge_recover(bridge, stop_fd);
     }
-    bridge_end(bridge, rc < 0);
+    bridge_end(bridge, vu_frontend_get_poll_fds(bridge->frontend, (int[2]){0}) == 0);
     fuse_mount_free(mount);
     return rc < 0 ? rc : 0;
 }

@@ -35,7 +35,7 @@ static int fail(GError *error)
 
 static int mount_and_serve(const struct mount_options *options)
 {
-    vu_autofd int stop_fd = open_stop_fd();
+    vu_autofd int stop_fd = -1;
     GError *error = NULL;
     struct fuse_mount *mount;
     struct bridge *bridge;
@@ -44,6 +44,7 @@ static int mount_and_serve(const struct mount_options *options)
     bridge = bridge_create(&options->bridge, &error);
     if (!bridge)
         return fail(error);
+    stop_fd = open_stop_fd(); /* so far a signal just ends the program */
     mount = fuse_mount_open(options->dir, options->fuse_options->str, &error);
     if (!mount) {
         bridge_destroy(bridge);
