@@ -294,3 +294,38 @@ unsigned ring_guest_count_lines(const char *text)
         n += *text == '\n';
     return n;
 }
+
+struct vu_elem *ring_guest_pop_one(struct ring_guest *guest)
+{
+    struct vu_elem *elem = NULL;
+
+    g_assert_cmpuint(vu_vring_pop(&guest->vring, &elem, 1), ==, 1);
+    return elem;
+}
+
+void ring_guest_assert_used(struct ring_guest *guest, uint16_t id, uint32_t len)
+{
+    uint16_t got_id;
+    uint32_t got_len;
+
+    g_assert_true(ring_guest_take_used(guest, &got_id, &got_len));
+    g_assert_cmpuint(got_id, ==, id);
+    g_assert_cmpuint(got_len, ==, len);
+}
+
+void ring_guest_assert_no_used(struct ring_guest *guest)
+{
+    uint16_t id;
+    uint32_t len;
+
+    g_assert_false(ring_guest_take_used(guest, &id, &len));
+}
+
+void ring_guest_add_tests(const char *group, const char *name, GTestDataFunc test)
+{
+    g_autofree char *split = g_strdup_printf("/%s/split/%s", group, name);
+    g_autofree char *packed = g_strdup_printf("/%s/packed/%s", group, name);
+
+    g_test_add_data_func(split, GSIZE_TO_POINTER(0), test);
+    g_test_add_data_func(packed, GSIZE_TO_POINTER(RING_GUEST_PACKED), test);
+}

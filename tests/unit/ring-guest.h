@@ -9,6 +9,8 @@
  */
 #pragma once
 
+#include <glib.h>
+
 #include "vhost-user/shared-memory.h"
 #include "vhost-user/vring.h"
 
@@ -90,3 +92,13 @@ uint64_t ring_guest_errors(const struct ring_guest *guest);
 void ring_guest_log_begin(void);
 char *ring_guest_log_end(void);
 unsigned ring_guest_count_lines(const char *text);
+
+/* Pops one request, which must be there. */
+struct vu_elem *ring_guest_pop_one(struct ring_guest *guest);
+/* The next used entry is this one; there is none. */
+void ring_guest_assert_used(struct ring_guest *guest, uint16_t id, uint32_t len);
+void ring_guest_assert_no_used(struct ring_guest *guest);
+
+/* Adds a test for each kind of ring, as /GROUP/split/NAME and /GROUP/packed/NAME; its data are the
+ * features (GPOINTER_TO_SIZE). */
+void ring_guest_add_tests(const char *group, const char *name, GTestDataFunc test);

@@ -533,15 +533,6 @@ static void test_truncated_inflight(gconstpointer features)
     close(fd);
 }
 
-static void add_for_both(const char *name, GTestDataFunc test)
-{
-    g_autofree char *split = g_strdup_printf("/vring-hostile/split/%s", name);
-    g_autofree char *packed = g_strdup_printf("/vring-hostile/packed/%s", name);
-
-    g_test_add_data_func(split, GSIZE_TO_POINTER(0), test);
-    g_test_add_data_func(packed, GSIZE_TO_POINTER(RING_GUEST_PACKED), test);
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -554,9 +545,9 @@ int main(int argc, char **argv)
         if (cases[i].packed)
             g_test_add_data_func(packed, &cases[i], test_packed);
     }
-    add_for_both("too-large", test_too_large);
-    add_for_both("flip", test_flip);
-    add_for_both("truncated-memory", test_truncated_memory);
-    add_for_both("truncated-inflight", test_truncated_inflight);
+    ring_guest_add_tests("vring-hostile", "too-large", test_too_large);
+    ring_guest_add_tests("vring-hostile", "flip", test_flip);
+    ring_guest_add_tests("vring-hostile", "truncated-memory", test_truncated_memory);
+    ring_guest_add_tests("vring-hostile", "truncated-inflight", test_truncated_inflight);
     return g_test_run();
 }

@@ -13,21 +13,13 @@
 #define USED  VU_DESC_F_USED
 #define W     VU_DESC_F_WRITE
 
-static struct vu_elem *pop_one(struct ring_guest *guest)
-{
-    struct vu_elem *elem = NULL;
-
-    g_assert_cmpuint(vu_vring_pop(&guest->vring, &elem, 1), ==, 1);
-    return elem;
-}
-
 static void serve_one(struct ring_guest *guest, uint16_t id)
 {
     uint16_t got;
     uint32_t len;
 
     ring_guest_add_simple(guest, id, 16);
-    vu_elem_complete(pop_one(guest), 3);
+    vu_elem_complete(ring_guest_pop_one(guest), 3);
     g_assert_true(ring_guest_take_used(guest, &got, &len));
     g_assert_cmpuint(got, ==, id);
 }
@@ -59,7 +51,7 @@ static void test_wrap(void)
         for (unsigned i = 0; i < n; i++)
             descs[i] = (struct ring_guest_desc){guest.buffer_gpa + i, 1, i > 1 ? W : 0};
         ring_guest_add(&guest, (uint16_t)(round % 200), descs, n);
-        elem = pop_one(&guest);
+        elem = ring_guest_pop_one(&guest);
         g_assert_cmpuint(elem->n_out + elem->n_in, ==, n);
         g_assert_false(vu_vring_has_work(&guest.vring));
         vu_elem_complete(elem, n);
@@ -243,7 +235,7 @@ static void test_table_flags(void)
     ring_guest_write_table(&guest, table, 1, (struct ring_guest_desc){buffer, 2, AVAIL | USED}, 0);
     ring_guest_write_table(&guest, table, 2, (struct ring_guest_desc){buffer, 4, W}, 0xffff);
     ring_guest_add(&guest, 5, &desc, 1);
-    elem = pop_one(&guest);
+    elem = ring_guest_pop_one(&guest);
     g_assert_cmpuint(elem->out_len, ==, 3);
     g_assert_cmpuint(elem->in_len, ==, 4);
     g_assert_cmpuint(elem->id, ==, 5);
