@@ -121,6 +121,11 @@ pthread_mutex_t *fs_handle_lock(struct fs_handles *handles, const struct fs_hand
     return &handles->locks[fs_state_table_slot(handles->table, &handle->record) % HANDLE_N_LOCKS];
 }
 
+bool fs_handles_are_full(const struct fs_handles *handles)
+{
+    return fs_state_table_is_full(handles->table);
+}
+
 uint32_t fs_handles_count(const struct fs_handles *handles)
 {
     return fs_state_table_n_live(handles->table);

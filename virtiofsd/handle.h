@@ -41,4 +41,6 @@ int fs_handle_release(struct fs_handles *handles, uint64_t fh, enum fs_handle_ki
 void fs_handles_release_all(struct fs_handles *handles);
 /* Serialises users of one directory handle's position (striped locks). */
 pthread_mutex_t *fs_handle_lock(struct fs_handles *handles, const struct fs_handle *handle);
+/* Whether fs_handle_add would say -EMFILE: asked before something is made that must be opened. */
+bool fs_handles_are_full(const struct fs_handles *handles);
 uint32_t fs_handles_count(const struct fs_handles *handles);

@@ -309,6 +309,11 @@ uint64_t fs_inode_generation(const struct fs_inode *inode)
     return inode->record.generation;
 }
 
+bool fs_inodes_are_full(const struct fs_inodes *inodes)
+{
+    return fs_state_table_is_full(inodes->table);
+}
+
 uint32_t fs_inodes_count(const struct fs_inodes *inodes)
 {
     return fs_state_table_n_live(inodes->table);

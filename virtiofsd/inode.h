@@ -53,5 +53,7 @@ void fs_inodes_forget_all(struct fs_inodes *inodes);
 
 uint64_t fs_inode_nodeid(const struct fs_inodes *inodes, const struct fs_inode *inode);
 uint64_t fs_inode_generation(const struct fs_inode *inode);
+/* Whether a new inode would meet -ENFILE: asked before one is made. */
+bool fs_inodes_are_full(const struct fs_inodes *inodes);
 uint32_t fs_inodes_count(const struct fs_inodes *inodes);
 size_t fs_inodes_bytes(const struct fs_inodes *inodes); /* of our own memory, hash table included */

@@ -39,8 +39,11 @@ static int create_object(struct fs_request *request, mode_t mode, const char *ta
 
     if (!parent)
         return -ESTALE;
-    ret = fs_creds_switch(share->creds_policy, request->header.uid, request->header.gid, mode,
-                          &creds);
+    /* Nothing is left behind that could not be told of. */
+    ret = fs_inodes_are_full(share->inodes) ? -ENFILE : 0;
+    if (ret == 0)
+        ret = fs_creds_switch(share->creds_policy, request->header.uid, request->header.gid, mode,
+                              &creds);
     if (ret == 0) {
         ret = call(request, parent->fd, mode, target) < 0 ? -errno : 0;
         fs_creds_restore(&creds);

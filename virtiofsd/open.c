@@ -118,11 +118,17 @@ static int create_new(const struct fs_request *request, const struct fs_inode *p
     mode_t mode = in->mode & ~in->umask & 07777;
     int flags = ((int)in->flags & (OPEN_HOST_FLAGS & ~O_NOATIME)) | O_CREAT | O_EXCL | O_NOFOLLOW |
                 O_CLOEXEC | O_NOCTTY;
+    struct fs_share *share = request->share;
     struct fs_creds creds;
     int fd, ret;
 
-    ret = fs_creds_switch(request->share->creds_policy, request->header.uid, request->header.gid,
-                          mode, &creds);
+    /* Nothing is left behind that could not be told of. */
+    if (fs_handles_are_full(share->handles))
+        return -EMFILE;
+    if (fs_inodes_are_full(share->inodes))
+        return -ENFILE;
+    ret = fs_creds_switch(share->creds_policy, request->header.uid, request->header.gid, mode,
+                          &creds);
     if (ret < 0)
         return ret;
     fd = openat(parent->fd, request->name, flags, mode);

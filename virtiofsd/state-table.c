@@ -304,6 +304,11 @@ struct fs_record *fs_state_table_next(struct fs_state_table *table, uint32_t aft
     return NULL;
 }
 
+bool fs_state_table_is_full(const struct fs_state_table *table)
+{
+    return __atomic_load_n(&table->n_live, __ATOMIC_RELAXED) >= table->max_records;
+}
+
 uint32_t fs_state_table_n_live(const struct fs_state_table *table)
 {
     return __atomic_load_n(&table->n_live, __ATOMIC_RELAXED);

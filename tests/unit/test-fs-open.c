@@ -170,6 +170,44 @@ static void test_flush_fsync(void)
     fs_client_tear_down(&fixture);
 }
 
+/* Out of handles, then out of inodes: what cannot be opened or told of is not made either. */
+static void test_limits(void)
+{
+    uint64_t nodeid, fh[64];
+    g_autofree char *last = NULL;
+    unsigned n = 0, n_nodes = 0;
+    int ret;
+
+    fs_fixture_init(&fixture);
+    fixture.options.rlimit_nofile = 200;
+    fs_fixture_open(&fixture);
+    fs_fixture_send_init(&fixture, &(struct fuse_init_out){.minor = 0});
+    do {
+        g_autofree char *name = g_strdup_printf("f%u", n);
+
+        ret = fs_client_create(&fixture, ROOT, name, O_RDWR, &nodeid, &fh[n]);
+    } while (ret == 0 && ++n < G_N_ELEMENTS(fh));
+    g_assert_cmpint(ret, ==, -EMFILE);
+    last = g_strdup_printf("%s/f%u", fixture.dir, n);
+    g_assert_cmpint(access(last, F_OK), ==, -1);
+    while (n > 0)
+        release(fh[--n]);
+
+    do {
+        g_autofree char *name = g_strdup_printf("d%u", n_nodes);
+
+        g_free(last);
+        last = fs_client_path(&fixture, name);
+        ret = fs_client_mkdir(&fixture, ROOT, name, &nodeid);
+    } while (ret == 0 && ++n_nodes < 200);
+    g_assert_cmpint(ret, ==, -ENFILE);
+    g_assert_cmpint(access(last, F_OK), ==, -1);
+    g_assert_cmpint(fs_client_create(&fixture, ROOT, "g", O_RDWR, &nodeid, fh), ==, -ENFILE);
+    fs_client_forget(&fixture, nodeid, 1);
+    g_assert_cmpint(fs_client_mkdir(&fixture, ROOT, "again", &nodeid), ==, 0);
+    fs_client_tear_down(&fixture);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -178,5 +216,6 @@ int main(int argc, char **argv)
     g_test_add_func("/fs-open/special", test_special);
     g_test_add_func("/fs-open/create", test_create);
     g_test_add_func("/fs-open/flush-fsync", test_flush_fsync);
+    g_test_add_func("/fs-open/limits", test_limits);
     return g_test_run();
 }
