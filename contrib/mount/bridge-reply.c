@@ -13,7 +13,8 @@
 #include "contrib/mount/fuse-op.h"
 #include "vhost-user/log.h"
 
-#define REPLY_ERROR_MIN (-511) /* the kernel takes no others */
+#define REPLY_MAX_WARNINGS 10     /* of one queue: a liar may not fill the log */
+#define REPLY_ERROR_MIN    (-511) /* the kernel takes no others */
 
 /* 0, or -errno of the kernel. It has forgotten a request whose caller is gone: that is no error. */
 static int reply_write(const struct bridge_queue *queue, struct fuse_out_header *header,
@@ -65,8 +66,9 @@ int bridge_reply(struct bridge_queue *queue, struct slot *slot, uint32_t used_le
 
     memcpy(&header, slot_reply(slot), sizeof(header));
     if (!reply_check(slot, &header, used_len)) {
-        vu_warning("queue %u: the back-end's reply to opcode %u is none: EIO", queue->index,
-                   slot->head.header.opcode);
+        if (queue->n_bad++ < REPLY_MAX_WARNINGS)
+            vu_warning("queue %u: the back-end's reply to opcode %u is none: EIO", queue->index,
+                       slot->head.header.opcode);
         return bridge_reply_error(queue, slot, -EIO);
     }
     if (header.error == 0 && fuse_op_find(slot->head.header.opcode)->kind == FUSE_OP_INIT)
