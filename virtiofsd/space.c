@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "virtiofsd/open.h"
 #include "virtiofsd/request.h"
 
 /*
@@ -39,6 +40,17 @@ int fs_do_lseek(struct fs_request *request)
         return (int)offset;
     request->reply.lseek = (struct fuse_lseek_out){.offset = (uint64_t)offset};
     return (int)sizeof(request->reply.lseek);
+}
+
+/*
+ * Setuid and setgid bits go where a user changes a file. With HANDLE_KILLPRIV_V2 that is ours to
+ * do, and neither operation has a flag that says so.
+ */
+static int space_kill_privileges(const struct fs_request *request, int fd)
+{
+    if (request->header.uid == 0 || !fs_share_negotiated(request->share, FUSE_HANDLE_KILLPRIV_V2))
+        return 0;
+    return fs_open_kill_privileges(fd);
 }
 
 int fs_do_fallocate(struct fs_request *request)
@@ -92,6 +104,8 @@ int fs_do_copy_file_range(struct fs_request *request)
     if (len > UINT32_MAX)
         len = UINT32_MAX & ~(uint64_t)(SPACE_COPY_CHUNK - 1);
     if (from && to)
+        ret = space_kill_privileges(request, to->fd);
+    if (ret == 0)
         ret = space_copy(in, from->fd, to->fd, len);
     if (to)
         fs_handle_put(share->handles, to);

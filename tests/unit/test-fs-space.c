@@ -123,6 +123,28 @@ static void test_allocate(void)
     fs_client_tear_down(&fixture);
 }
 
+/* A user that changes a setuid file, by another way than WRITE. */
+static void test_privileges(void)
+{
+    g_autofree char *path = NULL;
+    struct fuse_fallocate_in in = {.length = 4096};
+    struct fs_call call = {
+        .opcode = FUSE_FALLOCATE, .args = &in, .args_len = sizeof(in), .uid = 1000, .gid = 1000};
+    int ret;
+
+    fs_client_set_up(&fixture, FS_CACHE_NEVER, 2);
+    in.fh = create_file("f");
+    path = fs_client_path(&fixture, "f");
+    g_assert_cmpint(chmod(path, 06755), ==, 0);
+    ret = fs_client_call(&fixture, &call);
+    if (ret == 0)
+        g_assert_cmphex(host_stat("f").st_mode & 07777, ==, 0755);
+    else
+        g_test_skip("the file system cannot preallocate");
+    release(in.fh);
+    fs_client_tear_down(&fixture);
+}
+
 static int copy(uint64_t from, uint64_t at, uint64_t to, uint64_t to_at, uint64_t len,
                 uint64_t flags)
 {
@@ -195,6 +217,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/fs-space/seek", test_seek);
     g_test_add_func("/fs-space/allocate", test_allocate);
+    g_test_add_func("/fs-space/privileges", test_privileges);
     g_test_add_func("/fs-space/copy", test_copy);
     g_test_add_func("/fs-space/copy-large", test_copy_large);
     return g_test_run();
