@@ -62,8 +62,9 @@ int fs_do_fallocate(struct fs_request *request)
 
     if (!handle)
         return -EBADF;
-    ret =
-        fallocate(handle->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length) < 0 ? -errno : 0;
+    ret = space_kill_privileges(request, handle->fd);
+    if (ret == 0 && fallocate(handle->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length) < 0)
+        ret = -errno;
     fs_handle_put(share->handles, handle);
     return ret;
 }
