@@ -101,16 +101,18 @@ static int packed_begin_log(struct vu_vring *vring, const char **ret_reason)
 
 /*
  * Whether a base of 0 means the beginning: User Mode Linux sends 0 for a fresh ring, without the
- * wrap counters, which start at 1. In a ring that really has come round to slot 0, with an odd lap
- * behind it, the AVAIL bit is set in every slot; one that is not filled yet lacks it in the last.
- * (USED in slot 0 alone does not tell: a chain across the end leaves it unset.)
+ * wrap counters, which start at 1. A driver in its first lap never sets USED. In a ring that really
+ * has come round to slot 0, the chain that ended in the last slot began in the same lap and has a
+ * used descriptor, with USED set; or the driver's next lap, which sets it too, is over it already.
  */
 static bool packed_base_is_fresh(const struct vu_vring *vring)
 {
     const struct vu_packed_desc *ring = vring->desc;
+    bool fresh = vring->base == 0;
 
-    return vring->base == 0 && !(le16_load(&ring[0].flags) & VU_DESC_F_USED) &&
-           !(le16_load(&ring[vring->num - 1].flags) & VU_DESC_F_AVAIL);
+    for (unsigned i = 0; fresh && i < vring->num; i++)
+        fresh = (le16_load(&ring[i].flags) & VU_DESC_F_USED) == 0;
+    return fresh;
 }
 
 static int packed_begin(struct vu_vring *vring, const char **ret_reason)
