@@ -102,12 +102,17 @@ static int queue_dispatch(struct bridge_queue *queue, struct slot *slot)
     return queue_submit(queue, slot);
 }
 
-/* Reads and hands on up to a batch. Returns how many, or -errno: the queue cannot go on. */
+/*
+ * Reads and hands on requests: one, or where several are in flight, whatever is there up to a
+ * batch. (A lone program sends its next request after our reply: looking for it earlier is a system
+ * call in vain.) Returns how many, or -errno: the queue cannot go on.
+ */
 static int queue_read(struct bridge_queue *queue)
 {
     int n = 0;
 
-    while (n < QUEUE_BATCH && queue->pool.free) {
+    queue->fuse_is_ready = false; /* epoll tells again what is left */
+    while (queue->pool.free && (n == 0 || (n < QUEUE_BATCH && queue->pool.n_in_flight > 1))) {
         struct slot *slot = queue->pool.free;
         int rc = slot_read_request(slot, queue->fuse_fd);
 
@@ -196,9 +201,12 @@ static void queue_sleep(struct bridge_queue *queue)
 {
     struct epoll_event events[4];
     int fd = queue->pool.free ? queue->epoll_fd : queue->epoll_without_fuse_fd;
+    int n = epoll_wait(fd, events, G_N_ELEMENTS(events), -1);
 
-    if (epoll_wait(fd, events, G_N_ELEMENTS(events), -1) < 0 && errno != EINTR)
+    if (n < 0 && errno != EINTR)
         vu_error("queue %u: epoll_wait: %s", queue->index, g_strerror(errno));
+    for (int i = 0; i < n; i++)
+        queue->fuse_is_ready |= events[i].data.fd == queue->fuse_fd;
 }
 
 /* There is nothing to do: polls, then sleeps. 0 or more, or -errno of a read that polling did. */
@@ -258,9 +266,10 @@ static void *queue_run(void *opaque)
             continue;
         }
         n_replies = queue_harvest(queue);
-        if (n_replies >= 0)
+        if (n_replies >= 0 &&
+            (queue->fuse_is_ready || (n_replies > 0 && queue->pool.n_in_flight > 0)))
             n = queue_read(queue);
-        if (n_replies == 0 && n == 0)
+        if (n_replies >= 0 && n == 0 && !vu_driver_has_used(queue->driver))
             n = queue_wait(queue);
         if (n_replies < 0 || n < 0)
             queue_give_up(queue, n_replies < 0 ? n_replies : n);

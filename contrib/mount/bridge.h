@@ -48,7 +48,8 @@ struct bridge_queue {
     int wake_fd;                         /* eventfd: look at pausing and stopping */
     int epoll_fd, epoll_without_fuse_fd; /* what it sleeps on; the latter while no slot is free */
     struct vu_poll_policy policy;
-    unsigned n_bad; /* replies that were none */
+    bool fuse_is_ready; /* epoll said so, and nothing was read since */
+    unsigned n_bad;     /* replies that were none */
     pthread_t thread;
     bool has_thread;
 };
