@@ -116,10 +116,13 @@ mount_wait_end()
     ! mount_is_up || mount_fail "still mounted after the end"
 }
 
-# mount_stop: unmounted in order; then the daemon ends in order too.
+# mount_stop: unmounted in order; then the daemon ends in order too. The signal is for a machine where some other
+# process has taken a copy of all mounts into a namespace of its own, which keeps the file system alive.
 mount_stop()
 {
     umount "$mount_dir" || mount_fail "umount"
+    sleep 0.2
+    kill "$mount_pid" 2>/dev/null
     mount_wait_end 0
     if [ "$mount_kind" = ours ]; then
         daemon_stop
