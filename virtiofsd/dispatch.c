@@ -10,7 +10,10 @@
 
 #include "vhost-user/log.h"
 #include "vhost-user/worker.h"
-#include "virtiofsd/request.h"
+#include "virtiofsd/pace.h"
+
+/* So much data takes longer to move than pushing its answer does: the guest gets it at once. */
+#define DISPATCH_PUSH_BYTES (256u * 1024)
 
 /* The first words of struct fuse_init_in, without what came with 7.36. */
 #define INIT_ARGS_MIN (offsetof(struct fuse_init_in, flags) + sizeof(uint32_t))
@@ -19,7 +22,8 @@ static const struct fs_operation dispatch_operations[] = {
     [FUSE_LOOKUP] = {.name = "LOOKUP",
                      .handler = fs_do_lookup,
                      .n_names = 1,
-                     .reply_len = sizeof(struct fuse_entry_out)},
+                     .reply_len = sizeof(struct fuse_entry_out),
+                     .flags = FS_OP_PACED},
     [FUSE_FORGET] = {.name = "FORGET",
                      .handler = fs_do_forget,
                      .args_len = sizeof(struct fuse_forget_in),
@@ -32,45 +36,49 @@ static const struct fs_operation dispatch_operations[] = {
                       .handler = fs_do_setattr,
                       .args_len = sizeof(struct fuse_setattr_in),
                       .reply_len = sizeof(struct fuse_attr_out),
-                      .flags = FS_OP_WRITES},
-    [FUSE_READLINK] = {.name = "READLINK", .handler = fs_do_readlink},
+                      .flags = FS_OP_PACED | FS_OP_WRITES},
+    [FUSE_READLINK] = {.name = "READLINK", .handler = fs_do_readlink, .flags = FS_OP_PACED},
     [FUSE_SYMLINK] = {.name = "SYMLINK",
                       .handler = fs_do_symlink,
                       .n_names = 1,
                       .reply_len = sizeof(struct fuse_entry_out),
-                      .flags = FS_OP_TARGET | FS_OP_WRITES},
+                      .flags = FS_OP_PACED | FS_OP_TARGET | FS_OP_WRITES},
     [FUSE_MKNOD] = {.name = "MKNOD",
                     .handler = fs_do_mknod,
                     .args_len = sizeof(struct fuse_mknod_in),
                     .n_names = 1,
                     .reply_len = sizeof(struct fuse_entry_out),
-                    .flags = FS_OP_WRITES},
+                    .flags = FS_OP_PACED | FS_OP_WRITES},
     [FUSE_MKDIR] = {.name = "MKDIR",
                     .handler = fs_do_mkdir,
                     .args_len = sizeof(struct fuse_mkdir_in),
                     .n_names = 1,
                     .reply_len = sizeof(struct fuse_entry_out),
-                    .flags = FS_OP_WRITES},
+                    .flags = FS_OP_PACED | FS_OP_WRITES},
     [FUSE_UNLINK] = {.name = "UNLINK",
                      .handler = fs_do_unlink,
                      .n_names = 1,
-                     .flags = FS_OP_WRITES},
-    [FUSE_RMDIR] = {.name = "RMDIR", .handler = fs_do_rmdir, .n_names = 1, .flags = FS_OP_WRITES},
+                     .flags = FS_OP_PACED | FS_OP_WRITES},
+    [FUSE_RMDIR] = {.name = "RMDIR",
+                    .handler = fs_do_rmdir,
+                    .n_names = 1,
+                    .flags = FS_OP_PACED | FS_OP_WRITES},
     [FUSE_RENAME] = {.name = "RENAME",
                      .handler = fs_do_rename,
                      .args_len = sizeof(struct fuse_rename_in),
                      .n_names = 2,
-                     .flags = FS_OP_WRITES},
+                     .flags = FS_OP_PACED | FS_OP_WRITES},
     [FUSE_LINK] = {.name = "LINK",
                    .handler = fs_do_link,
                    .args_len = sizeof(struct fuse_link_in),
                    .n_names = 1,
                    .reply_len = sizeof(struct fuse_entry_out),
-                   .flags = FS_OP_WRITES},
+                   .flags = FS_OP_PACED | FS_OP_WRITES},
     [FUSE_OPEN] = {.name = "OPEN",
                    .handler = fs_do_open,
                    .args_len = sizeof(struct fuse_open_in),
-                   .reply_len = sizeof(struct fuse_open_out)},
+                   .reply_len = sizeof(struct fuse_open_out),
+                   .flags = FS_OP_PACED},
     [FUSE_READ] = {.name = "READ", .handler = fs_do_read, .args_len = sizeof(struct fuse_read_in)},
     [FUSE_WRITE] = {.name = "WRITE",
                     .handler = fs_do_write,
@@ -79,7 +87,8 @@ static const struct fs_operation dispatch_operations[] = {
                     .flags = FS_OP_WRITES},
     [FUSE_STATFS] = {.name = "STATFS",
                      .handler = fs_do_statfs,
-                     .reply_len = sizeof(struct fuse_statfs_out)},
+                     .reply_len = sizeof(struct fuse_statfs_out),
+                     .flags = FS_OP_PACED},
     [FUSE_RELEASE] = {.name = "RELEASE",
                       .handler = fs_do_release,
                       .args_len = sizeof(struct fuse_release_in)},
@@ -99,10 +108,12 @@ static const struct fs_operation dispatch_operations[] = {
     [FUSE_OPENDIR] = {.name = "OPENDIR",
                       .handler = fs_do_opendir,
                       .args_len = sizeof(struct fuse_open_in),
-                      .reply_len = sizeof(struct fuse_open_out)},
+                      .reply_len = sizeof(struct fuse_open_out),
+                      .flags = FS_OP_PACED},
     [FUSE_READDIR] = {.name = "READDIR",
                       .handler = fs_do_readdir,
-                      .args_len = sizeof(struct fuse_read_in)},
+                      .args_len = sizeof(struct fuse_read_in),
+                      .flags = FS_OP_PACED},
     [FUSE_RELEASEDIR] = {.name = "RELEASEDIR",
                          .handler = fs_do_releasedir,
                          .args_len = sizeof(struct fuse_release_in)},
@@ -118,7 +129,7 @@ static const struct fs_operation dispatch_operations[] = {
                      .args_len = sizeof(struct fuse_create_in),
                      .n_names = 1,
                      .reply_len = sizeof(((union fs_reply *)0)->create),
-                     .flags = FS_OP_WRITES},
+                     .flags = FS_OP_PACED | FS_OP_WRITES},
     [FUSE_DESTROY] = {.name = "DESTROY", .handler = fs_do_destroy, .flags = FS_OP_BEFORE_INIT},
     [FUSE_BATCH_FORGET] = {.name = "BATCH_FORGET",
                            .handler = fs_do_batch_forget,
@@ -130,12 +141,13 @@ static const struct fs_operation dispatch_operations[] = {
                         .flags = FS_OP_WRITES | FS_OP_SLOW},
     [FUSE_READDIRPLUS] = {.name = "READDIRPLUS",
                           .handler = fs_do_readdirplus,
-                          .args_len = sizeof(struct fuse_read_in)},
+                          .args_len = sizeof(struct fuse_read_in),
+                          .flags = FS_OP_PACED},
     [FUSE_RENAME2] = {.name = "RENAME2",
                       .handler = fs_do_rename2,
                       .args_len = sizeof(struct fuse_rename2_in),
                       .n_names = 2,
-                      .flags = FS_OP_WRITES},
+                      .flags = FS_OP_PACED | FS_OP_WRITES},
     [FUSE_LSEEK] = {.name = "LSEEK",
                     .handler = fs_do_lseek,
                     .args_len = sizeof(struct fuse_lseek_in),
@@ -167,6 +179,8 @@ static int dispatch_run(struct fs_request *request)
         return -EIO;
     if (operation->flags & FS_OP_SLOW)
         return fs_request_hand_on(request, operation->handler);
+    if (operation->flags & FS_OP_PACED)
+        return fs_pace_run(request);
     return operation->handler(request);
 }
 
@@ -184,11 +198,34 @@ static void dispatch_log(const struct fs_request *request, const char *tag, int 
              result == FS_LATER ? 0 : result);
 }
 
+/* Answers that wait for the rest of their batch. */
+struct dispatch_done {
+    struct vu_vring *vring;
+    struct vu_elem *elems[VU_WORKER_BATCH];
+    unsigned n;
+    uint64_t moved; /* bytes of data that took their time */
+};
+
+static void dispatch_push(struct dispatch_done *done)
+{
+    if (done->n > 0)
+        vu_vring_push(done->vring, done->elems, done->n);
+    done->n = 0;
+    done->moved = 0;
+}
+
+static void dispatch_add(struct dispatch_done *done, struct vu_elem *elem)
+{
+    done->elems[done->n++] = elem;
+    done->moved += elem->out_len + elem->written;
+    if (done->n == VU_WORKER_BATCH || done->moved >= DISPATCH_PUSH_BYTES)
+        dispatch_push(done);
+}
+
 void fs_request_process(void *device, struct vu_vring *vring, struct vu_elem **elems, unsigned n)
 {
-    struct vu_elem *done[VU_WORKER_BATCH];
+    struct dispatch_done done = {.vring = vring};
     struct fs_request request;
-    unsigned n_done = 0;
 
     for (unsigned i = 0; i < n; i++) {
         int result = fs_request_decode(device, elems[i], &request);
@@ -200,12 +237,7 @@ void fs_request_process(void *device, struct vu_vring *vring, struct vu_elem **e
         if (result == FS_LATER)
             continue;
         fs_request_finish(&request, result);
-        done[n_done++] = elems[i];
-        if (n_done == VU_WORKER_BATCH) {
-            vu_vring_push(vring, done, n_done);
-            n_done = 0;
-        }
+        dispatch_add(&done, elems[i]);
     }
-    if (n_done > 0)
-        vu_vring_push(vring, done, n_done);
+    dispatch_push(&done);
 }

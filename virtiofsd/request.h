@@ -85,6 +85,7 @@ enum fs_operation_flags {
     FS_OP_SLOW = 1 << 2,        /* always on a helper: it waits for the disk by its nature */
     FS_OP_TARGET = 1 << 3,      /* SYMLINK: a path follows the name, left in `out` */
     FS_OP_WRITES = 1 << 4,      /* changes the share */
+    FS_OP_PACED = 1 << 5,       /* may have to ask the disk for names or attributes: see pace.h */
 };
 
 struct fs_operation {

@@ -29,6 +29,7 @@ struct fs_share {
     struct fs_handles *handles;
     struct fs_helpers *helpers;
     struct fs_negotiated negotiated;
+    uint32_t slow_metadata;           /* atomic: see pace.h */
     struct timespec timeout;          /* how long the guest may cache entries and attributes */
     struct timespec negative_timeout; /* ... and that a name is not there */
     int proc_fds; /* O_PATH of /proc/self/fd: how O_PATH descriptors are opened for real */

@@ -163,7 +163,7 @@ static size_t xattrmap_character_len(const char *text)
 static bool xattrmap_parse_rule(struct xattrmap_parser *parser, GError **error)
 {
     size_t len = xattrmap_character_len(parser->at);
-    unsigned type, scope = XATTRMAP_CLIENT | XATTRMAP_SERVER;
+    unsigned type = 0, scope = XATTRMAP_CLIENT | XATTRMAP_SERVER;
     g_autofree char *key = NULL, *prepend = NULL;
 
     g_strlcpy(parser->delimiter, parser->at, len + 1);

@@ -68,15 +68,20 @@ unsigned fs_fixture_n_handed_on(void)
     return __atomic_load_n(&fixture_n_handed_on, __ATOMIC_RELAXED);
 }
 
+void fs_fixture_wait(const struct vu_elem *elem)
+{
+    VU_LOCK_SCOPE(&fixture_lock);
+
+    while (!elem->user)
+        pthread_cond_wait(&fixture_pushed, &fixture_lock);
+}
+
 void fs_fixture_run(struct fs_fixture *fixture, struct vu_elem *elem)
 {
     fixture_processing = true;
     fs_request_process(&fixture->share, &fixture->vring, &elem, 1);
     fixture_processing = false;
-
-    VU_LOCK_SCOPE(&fixture_lock);
-    while (!elem->user)
-        pthread_cond_wait(&fixture_pushed, &fixture_lock);
+    fs_fixture_wait(elem);
 }
 
 uint32_t fs_fixture_send(struct fs_fixture *fixture, const void *out, size_t out_len, size_t cut,

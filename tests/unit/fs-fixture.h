@@ -40,6 +40,9 @@ unsigned fs_fixture_n_handed_on(void);
 uint32_t fs_fixture_send(struct fs_fixture *fixture, const void *out, size_t out_len, size_t cut,
                          void *in, size_t in_len);
 
+/* Waits until an element of a test's own is pushed. */
+void fs_fixture_wait(const struct vu_elem *elem);
+
 /*
  * A well-formed request of uid and gid 0: args, then `names` of names_len bytes (NULs included).
  * Checks that length and unique of the reply agree. Returns the bytes behind its header, copied
