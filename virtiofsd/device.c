@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "vhost-user/log.h"
+#include "virtiofsd/locks.h"
 #include "virtiofsd/request.h"
 
 static void device_get_config(void *device, uint8_t *ret_config)
@@ -26,6 +27,11 @@ static void device_get_config(void *device, uint8_t *ret_config)
 static void device_reset(void *device)
 {
     fs_share_reset(device);
+}
+
+static void device_quiesce(void *device, unsigned queue)
+{
+    fs_locks_quiesce(((struct fs_share *)device)->locks, queue);
 }
 
 /* A working directory and a umask of its own, for what can only be done by changing them. */
@@ -45,6 +51,7 @@ void fs_device_describe(const struct fs_options *options, struct vu_device *ret_
         .config_len = options->tag ? sizeof(struct fs_device_config) : 0,
         .worker = {.thread_start = device_thread_start, .process = fs_request_process},
         .get_config = options->tag ? device_get_config : NULL,
+        .quiesce = device_quiesce,
         .reset = device_reset,
     };
 }

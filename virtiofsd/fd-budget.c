@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The descriptor limit and its division between inodes, handles and the daemon. Start-up only.
+ * The descriptor limit and its division between inodes, handles, locks and the daemon. Start-up
+ * only.
  */
 #include "virtiofsd/fd-budget.h"
 
@@ -57,6 +58,8 @@ bool fs_fd_budget_take(int rlimit_nofile, struct fs_fd_budget *ret_budget, GErro
     }
     reserve = MIN(n_fds / 2, BUDGET_RESERVE_MAX);
     ret_budget->max_handles = (n_fds - reserve) / 4;
-    ret_budget->max_inodes = n_fds - reserve - ret_budget->max_handles;
+    ret_budget->max_lock_owners = (n_fds - reserve) / 16;
+    ret_budget->max_inodes =
+        n_fds - reserve - ret_budget->max_handles - ret_budget->max_lock_owners;
     return true;
 }

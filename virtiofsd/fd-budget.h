@@ -12,6 +12,7 @@
 struct fs_fd_budget {
     uint32_t max_inodes;
     uint32_t max_handles;
+    uint32_t max_lock_owners;
 };
 
 /*

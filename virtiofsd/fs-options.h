@@ -26,6 +26,8 @@ struct fs_options {
     bool readdirplus;
     bool announce_submounts;
     bool allow_mmap;      /* shared mappings although cache is never or metadata */
+    bool posix_lock;      /* fcntl locks of the guest are the host's */
+    bool flock;           /* ... and those of flock */
     int n_request_queues; /* as the configuration space says; a front-end may use more */
     int max_helpers;      /* --thread-pool-size */
     int rlimit_nofile;    /* 0: leave as it is; FS_NOFILE_MAX: up to the hard limit */

@@ -28,6 +28,8 @@ enum init_want {
     INIT_IF_READDIRPLUS, /* --readdirplus, and a cache mode that keeps attributes */
     INIT_IF_SUBMOUNTS,   /* --announce-submounts */
     INIT_IF_ALLOW_MMAP,  /* --allow-mmap */
+    INIT_IF_POSIX_LOCK,  /* --posix-lock */
+    INIT_IF_FLOCK,       /* --flock */
 };
 
 static const struct init_flag {
@@ -36,9 +38,11 @@ static const struct init_flag {
     enum init_want want;
 } init_flags[] = {
     {FUSE_ASYNC_READ, "ASYNC_READ", INIT_ALWAYS},
+    {FUSE_POSIX_LOCKS, "POSIX_LOCKS", INIT_IF_POSIX_LOCK},
     {FUSE_ATOMIC_O_TRUNC, "ATOMIC_O_TRUNC", INIT_ALWAYS},
     {FUSE_BIG_WRITES, "BIG_WRITES", INIT_ALWAYS},
     {FUSE_AUTO_INVAL_DATA, "AUTO_INVAL_DATA", INIT_ALWAYS},
+    {FUSE_FLOCK_LOCKS, "FLOCK_LOCKS", INIT_IF_FLOCK},
     {FUSE_DO_READDIRPLUS, "DO_READDIRPLUS", INIT_IF_READDIRPLUS},
     {FUSE_READDIRPLUS_AUTO, "READDIRPLUS_AUTO", INIT_IF_READDIRPLUS},
     {FUSE_ASYNC_DIO, "ASYNC_DIO", INIT_ALWAYS},
@@ -67,6 +71,10 @@ static bool init_wants(const struct fs_options *options, enum init_want want)
         return options->announce_submounts;
     case INIT_IF_ALLOW_MMAP:
         return options->allow_mmap;
+    case INIT_IF_POSIX_LOCK:
+        return options->posix_lock;
+    case INIT_IF_FLOCK:
+        return options->flock;
     }
     return false;
 }

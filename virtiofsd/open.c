@@ -17,6 +17,7 @@
 #include "vhost-user/cleanup.h"
 #include "virtiofsd/entry.h"
 #include "virtiofsd/fs-kind.h"
+#include "virtiofsd/locks.h"
 #include "virtiofsd/request.h"
 
 #define OPEN_HOST_FLAGS     (O_ACCMODE | O_TRUNC | O_NOATIME)
@@ -208,7 +209,18 @@ int fs_do_create(struct fs_request *request)
 
 int fs_do_release(struct fs_request *request)
 {
-    return fs_handle_release(request->share->handles, request->args.release.fh, FS_HANDLE_FILE);
+    const struct fuse_release_in *in = &request->args.release;
+    struct fs_share *share = request->share;
+
+    if (share->locks) {
+        struct fs_handle *handle = fs_handle_get(share->handles, in->fh, FS_HANDLE_FILE);
+
+        if (!handle)
+            return -EBADF;
+        fs_locks_release(share->locks, in, handle);
+        fs_handle_put(share->handles, handle);
+    }
+    return fs_handle_release(share->handles, in->fh, FS_HANDLE_FILE);
 }
 
 /*
@@ -226,6 +238,7 @@ int fs_do_flush(struct fs_request *request)
 
     if (!handle)
         return -EBADF;
+    fs_locks_flush(share->locks, handle->nodeid, request->args.flush.lock_owner);
     if (!fs_kind_is_local(handle->fd)) {
         int fd = fcntl(handle->fd, F_DUPFD_CLOEXEC, 0);
 

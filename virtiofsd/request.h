@@ -46,6 +46,7 @@ union fs_args {
     struct fuse_fsync_in fsync;
     struct fuse_syncfs_in syncfs;
     struct fuse_access_in access;
+    struct fuse_lk_in lk;
 };
 
 /* Replies of fixed size; variable ones go by request->in. */
@@ -61,6 +62,7 @@ union fs_reply {
     struct fuse_write_out write;
     struct fuse_statfs_out statfs;
     struct fuse_lseek_out lseek;
+    struct fuse_lk_out lk;
 };
 
 struct fs_request {
@@ -170,6 +172,9 @@ int fs_do_write(struct fs_request *request);
 int fs_do_lseek(struct fs_request *request); /* space.c */
 int fs_do_fallocate(struct fs_request *request);
 int fs_do_copy_file_range(struct fs_request *request);
+
+int fs_do_getlk(struct fs_request *request); /* locks.c */
+int fs_do_setlk(struct fs_request *request); /* SETLK and SETLKW */
 
 int fs_do_opendir(struct fs_request *request); /* directory.c */
 int fs_do_readdir(struct fs_request *request);

@@ -11,6 +11,7 @@
 
 #include "vhost-user/cleanup.h"
 #include "virtiofsd/fd-budget.h"
+#include "virtiofsd/locks.h"
 #include "virtiofsd/request.h"
 
 /* How long the guest may believe that a name is missing, whatever the cache mode: what the host
@@ -67,6 +68,8 @@ bool fs_share_open(struct fs_share *share, const struct fs_options *options, GEr
         ret = fs_handles_create(budget.max_handles, &share->handles);
     if (ret == 0)
         ret = fs_helpers_create((unsigned)options->max_helpers, &share->helpers);
+    if (ret == 0)
+        ret = fs_locks_create(options, budget.max_lock_owners, &share->locks);
     if (ret < 0) {
         share_fail(error, "the tables of the share", -ret);
         fs_share_close(share);
@@ -85,12 +88,14 @@ void fs_share_reset(struct fs_share *share)
 {
     __atomic_store_n(&share->negotiated.done, false, __ATOMIC_RELEASE);
     __atomic_store_n(&share->negotiated.flags, 0, __ATOMIC_RELAXED);
+    fs_locks_reset(share->locks);
     fs_handles_release_all(share->handles);
     fs_inodes_forget_all(share->inodes);
 }
 
 void fs_share_close(struct fs_share *share)
 {
+    g_clear_pointer(&share->locks, fs_locks_destroy);
     g_clear_pointer(&share->helpers, fs_helpers_destroy);
     g_clear_pointer(&share->handles, fs_handles_destroy);
     g_clear_pointer(&share->inodes, fs_inodes_destroy);

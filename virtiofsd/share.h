@@ -16,6 +16,7 @@
 #include "virtiofsd/inode.h"
 
 struct fs_helpers;
+struct fs_locks;
 
 /* What INIT settled; written by INIT, read by every request. */
 struct fs_negotiated {
@@ -28,6 +29,7 @@ struct fs_share {
     struct fs_inodes *inodes;
     struct fs_handles *handles;
     struct fs_helpers *helpers;
+    struct fs_locks *locks; /* NULL: the guest's locks are its own affair */
     struct fs_negotiated negotiated;
     uint32_t slow_metadata;           /* atomic: see pace.h */
     struct timespec timeout;          /* how long the guest may cache entries and attributes */

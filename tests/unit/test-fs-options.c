@@ -49,6 +49,7 @@ static void test_c_style(void)
     struct fs_options options;
 
     test_accepts("-o source=/srv,cache=always,no_posix_lock,no_flock,no_xattr,writeback", &options);
+    g_assert_false(options.posix_lock || options.flock);
     g_assert_cmpstr(options.source, ==, "/srv");
     g_assert_cmpint(options.cache, ==, FS_CACHE_ALWAYS);
     g_assert_cmpfloat(fs_options_timeout(&options), ==, 86400);
@@ -66,7 +67,8 @@ static void test_c_style(void)
     g_assert_false(options.announce_submounts);
     fs_options_clear(&options);
 
-    test_accepts("-o source=/srv,cache=auto,timeout=2.5", &options);
+    test_accepts("-o source=/srv,cache=auto,timeout=2.5,posix_lock --flock", &options);
+    g_assert_true(options.posix_lock && options.flock);
     g_assert_cmpfloat(fs_options_timeout(&options), ==, 2.5);
     fs_options_clear(&options);
 }
@@ -118,8 +120,6 @@ static void test_not_ignored(void)
     test_refuses("--shared-dir=/srv --modcaps=+sys_admin", "--modcaps");
     test_refuses("--shared-dir=/srv --translate-uid=map:0:1:1", "--translate-uid");
     test_refuses("-o source=/srv,xattr", "xattr");
-    test_refuses("-o source=/srv,posix_lock", "posix_lock");
-    test_refuses("-o source=/srv,flock", "flock");
     test_refuses("-o source=/srv,sandbox=chroot", "sandbox");
 }
 
