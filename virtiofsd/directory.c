@@ -96,7 +96,8 @@ static bool directory_put(struct directory_reply *reply, const struct directory_
 
         /* A nodeid of 0 says nothing but the name: no lookup is counted. */
         if (directory_is_dot(host->name) ||
-            fs_entry_lookup(request->share, reply->plus, host->name, &entry) < 0)
+            fs_entry_lookup_listed(request->share, reply->plus, host->name, host->ino, host->type,
+                                   &entry) < 0)
             memset(&entry, 0, sizeof(entry));
         vu_iov_write(&request->in, &entry, sizeof(entry));
     }

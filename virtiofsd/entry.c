@@ -80,29 +80,66 @@ int fs_entry_from_fd(struct fs_share *share, int *fd, struct fuse_entry_out *ret
     return ret;
 }
 
+/* Opens the name, whatever it leads to by now, and counts a lookup of that. */
+static int entry_open(struct fs_share *share, const struct fs_inode *parent, const char *name,
+                      struct statx *ret_stx, struct fs_inode **ret_inode)
+{
+    int fd = openat(parent->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+    return fd < 0 ? -errno : entry_add(share, &fd, ret_stx, ret_inode);
+}
+
+/* As entry_fill; a directory on another mount than its parent is announced as such. */
+static void entry_fill_below(struct fs_share *share, const struct fs_inode *parent,
+                             struct fs_inode *inode, const struct statx *stx,
+                             struct fuse_entry_out *ret_entry)
+{
+    bool is_mount_point = S_ISDIR(stx->stx_mode) && inode->mount_id != parent->mount_id;
+
+    entry_fill(share, inode, stx, ret_entry);
+    if (is_mount_point && fs_share_negotiated(share, FUSE_SUBMOUNTS))
+        ret_entry->attr.flags |= FUSE_ATTR_SUBMOUNT;
+}
+
 int fs_entry_lookup(struct fs_share *share, struct fs_inode *parent, const char *name,
                     struct fuse_entry_out *ret_entry)
 {
     struct fs_inode *inode;
-    bool is_mount_point;
     struct statx stx;
 
     if (statx(parent->fd, name, AT_SYMLINK_NOFOLLOW, FS_STATX_MASK, &stx) < 0)
         return -errno;
     inode = fs_inode_find(share->inodes, &stx, 1);
     if (!inode) {
-        /* The name may mean another inode by now; what fd says is what counts. */
-        int fd = openat(parent->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-        int ret = fd < 0 ? -errno : entry_add(share, &fd, &stx, &inode);
+        int ret = entry_open(share, parent, name, &stx, &inode);
 
         if (ret < 0)
             return ret;
     }
-    is_mount_point = S_ISDIR(stx.stx_mode) && inode->mount_id != parent->mount_id;
-    entry_fill(share, inode, &stx, ret_entry);
-    if (is_mount_point && fs_share_negotiated(share, FUSE_SUBMOUNTS))
-        ret_entry->attr.flags |= FUSE_ATTR_SUBMOUNT;
+    entry_fill_below(share, parent, inode, &stx, ret_entry);
     return 0;
+}
+
+int fs_entry_lookup_listed(struct fs_share *share, struct fs_inode *parent, const char *name,
+                           uint64_t ino, unsigned type, struct fuse_entry_out *ret_entry)
+{
+    struct statx stx = {.stx_mask = STATX_MNT_ID,
+                        .stx_mode = (uint16_t)(type << 12),
+                        .stx_ino = ino,
+                        .stx_dev_major = major(parent->dev),
+                        .stx_dev_minor = minor(parent->dev),
+                        .stx_mnt_id = parent->mount_id};
+    struct fs_inode *inode = fs_inode_find(share->inodes, &stx, 0);
+    int ret;
+
+    if (inode) {
+        fs_inode_put(share->inodes, inode);
+        return fs_entry_lookup(share, parent, name, ret_entry);
+    }
+    ret = entry_open(share, parent, name, &stx, &inode);
+    if (ret == 0)
+        entry_fill_below(share, parent, inode, &stx, ret_entry);
+    return ret;
 }
 
 void fs_entry_unlookup(struct fs_share *share, const struct fuse_entry_out *entry)

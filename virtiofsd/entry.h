@@ -18,6 +18,12 @@
 int fs_entry_lookup(struct fs_share *share, struct fs_inode *parent, const char *name,
                     struct fuse_entry_out *ret_entry);
 /*
+ * The same where the directory itself has said what it holds under this name: `ino`, of type DT_*.
+ * An inode that the guest does not know then costs one statx less.
+ */
+int fs_entry_lookup_listed(struct fs_share *share, struct fs_inode *parent, const char *name,
+                           uint64_t ino, unsigned type, struct fuse_entry_out *ret_entry);
+/*
  * The same for *fd, an O_PATH descriptor of what was just created or opened (taken over or closed:
  * -1 afterwards in every case): one statx.
  */
