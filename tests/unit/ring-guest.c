@@ -305,8 +305,8 @@ struct vu_elem *ring_guest_pop_one(struct ring_guest *guest)
 
 void ring_guest_assert_used(struct ring_guest *guest, uint16_t id, uint32_t len)
 {
-    uint16_t got_id;
-    uint32_t got_len;
+    uint16_t got_id = 0;
+    uint32_t got_len = 0;
 
     g_assert_true(ring_guest_take_used(guest, &got_id, &got_len));
     g_assert_cmpuint(got_id, ==, id);
