@@ -26,7 +26,8 @@ static int test_handler(struct fs_request *request)
 static bool test_is_handed_on(unsigned us)
 {
     const struct fs_operation operation = {.name = "TEST", .handler = test_handler};
-    struct vu_elem elem = {.vring = &fixture.vring};
+    struct iovec iov[1];
+    struct vu_elem elem = {.vring = &fixture.vring, .iov = iov};
     struct fs_request request = {.share = &fixture.share, .operation = &operation, .elem = &elem};
     unsigned before = __atomic_load_n(&n_answered, __ATOMIC_ACQUIRE);
     int result;
