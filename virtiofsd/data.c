@@ -163,6 +163,23 @@ static bool data_hint_take(uint32_t *hint)
 }
 
 /*
+ * How long a transfer that began at begin_ns really took. Writes to one file wait for each other
+ * inside the kernel, so those that run on several helpers at once are timed from the end of the one
+ * before: waiting for a neighbour is not waiting for the disk, and would keep them there for ever.
+ */
+static uint64_t data_service_ns(struct fs_handle *handle, enum data_direction direction,
+                                uint64_t begin_ns)
+{
+    uint64_t now_ns = data_now_ns(), before_ns = 0;
+
+    if (direction == DATA_WRITE)
+        before_ns = __atomic_exchange_n(&handle->write_end_ns, now_ns, __ATOMIC_RELAXED);
+    if (before_ns < begin_ns)
+        before_ns = begin_ns;
+    return now_ns > before_ns ? now_ns - before_ns : 0;
+}
+
+/*
  * Learns from a transfer that could sleep. A write that RWF_NOWAIT would not do and that was quick
  * all the same (copy-on-write file systems refuse most) is better done on the worker next time;
  * reads are not, because others in the queue would wait for the disk with it.
@@ -189,7 +206,7 @@ static int data_finish_blocking(struct fs_request *request, struct fs_handle *ha
     uint64_t begin_ns = data_now_ns(), len = t->left;
     int ret = data_run(t, 0);
 
-    data_note_pace(handle, t->direction, data_now_ns() - begin_ns, len);
+    data_note_pace(handle, t->direction, data_service_ns(handle, t->direction, begin_ns), len);
     data_note_done(request, t);
     return data_reply(request, t->direction, ret);
 }
