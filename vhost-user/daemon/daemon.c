@@ -183,11 +183,17 @@ static gboolean daemon_on_signal(void *opaque)
 static int daemon_run_loop(struct daemon *daemon)
 {
     pthread_t session;
+    sigset_t handled;
     int err;
 
     signal(SIGPIPE, SIG_IGN);
     g_unix_signal_add(SIGTERM, daemon_on_signal, daemon);
     g_unix_signal_add(SIGINT, daemon_on_signal, daemon);
+    /* Blocked so far where supervise.c started us. */
+    sigemptyset(&handled);
+    sigaddset(&handled, SIGTERM);
+    sigaddset(&handled, SIGINT);
+    pthread_sigmask(SIG_UNBLOCK, &handled, NULL);
     g_unix_fd_add(daemon->done_fd, G_IO_IN, daemon_on_done, daemon);
     err = vu_thread_create("session", daemon_session, daemon, &session);
     if (err != 0)

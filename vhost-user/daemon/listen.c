@@ -225,15 +225,29 @@ int vu_daemon_open_socket(const struct vu_daemon_options *options, GError **erro
     return listen_at_path(options->socket_path, options->socket_group ? &gid : NULL, error);
 }
 
+/* What we made; nothing from now on. */
+static struct listen_created listen_take_created(void)
+{
+    VU_LOCK_SCOPE(&listen_created_lock);
+    struct listen_created created = listen_created;
+
+    listen_created = (struct listen_created){.dir_fd = -1};
+    return created;
+}
+
+void vu_daemon_forget_socket(void)
+{
+    struct listen_created created = listen_take_created();
+
+    vu_clear_fd(&created.dir_fd);
+    g_free(created.name);
+}
+
 void vu_daemon_remove_socket(void)
 {
-    struct listen_created created;
+    struct listen_created created = listen_take_created();
     struct stat st;
 
-    pthread_mutex_lock(&listen_created_lock);
-    created = listen_created;
-    listen_created = (struct listen_created){.dir_fd = -1};
-    pthread_mutex_unlock(&listen_created_lock);
     if (created.dir_fd < 0)
         return;
     if (fstatat(created.dir_fd, created.name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&

@@ -16,3 +16,6 @@ bool vu_daemon_is_listening(int fd);
  * matter. Once; any thread.
  */
 void vu_daemon_remove_socket(void);
+
+/* Leaves the socket file to another process, which has the same knowledge of it. */
+void vu_daemon_forget_socket(void);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The process that was started, while a child of it does the work: whoever started it knows this
+ * one, sends it signals and waits for it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* What both sides know of each other. */
+struct vu_supervision {
+    pid_t child; /* 0 in the child */
+    int life_fd; /* outside: held open; in the child: hangs up when the outside has gone */
+};
+
+/*
+ * Forks. In the child, SIGTERM and SIGINT stay blocked until somebody handles them (vu_daemon_run),
+ * so that none is lost. 0, or -errno of fork.
+ */
+int vu_supervise_fork(struct vu_supervision *ret_supervision);
+/*
+ * In the child, with its final credentials: it is killed when the process outside ends, however
+ * that comes. Closes life_fd. False where the process outside has gone already.
+ */
+bool vu_supervise_bind(struct vu_supervision *supervision);
+/*
+ * Outside: passes signals on until the child has ended, and removes the socket file. Returns the
+ * child's exit status; where a signal killed it, says so and dies of the same.
+ */
+int vu_supervise_wait(struct vu_supervision *supervision, const char *program);
