@@ -13,6 +13,7 @@
 #include <sys/sysmacros.h>
 
 #include "vhost-user/cleanup.h"
+#include "virtiofsd/beneath.h"
 
 void fs_attr_from_statx(const struct statx *stx, struct fuse_attr *ret_attr)
 {
@@ -84,9 +85,9 @@ int fs_entry_from_fd(struct fs_share *share, int *fd, struct fuse_entry_out *ret
 static int entry_open(struct fs_share *share, const struct fs_inode *parent, const char *name,
                       struct statx *ret_stx, struct fs_inode **ret_inode)
 {
-    int fd = openat(parent->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    int fd = fs_open_beneath(parent->fd, name, O_PATH | O_NOFOLLOW, 0);
 
-    return fd < 0 ? -errno : entry_add(share, &fd, ret_stx, ret_inode);
+    return fd < 0 ? fd : entry_add(share, &fd, ret_stx, ret_inode);
 }
 
 /* As entry_fill; a directory on another mount than its parent is announced as such. */

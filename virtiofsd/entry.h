@@ -12,7 +12,7 @@
 
 /*
  * Looks name up in parent, counts one lookup, fills *ret_entry (nodeid, generation, attributes,
- * timeouts). One statx for a known inode; openat(O_PATH | O_NOFOLLOW) and a second statx for a new
+ * timeouts). One statx for a known inode; openat2(O_PATH | O_NOFOLLOW) and a second statx for a new
  * one. 0 or -errno.
  */
 int fs_entry_lookup(struct fs_share *share, struct fs_inode *parent, const char *name,

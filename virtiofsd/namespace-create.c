@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "virtiofsd/beneath.h"
 #include "virtiofsd/entry.h"
 #include "virtiofsd/request.h"
 
@@ -16,14 +17,14 @@
 typedef int (*create_call)(const struct fs_request *request, int dir_fd, mode_t mode,
                            const char *target);
 
-/* Counts a lookup of the name that was just made. One openat and one statx. */
+/* Counts a lookup of the name that was just made. One openat2 and one statx. */
 static int create_reply(struct fs_request *request, const struct fs_inode *parent)
 {
-    int fd = openat(parent->fd, request->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    int fd = fs_open_beneath(parent->fd, request->name, O_PATH | O_NOFOLLOW, 0);
     int ret;
 
     if (fd < 0)
-        return -errno;
+        return fd;
     ret = fs_entry_from_fd(request->share, &fd, &request->reply.entry);
     return ret < 0 ? ret : (int)sizeof(request->reply.entry);
 }
@@ -98,19 +99,13 @@ int fs_do_mkdir(struct fs_request *request)
     return create_object(request, mode, NULL, create_call_mkdir);
 }
 
-/*
- * Gives an inode another name. By its O_PATH descriptor where CAP_DAC_READ_SEARCH allows that
- * (the kernel says ENOENT where not), else through /proc/self/fd.
+/* Gives an inode another name. By its O_PATH descriptor itself it would take CAP_DAC_READ_SEARCH.
  */
 static int create_link(const struct fs_share *share, const struct fs_inode *inode, int dir_fd,
                        const char *name)
 {
     char source[16];
 
-    if (linkat(inode->fd, "", dir_fd, name, AT_EMPTY_PATH) == 0)
-        return 0;
-    if (errno != ENOENT)
-        return -errno;
     snprintf(source, sizeof(source), "%d", inode->fd);
     return linkat(share->proc_fds, source, dir_fd, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 }

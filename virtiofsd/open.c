@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
+#include "virtiofsd/beneath.h"
 #include "virtiofsd/entry.h"
 #include "virtiofsd/fs-kind.h"
 #include "virtiofsd/locks.h"
@@ -118,7 +119,7 @@ static int create_new(const struct fs_request *request, const struct fs_inode *p
     const struct fuse_create_in *in = &request->args.create;
     mode_t mode = in->mode & ~in->umask & 07777;
     int flags = ((int)in->flags & (OPEN_HOST_FLAGS & ~O_NOATIME)) | O_CREAT | O_EXCL | O_NOFOLLOW |
-                O_CLOEXEC | O_NOCTTY;
+                O_NOCTTY;
     struct fs_share *share = request->share;
     struct fs_creds creds;
     int fd, ret;
@@ -132,9 +133,7 @@ static int create_new(const struct fs_request *request, const struct fs_inode *p
                           &creds);
     if (ret < 0)
         return ret;
-    fd = openat(parent->fd, request->name, flags, mode);
-    if (fd < 0)
-        fd = -errno;
+    fd = fs_open_beneath(parent->fd, request->name, flags, mode);
     fs_creds_restore(&creds);
     return fd;
 }
