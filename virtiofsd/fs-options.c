@@ -8,12 +8,15 @@
 #include <math.h>
 #include <string.h>
 
+#include "vhost-user/daemon/sandbox.h"
+#include "vhost-user/daemon/seccomp.h"
 #include "vhost-user/log.h"
 
-#define GROUP_SHARE  "Shared directory"
-#define GROUP_CACHE  "Caching in the guest"
-#define GROUP_LIMITS "Threads and limits"
-#define GROUP_COMPAT "Accepted for compatibility"
+#define GROUP_SHARE     "Shared directory"
+#define GROUP_ISOLATION "Isolation"
+#define GROUP_CACHE     "Caching in the guest"
+#define GROUP_LIMITS    "Threads and limits"
+#define GROUP_COMPAT    "Accepted for compatibility"
 
 static const struct options_cache {
     const char *name;
@@ -68,7 +71,17 @@ static bool options_parse_file_handles(void *target, const char *name, const cha
     return true;
 }
 
-static const char *const options_none[] = {"none", NULL};
+static bool options_parse_modcaps(void *target, const char *name, const char *value, GError **error)
+{
+    return vu_capabilities_parse(&((struct fs_options *)target)->modcaps, value, error);
+}
+
+static bool options_parse_id_map(void *target, const char *name, const char *value, GError **error)
+{
+    struct fs_options *options = target;
+
+    return vu_id_map_add(name[0] == 'u' ? &options->uid_map : &options->gid_map, value, error);
+}
 
 #define FIELD(member) .offset = offsetof(struct fs_options, member)
 #define IGNORED(n, why)                                                                   \
@@ -136,18 +149,51 @@ const struct vu_option fs_option_rows[] = {
      .is_long = true,
      .type = VU_OPTION_CHOICE,
      FIELD(sandbox),
-     .choices = options_none,
-     .metavar = "MODE",
-     .group = GROUP_SHARE,
-     .help = "How the daemon confines itself; only none is there yet."},
+     .choices = vu_sandbox_modes,
+     .metavar = "namespace|chroot|none",
+     .group = GROUP_ISOLATION,
+     .help = "namespace (the default): namespaces of its own, in which the shared directory is all "
+             "there is; an ordinary user gets them with a user namespace. chroot: the directory is "
+             "the root, for containers where no namespaces can be made; takes root. none: nothing "
+             "is hidden from the process."},
     {.name = "seccomp",
+     .in_o_list = true,
      .is_long = true,
      .type = VU_OPTION_CHOICE,
      FIELD(seccomp),
-     .choices = options_none,
-     .metavar = "ACTION",
-     .group = GROUP_SHARE,
-     .help = "What happens on an unexpected system call; only none is there yet."},
+     .choices = vu_seccomp_modes,
+     .metavar = "kill|trap|log|none",
+     .group = GROUP_ISOLATION,
+     .help = "What happens on a system call that serving a share does not take: the process is "
+             "killed (the default), or gets SIGSYS; or the call is made and logged; none: there is "
+             "no filter."},
+    {.name = "modcaps",
+     .in_o_list = true,
+     .is_long = true,
+     .type = VU_OPTION_CALL,
+     .parse = options_parse_modcaps,
+     .metavar = "+CAP|-CAP[:...]",
+     .group = GROUP_ISOLATION,
+     .help =
+         "Changes the capabilities that root keeps, as in +sys_admin:-mknod. Without it: chown, "
+         "dac_override, fowner, fsetid, setuid, setgid, mknod and setfcap."},
+    {.name = "uid-map",
+     .is_long = true,
+     .type = VU_OPTION_CALL,
+     .parse = options_parse_id_map,
+     .metavar = ":GUEST:HOST:COUNT:",
+     .group = GROUP_ISOLATION,
+     .help =
+         "Serve from a user namespace in which COUNT user ids from GUEST on are those from HOST "
+         "on. May be given again. An ordinary user needs newuidmap(1) and a range in "
+         "/etc/subuid. Without it, an ordinary user's own id is the only one."},
+    {.name = "gid-map",
+     .is_long = true,
+     .type = VU_OPTION_CALL,
+     .parse = options_parse_id_map,
+     .metavar = ":GUEST:HOST:COUNT:",
+     .group = GROUP_ISOLATION,
+     .help = "The same for group ids."},
 
     {.name = "cache",
      .in_o_list = true,
@@ -273,6 +319,8 @@ void fs_options_clear(struct fs_options *options)
 {
     g_clear_pointer(&options->source, g_free);
     g_clear_pointer(&options->tag, g_free);
+    vu_id_map_clear(&options->uid_map);
+    vu_id_map_clear(&options->gid_map);
 }
 
 bool fs_options_check(const struct fs_options *options, GError **error)
@@ -285,6 +333,12 @@ bool fs_options_check(const struct fs_options *options, GError **error)
     if (options->tag && strlen(options->tag) > FS_TAG_MAX) {
         g_set_error(error, VU_OPTION_ERROR, 0, "--tag: expected at most %d bytes, got %zu",
                     FS_TAG_MAX, strlen(options->tag));
+        return false;
+    }
+    if (options->sandbox != VU_SANDBOX_NAMESPACE &&
+        (options->uid_map.n_ranges > 0 || options->gid_map.n_ranges > 0)) {
+        g_set_error_literal(error, VU_OPTION_ERROR, 0,
+                            "--uid-map, --gid-map: expected --sandbox=namespace with them");
         return false;
     }
     if (options->tag && !g_utf8_validate(options->tag, -1, NULL)) {

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vhost-user/daemon/capabilities.h"
+#include "vhost-user/daemon/id-map.h"
 #include "vhost-user/daemon/options.h"
 
 #define FS_TAG_MAX            36 /* bytes, without a NUL: as the configuration space has it */
@@ -31,7 +33,10 @@ struct fs_options {
     int n_request_queues; /* as the configuration space says; a front-end may use more */
     int max_helpers;      /* --thread-pool-size */
     int rlimit_nofile;    /* 0: leave as it is; FS_NOFILE_MAX: up to the hard limit */
-    int sandbox, seccomp; /* only "none" so far */
+    int sandbox;          /* enum vu_sandbox_mode */
+    int seccomp;          /* enum vu_seccomp_mode */
+    struct vu_capability_changes modcaps;
+    struct vu_id_map uid_map, gid_map; /* of a user namespace */
 };
 
 extern const struct vu_option fs_option_rows[];

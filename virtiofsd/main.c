@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtiofsd: parse, open the share and the socket, serve, close.
+ * virtiofsd: parse, open the socket, go into the sandbox, open the share, give up rights, serve.
  */
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "vhost-user/cleanup.h"
+#include "vhost-user/daemon/capabilities.h"
 #include "vhost-user/daemon/daemon.h"
+#include "vhost-user/daemon/listen.h"
+#include "vhost-user/daemon/sandbox.h"
+#include "vhost-user/daemon/seccomp.h"
 #include "virtiofsd/device.h"
+#include "virtiofsd/syscalls.h"
 
 static const char man_text[] =
     ".SH DESCRIPTION\n"
@@ -32,24 +38,65 @@ static int fail(GError *error)
     return 1;
 }
 
-static int serve(const struct vu_daemon_options *daemon, const struct fs_options *options)
+/* Rights over files of all users, and to act as any of them. */
+#define CAPABILITIES                                                                          \
+    (VU_CAPABILITY(CAP_CHOWN) | VU_CAPABILITY(CAP_DAC_OVERRIDE) | VU_CAPABILITY(CAP_FOWNER) | \
+     VU_CAPABILITY(CAP_FSETID) | VU_CAPABILITY(CAP_SETUID) | VU_CAPABILITY(CAP_SETGID) |      \
+     VU_CAPABILITY(CAP_MKNOD) | VU_CAPABILITY(CAP_SETFCAP))
+
+/* In the sandbox: opens the share, gives up what serving does not take, and serves. */
+static int serve(const struct vu_daemon_options *daemon, const struct fs_options *options,
+                 const struct fs_share_place *place, int socket_fd)
 {
-    struct vu_device device;
     struct fs_share share;
+    struct vu_device device;
+    GError *error = NULL;
+    int status;
+
+    umask(0); /* what is created gets the mode that the guest asks for */
+    if (!fs_share_open(&share, options, place, &error)) {
+        close(socket_fd);
+        return fail(error);
+    }
+    if (vu_capabilities_limit(CAPABILITIES, &options->modcaps, &error) &&
+        vu_seccomp_install((enum vu_seccomp_mode)options->seccomp, &fs_syscall_rules, &error)) {
+        fs_device_describe(options, &device);
+        status = vu_daemon_run(daemon, &device, &share, socket_fd);
+    } else {
+        close(socket_fd);
+        status = fail(error);
+    }
+    fs_share_close(&share);
+    return status;
+}
+
+static int start(const struct vu_daemon_options *daemon, const struct fs_options *options)
+{
+    const struct vu_sandbox_options sandbox_options = {
+        .program = program.name,
+        .mode = (enum vu_sandbox_mode)options->sandbox,
+        .root = options->source,
+        .uid_map = &options->uid_map,
+        .gid_map = &options->gid_map,
+    };
+    struct fs_share_place place;
+    struct vu_sandbox sandbox;
     GError *error = NULL;
     int socket_fd, status;
 
-    if (!fs_options_check(options, &error) || !fs_share_open(&share, options, &error))
+    if (!fs_options_check(options, &error) || !fs_share_check_source(options, &error) ||
+        !fs_fd_budget_take(options->rlimit_nofile, &place.budget, &error))
         return fail(error);
     socket_fd = vu_daemon_open_socket(daemon, &error);
-    if (socket_fd < 0) {
-        fs_share_close(&share);
+    if (socket_fd < 0)
         return fail(error);
-    }
-    umask(0); /* what is created gets the mode that the guest asks for */
-    fs_device_describe(options, &device);
-    status = vu_daemon_run(daemon, &device, &share, socket_fd);
-    fs_share_close(&share);
+    if (!vu_sandbox_enter(&sandbox_options, socket_fd, &sandbox, &status))
+        return status;
+    place.root_fd = sandbox.root_fd;
+    place.proc_fds = sandbox.proc_fds;
+    status = serve(daemon, options, &place, socket_fd);
+    vu_daemon_remove_socket();
+    vu_sandbox_clear(&sandbox);
     return status;
 }
 
@@ -63,7 +110,7 @@ int main(int argc, char **argv)
     vu_daemon_options_init(&daemon);
     fs_options_init(&options);
     if (vu_daemon_parse(&program, &daemon, &table, argc, argv, &status))
-        status = serve(&daemon, &options);
+        status = start(&daemon, &options);
     fs_options_clear(&options);
     vu_daemon_options_clear(&daemon);
     return status;

@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 #include "vhost-user/cleanup.h"
-#include "virtiofsd/fd-budget.h"
+#include "virtiofsd/beneath.h"
 #include "virtiofsd/locks.h"
 #include "virtiofsd/request.h"
 
@@ -33,55 +33,53 @@ static bool share_fail(GError **error, const char *what, int err)
     return false;
 }
 
-/* O_PATH of the directory, -1 with *error. It is opened for reading first, since O_PATH succeeds
- * where nothing could be read later. */
-static int share_open_root(const char *source, GError **error)
+bool fs_share_check_source(const struct fs_options *options, GError **error)
 {
-    vu_autofd int readable = open(source, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
-    int fd = readable < 0 ? -1 : openat(readable, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    vu_autofd int fd = open(options->source, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
+    g_autofree char *what = NULL;
 
-    if (fd < 0) {
-        g_autofree char *what = g_strdup_printf("shared directory \"%s\"", source);
-
-        share_fail(error, what, errno);
-    }
-    return fd;
+    if (fd >= 0)
+        return true;
+    what = g_strdup_printf("shared directory \"%s\"", options->source);
+    return share_fail(error, what, errno);
 }
 
-bool fs_share_open(struct fs_share *share, const struct fs_options *options, GError **error)
+/* The kernel must know how to open a name beneath a directory. */
+static int share_check_kernel(int root_fd)
+{
+    vu_autofd int fd = fs_open_beneath(root_fd, ".", O_PATH, 0);
+
+    return fd < 0 ? fd : 0;
+}
+
+bool fs_share_open(struct fs_share *share, const struct fs_options *options,
+                   const struct fs_share_place *place, GError **error)
 {
     double timeout = fs_options_timeout(options);
-    struct fs_fd_budget budget;
-    int root_fd, ret;
+    vu_autofd int root_fd = fcntl(place->root_fd, F_DUPFD_CLOEXEC, 0);
+    int ret;
 
-    *share = (struct fs_share){.options = options, .proc_fds = -1};
+    *share = (struct fs_share){.options = options};
     share->timeout = share_seconds(timeout);
     share->negative_timeout = share_seconds(MIN(timeout, SHARE_NEGATIVE_TIMEOUT_MAX));
-    if (!fs_fd_budget_take(options->rlimit_nofile, &budget, error))
-        return false;
-    root_fd = share_open_root(options->source, error);
-    if (root_fd < 0)
-        return false;
+    share->proc_fds = fcntl(place->proc_fds, F_DUPFD_CLOEXEC, 0);
+    ret = root_fd < 0 || share->proc_fds < 0 ? -errno : share_check_kernel(root_fd);
+    if (ret < 0) {
+        fs_share_close(share);
+        return share_fail(error, "the shared directory (openat2)", -ret);
+    }
     share->creds_policy = fs_creds_choose_policy(root_fd);
-    ret = fs_inodes_create(root_fd, budget.max_inodes, &share->inodes);
+    ret = fs_inodes_create(vu_steal_fd(&root_fd), place->budget.max_inodes, &share->inodes);
     if (ret == 0)
-        ret = fs_handles_create(budget.max_handles, &share->handles);
+        ret = fs_handles_create(place->budget.max_handles, &share->handles);
     if (ret == 0)
         ret = fs_helpers_create((unsigned)options->max_helpers, &share->helpers);
     if (ret == 0)
-        ret = fs_locks_create(options, budget.max_lock_owners, &share->locks);
-    if (ret < 0) {
-        share_fail(error, "the tables of the share", -ret);
-        fs_share_close(share);
-        return false;
-    }
-    share->proc_fds = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (share->proc_fds < 0) {
-        share_fail(error, "/proc/self/fd (is /proc mounted?)", errno);
-        fs_share_close(share);
-        return false;
-    }
-    return true;
+        ret = fs_locks_create(options, place->budget.max_lock_owners, &share->locks);
+    if (ret == 0)
+        return true;
+    fs_share_close(share);
+    return share_fail(error, "the tables of the share", -ret);
 }
 
 void fs_share_reset(struct fs_share *share)

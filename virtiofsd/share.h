@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "virtiofsd/creds.h"
+#include "virtiofsd/fd-budget.h"
 #include "virtiofsd/fs-options.h"
 #include "virtiofsd/handle.h"
 #include "virtiofsd/inode.h"
@@ -40,9 +41,18 @@ struct fs_share {
                                           are taken to refuse RWF_NOWAIT because one did */
 };
 
-/* Opens the directory that options name. False with one clear line in *error: missing, no
- * directory, not permitted. */
-bool fs_share_open(struct fs_share *share, const struct fs_options *options, GError **error);
+/* What main has got ready, from outside a sandbox or inside. The descriptors stay the caller's. */
+struct fs_share_place {
+    int root_fd;  /* O_PATH of the directory */
+    int proc_fds; /* O_PATH of /proc/self/fd */
+    struct fs_fd_budget budget;
+};
+
+/* Whether the directory that options name can be read. False with one clear line in *error:
+ * missing, no directory, not permitted. */
+bool fs_share_check_source(const struct fs_options *options, GError **error);
+bool fs_share_open(struct fs_share *share, const struct fs_options *options,
+                   const struct fs_share_place *place, GError **error);
 /* The guest is gone (or says DESTROY): handles closed, inodes forgotten, INIT to be done again. */
 void fs_share_reset(struct fs_share *share);
 void fs_share_close(struct fs_share *share);

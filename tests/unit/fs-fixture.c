@@ -2,6 +2,7 @@
 /* See fs-fixture.h. */
 #include "tests/unit/fs-fixture.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <glib.h>
 #include <glib/gstdio.h>
@@ -43,9 +44,14 @@ void fs_fixture_init(struct fs_fixture *fixture)
 
 void fs_fixture_open(struct fs_fixture *fixture)
 {
+    vu_autofd int root_fd = open(fixture->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    vu_autofd int proc_fds = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct fs_share_place place = {.root_fd = root_fd, .proc_fds = proc_fds};
     GError *error = NULL;
 
-    fs_share_open(&fixture->share, &fixture->options, &error);
+    fs_fd_budget_take(fixture->options.rlimit_nofile, &place.budget, &error);
+    g_assert_no_error(error);
+    fs_share_open(&fixture->share, &fixture->options, &place, &error);
     g_assert_no_error(error);
 }
 

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "vhost-user/daemon/sandbox.h"
+#include "vhost-user/daemon/seccomp.h"
 #include "vhost-user/log.h"
 
 /* Parses a line of words; the error's text, or NULL. */
@@ -110,17 +112,44 @@ static void test_wrong(void)
 static void test_not_ignored(void)
 {
     test_refuses("--shared-dir=/srv --readonly", "--readonly");
-    test_refuses("--shared-dir=/srv --sandbox=namespace", "--sandbox");
-    test_refuses("--shared-dir=/srv --sandbox chroot", "--sandbox");
-    test_refuses("--shared-dir=/srv --seccomp=kill", "--seccomp");
     test_refuses("--shared-dir=/srv --xattr", "--xattr");
     test_refuses("--shared-dir=/srv --xattrmap=:map::user.:", "--xattrmap");
     test_refuses("--shared-dir=/srv --posix-acl", "--posix-acl");
     test_refuses("--shared-dir=/srv --security-label", "--security-label");
-    test_refuses("--shared-dir=/srv --modcaps=+sys_admin", "--modcaps");
     test_refuses("--shared-dir=/srv --translate-uid=map:0:1:1", "--translate-uid");
     test_refuses("-o source=/srv,xattr", "xattr");
-    test_refuses("-o source=/srv,sandbox=chroot", "sandbox");
+}
+
+static void test_isolation(void)
+{
+    struct fs_options options;
+
+    test_accepts("--shared-dir=/srv", &options);
+    g_assert_cmpint(options.sandbox, ==, VU_SANDBOX_NAMESPACE);
+    g_assert_cmpint(options.seccomp, ==, VU_SECCOMP_KILL);
+    fs_options_clear(&options);
+
+    test_accepts("-o source=/srv,sandbox=chroot,modcaps=+sys_admin:-chown", &options);
+    g_assert_cmpint(options.sandbox, ==, VU_SANDBOX_CHROOT);
+    g_assert_cmphex(options.modcaps.add, ==, VU_CAPABILITY(CAP_SYS_ADMIN));
+    g_assert_cmphex(options.modcaps.drop, ==, VU_CAPABILITY(CAP_CHOWN));
+    fs_options_clear(&options);
+
+    test_accepts("--shared-dir=/srv --seccomp log --uid-map=:0:100000:65536: --gid-map ,5,6,7, "
+                 "--uid-map=:65536:1:1:",
+                 &options);
+    g_assert_cmpint(options.seccomp, ==, VU_SECCOMP_LOG);
+    g_assert_cmpuint(options.uid_map.n_ranges, ==, 2);
+    g_assert_cmpuint(options.gid_map.n_ranges, ==, 1);
+    g_assert_cmpuint(options.gid_map.ranges[0].outside, ==, 6);
+    fs_options_clear(&options);
+
+    test_refuses("--shared-dir=/srv --sandbox=jail", "--sandbox");
+    test_refuses("--shared-dir=/srv --seccomp=maybe", "--seccomp");
+    test_refuses("--shared-dir=/srv --modcaps=sys_admin", "--modcaps");
+    test_refuses("-o source=/srv,modcaps=+all_of_them", "modcaps");
+    test_refuses("--shared-dir=/srv --uid-map=0:0:1", "--uid-map");
+    test_refuses("--shared-dir=/srv --sandbox=none --uid-map=:0:0:1:", "--uid-map");
 }
 
 /* Every row can be shown to a person. */
@@ -144,6 +173,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fs-options/rust-style", test_rust_style);
     g_test_add_func("/fs-options/wrong", test_wrong);
     g_test_add_func("/fs-options/not-ignored", test_not_ignored);
+    g_test_add_func("/fs-options/isolation", test_isolation);
     g_test_add_func("/fs-options/rows", test_rows);
     return g_test_run();
 }

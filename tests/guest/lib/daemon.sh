@@ -73,6 +73,15 @@ daemon_alive()
     kill -0 "$daemon_pid" 2>/dev/null
 }
 
+# daemon_signal SIGNAL: to the daemon as a whole. In a sandbox it is a child of the process that was started,
+# which cannot pass every signal on.
+daemon_signal()
+{
+    local pids
+    mapfile -t pids < <(pgrep -P "$daemon_pid")
+    kill -s "$1" "$daemon_pid" ${pids[@]+"${pids[@]}"}
+}
+
 # daemon_stop: SIGTERM ends it within 5 seconds, with status 0.
 daemon_stop()
 {

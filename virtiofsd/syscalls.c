@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What virtiofsd does to the share. Every call that takes a name takes a descriptor of ours before
+ * it; AT_FDCWD is no such.
+ */
+#include "virtiofsd/syscalls.h"
+
+#include <fcntl.h>
+#include <sched.h>
+
+static const struct vu_syscall_rule syscalls_fs[] = {
+    /* data */
+    VU_SYSCALL("preadv"),
+    VU_SYSCALL("preadv2"),
+    VU_SYSCALL("pwritev"),
+    VU_SYSCALL("pwritev2"),
+    VU_SYSCALL("copy_file_range"),
+    VU_SYSCALL("fsync"),
+    VU_SYSCALL("fdatasync"),
+    VU_SYSCALL("syncfs"),
+
+    /* locks, and the signal that ends a wait for one: SIGRTMIN, of which C libraries keep some back
+     */
+    VU_SYSCALL("flock"),
+    VU_SYSCALL_IF("fcntl", 1, F_OFD_GETLK),
+    VU_SYSCALL_IF("fcntl", 1, F_OFD_SETLK),
+    VU_SYSCALL_IF("fcntl", 1, F_OFD_SETLKW),
+    VU_SYSCALL_IF("tgkill", 2, 34),
+    VU_SYSCALL_IF("tgkill", 2, 35),
+
+    /* attributes; statx is the most frequent of all and opens nothing */
+    VU_SYSCALL("statx"),
+    VU_SYSCALL("fstatfs"),
+    VU_SYSCALL("fchmod"),
+    VU_SYSCALL_ON_FD("fchmodat", 0),
+    VU_SYSCALL_ON_FD("fchownat", 0),
+    VU_SYSCALL_ON_FD("utimensat", 0),
+
+    /* names */
+    VU_SYSCALL_ON_FD("openat", 0),
+    VU_SYSCALL_ON_FD("openat2", 0),
+    VU_SYSCALL("getdents64"),
+    VU_SYSCALL_ON_FD("readlinkat", 0),
+    VU_SYSCALL_ON_FD("mkdirat", 0),
+    VU_SYSCALL_ON_FD("mknodat", 0),
+    VU_SYSCALL_ON_FD("symlinkat", 1),
+    VU_SYSCALL_ON_FD("linkat", 0),
+    VU_SYSCALL_ON_FD("renameat2", 0),
+    VU_SYSCALL_ON_FD("renameat", 0), /* the C library's renameat2 without flags */
+
+    /* who creates (creds.c), and a working directory for each thread */
+    VU_SYSCALL("setfsuid"),
+    VU_SYSCALL("setfsgid"),
+    VU_SYSCALL("capget"),
+    VU_SYSCALL("capset"),
+    VU_SYSCALL_IF("unshare", 0, CLONE_FS),
+};
+
+const struct vu_syscall_rules fs_syscall_rules = {syscalls_fs, G_N_ELEMENTS(syscalls_fs)};
