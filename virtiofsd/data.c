@@ -11,17 +11,21 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 #include <time.h>
 
+#include "vhost-user/cleanup.h"
 #include "virtiofsd/open.h"
 #include "virtiofsd/request.h"
 
 enum data_direction { DATA_READ = 0, DATA_WRITE = 1 }; /* index of fs_handle.slow */
 
 #define DATA_SLOW_NS     200000u /* beside 1 ns for each byte: copying is not waiting */
+#define DATA_LONG        65536u  /* bytes */
 #define DATA_SLOW_HOLD   32      /* transfers that go to helpers after a slow one */
 #define DATA_REFUSE_HOLD 32   /* open files that are not tried with RWF_NOWAIT after one refused */
+#define DATA_N_TURNS     64   /* writes of different files rarely wait for each other */
 #define DATA_MIN_BLOCK   512u /* caches hold whole blocks of at least this */
 
 /* One transfer on its way: what is left of it. */
@@ -163,52 +167,65 @@ static bool data_hint_take(uint32_t *hint)
 }
 
 /*
- * How long a transfer that began at begin_ns really took. Writes to one file wait for each other
- * inside the kernel, so those that run on several helpers at once are timed from the end of the one
- * before: waiting for a neighbour is not waiting for the disk, and would keep them there for ever.
- */
-static uint64_t data_service_ns(struct fs_handle *handle, enum data_direction direction,
-                                uint64_t begin_ns)
-{
-    uint64_t now_ns = data_now_ns(), before_ns = 0;
-
-    if (direction == DATA_WRITE)
-        before_ns = __atomic_exchange_n(&handle->write_end_ns, now_ns, __ATOMIC_RELAXED);
-    if (before_ns < begin_ns)
-        before_ns = begin_ns;
-    return now_ns > before_ns ? now_ns - before_ns : 0;
-}
-
-/*
  * Learns from a transfer that could sleep. A write that RWF_NOWAIT would not do and that was quick
  * all the same (copy-on-write file systems refuse most) is better done on the worker next time;
  * reads are not, because others in the queue would wait for the disk with it.
  */
-static void data_note_pace(struct fs_handle *handle, enum data_direction direction, uint64_t ns,
-                           uint64_t len)
+static void data_note_pace(struct fs_handle *handle, enum data_direction direction, bool slow)
 {
-    uint32_t *slow = &handle->slow[direction];
-
-    if (ns > DATA_SLOW_NS + len) {
-        __atomic_store_n(slow, DATA_SLOW_HOLD, __ATOMIC_RELAXED);
+    if (slow) {
+        __atomic_store_n(&handle->slow[direction], DATA_SLOW_HOLD, __ATOMIC_RELAXED);
         return;
     }
-    data_hint_take(slow);
+    data_hint_take(&handle->slow[direction]);
     if (direction == DATA_WRITE &&
         !(__atomic_load_n(&handle->nowait, __ATOMIC_RELAXED) & data_refuses(direction)))
         __atomic_fetch_or(&handle->nowait, data_refuses(direction), __ATOMIC_RELAXED);
 }
 
-/* Finishes a transfer, sleeping as long as it takes. */
+/* How often this thread has waited for something so far. */
+static long data_n_waits(void)
+{
+    struct rusage usage;
+
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nvcsw : 0;
+}
+
+/*
+ * Finishes a transfer, sleeping as long as it takes. Of a long one it is asked whether it slept at
+ * all, since on a busy host time passes for other reasons, too.
+ */
 static int data_finish_blocking(struct fs_request *request, struct fs_handle *handle,
                                 struct data_transfer *t)
 {
     uint64_t begin_ns = data_now_ns(), len = t->left;
+    long n_waits = len >= DATA_LONG ? data_n_waits() : -1;
     int ret = data_run(t, 0);
+    bool slow = data_now_ns() - begin_ns > DATA_SLOW_NS + len;
 
-    data_note_pace(handle, t->direction, data_service_ns(handle, t->direction, begin_ns), len);
+    if (slow && n_waits >= 0)
+        slow = data_n_waits() > n_waits;
+    data_note_pace(handle, t->direction, slow);
     data_note_done(request, t);
     return data_reply(request, t->direction, ret);
+}
+
+/*
+ * A write that waits, on a helper. The kernel takes a lock for each inode around a buffered write
+ * anyway, and threads that meet there burn CPU time spinning for it and learn nothing of the
+ * disk: they take turns here instead. Writes that wait for the disk itself overlap there, so they
+ * may come together.
+ */
+static int data_write_blocking(struct fs_request *request, struct fs_handle *handle,
+                               struct data_transfer *t)
+{
+    static pthread_mutex_t turns[DATA_N_TURNS] = {[0 ... DATA_N_TURNS - 1] =
+                                                      PTHREAD_MUTEX_INITIALIZER};
+
+    if (t->flags & (RWF_DSYNC | RWF_SYNC))
+        return data_finish_blocking(request, handle, t);
+    VU_LOCK_SCOPE(&turns[handle->nodeid % DATA_N_TURNS]);
+    return data_finish_blocking(request, handle, t);
 }
 
 /* On a helper. */
@@ -223,7 +240,9 @@ static int data_do_blocking(struct fs_request *request, enum data_direction dire
     if (!handle)
         return -EBADF;
     ret = data_begin(request, direction, handle, &t);
-    if (ret == 0)
+    if (ret == 0 && direction == DATA_WRITE)
+        ret = data_write_blocking(request, handle, &t);
+    else if (ret == 0)
         ret = data_finish_blocking(request, handle, &t);
     fs_handle_put(handles, handle);
     return ret;

@@ -23,8 +23,6 @@ struct fs_handle {
                             or is known to accept it: reads (4), writes (8) */
     uint32_t slow[2];    /* atomic hints, reads and writes that refuse RWF_NOWAIT: how many more go
                             to helpers because one was slow */
-    uint64_t
-        write_end_ns;    /* atomic; when the last write that could sleep ended (CLOCK_MONOTONIC) */
     uint64_t dir_offset; /* directories: where the kernel's position is, to save an lseek */
 };
 
