@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "virtiofsd/entry.h"
+#include "virtiofsd/lookup-dots.h"
 
 /* A name that is not there is an answer too, which the guest may keep for a while. */
 static int lookup_answer_missing(struct fs_request *request)
@@ -30,7 +31,10 @@ int fs_do_lookup(struct fs_request *request)
 
     if (!parent)
         return -ESTALE;
-    ret = fs_entry_lookup(share, parent, request->name, &request->reply.entry);
+    if (fs_lookup_is_dots(request->name))
+        ret = fs_lookup_dots(request, parent);
+    else
+        ret = fs_entry_lookup(share, parent, request->name, &request->reply.entry);
     fs_inode_put(share->inodes, parent);
     if (ret == -ENOENT)
         return lookup_answer_missing(request);

@@ -138,8 +138,7 @@ static int create_new(const struct fs_request *request, const struct fs_inode *p
     return fd;
 }
 
-/* Entry and handle of the file just made. */
-static int create_reply_new(struct fs_request *request, int new_fd)
+int fs_open_reply_new(struct fs_request *request, int new_fd)
 {
     struct fs_share *share = request->share;
     struct fuse_entry_out *entry = &request->reply.create.entry;
@@ -193,7 +192,7 @@ int fs_do_create(struct fs_request *request)
     for (int i = 0; i < OPEN_CREATE_RETRIES; i++) {
         ret = create_new(request, parent);
         if (ret >= 0) {
-            ret = create_reply_new(request, ret);
+            ret = fs_open_reply_new(request, ret);
             break;
         }
         if (ret != -EEXIST || (request->args.create.flags & O_EXCL))

@@ -8,6 +8,8 @@
 #include "virtiofsd/inode.h"
 #include "virtiofsd/share.h"
 
+struct fs_request;
+
 /*
  * A new descriptor of a regular file or a directory, to be closed by the caller. `flags` are those
  * of open(2); the kernel's follow-up is by inode, not by name, so nothing can be put in its place.
@@ -22,3 +24,7 @@ int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, in
  * its users' capabilities, with each such request (HANDLE_KILLPRIV_V2). `fd` is open. 0, or -errno.
  */
 int fs_open_kill_privileges(int fd);
+
+/* Entry and handle in the reply of a request that made the regular file new_fd (taken over). 0 or
+ * -errno. */
+int fs_open_reply_new(struct fs_request *request, int new_fd);

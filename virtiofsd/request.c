@@ -57,6 +57,14 @@ static bool request_name_is_valid(const char *name)
            strcmp(name, "..") != 0;
 }
 
+/* The directory itself and the one above it: what the guest makes of a file handle. */
+static bool request_name_is_dots(const struct fs_request *request, const char *name)
+{
+    return request->operation->flags & FS_OP_DOTS &&
+           fs_share_negotiated(request->share, FUSE_EXPORT_SUPPORT) &&
+           (strcmp(name, ".") == 0 || strcmp(name, "..") == 0);
+}
+
 /* Reads one name of NAME_MAX + 1 bytes and leaves the cursor behind its NUL. */
 static int request_read_name(struct fs_request *request, char *ret_name)
 {
@@ -69,7 +77,7 @@ static int request_read_name(struct fs_request *request, char *ret_name)
         return len > NAME_MAX ? -ENAMETOOLONG : -EINVAL;
     }
     vu_iov_skip(&request->out, (size_t)(end - ret_name) + 1);
-    return request_name_is_valid(ret_name) ? 0 : -EINVAL;
+    return request_name_is_valid(ret_name) || request_name_is_dots(request, ret_name) ? 0 : -EINVAL;
 }
 
 static int request_read_names(struct fs_request *request)

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <limits.h>
+#include <linux/fs.h>
 #include <stdint.h>
 
 #include "vhost-user/iov.h"
@@ -47,6 +48,8 @@ union fs_args {
     struct fuse_syncfs_in syncfs;
     struct fuse_access_in access;
     struct fuse_lk_in lk;
+    struct fs_wire_statx_in statx;
+    struct fuse_ioctl_in ioctl;
 };
 
 /* Replies of fixed size; variable ones go by request->in. */
@@ -63,6 +66,12 @@ union fs_reply {
     struct fuse_statfs_out statfs;
     struct fuse_lseek_out lseek;
     struct fuse_lk_out lk;
+    struct fs_wire_statx_out statx;
+    struct {
+        struct fuse_ioctl_out out;
+        uint8_t data[sizeof(struct fsxattr)];
+    } ioctl;
+    uint64_t bytes_copied; /* COPY_FILE_RANGE_64 */
 };
 
 struct fs_request {
@@ -88,6 +97,7 @@ enum fs_operation_flags {
     FS_OP_TARGET = 1 << 3,      /* SYMLINK: a path follows the name, left in `out` */
     FS_OP_WRITES = 1 << 4,      /* changes the share */
     FS_OP_PACED = 1 << 5,       /* may have to ask the disk for names or attributes: see pace.h */
+    FS_OP_DOTS = 1 << 8,        /* LOOKUP: the name may be . or .. (EXPORT_SUPPORT) */
 };
 
 struct fs_operation {
@@ -172,9 +182,14 @@ int fs_do_write(struct fs_request *request);
 int fs_do_lseek(struct fs_request *request); /* space.c */
 int fs_do_fallocate(struct fs_request *request);
 int fs_do_copy_file_range(struct fs_request *request);
+int fs_do_copy_file_range_64(struct fs_request *request);
 
 int fs_do_getlk(struct fs_request *request); /* locks.c */
 int fs_do_setlk(struct fs_request *request); /* SETLK and SETLKW */
+
+int fs_do_statx(struct fs_request *request);   /* statx.c */
+int fs_do_ioctl(struct fs_request *request);   /* ioctl.c */
+int fs_do_tmpfile(struct fs_request *request); /* tmpfile.c */
 
 int fs_do_opendir(struct fs_request *request); /* directory.c */
 int fs_do_readdir(struct fs_request *request);

@@ -92,18 +92,15 @@ static int64_t space_copy(const struct fuse_copy_file_range_in *in, int fd_in, i
     return (int64_t)done;
 }
 
-int fs_do_copy_file_range(struct fs_request *request)
+/* Bytes, or -errno. */
+static int64_t space_copy_files(struct fs_request *request, uint64_t len)
 {
     struct fs_share *share = request->share;
     const struct fuse_copy_file_range_in *in = &request->args.copy_file_range;
     struct fs_handle *from = fs_handle_get(share->handles, in->fh_in, FS_HANDLE_FILE);
     struct fs_handle *to = fs_handle_get(share->handles, in->fh_out, FS_HANDLE_FILE);
-    uint64_t len = in->len;
     int64_t ret = -EBADF;
 
-    /* The reply has 32 bits. */
-    if (len > UINT32_MAX)
-        len = UINT32_MAX & ~(uint64_t)(SPACE_COPY_CHUNK - 1);
     if (from && to)
         ret = space_kill_privileges(request, to->fd);
     if (ret == 0)
@@ -112,8 +109,30 @@ int fs_do_copy_file_range(struct fs_request *request)
         fs_handle_put(share->handles, to);
     if (from)
         fs_handle_put(share->handles, from);
+    return ret;
+}
+
+int fs_do_copy_file_range(struct fs_request *request)
+{
+    uint64_t len = request->args.copy_file_range.len;
+    int64_t ret;
+
+    /* The reply has 32 bits. */
+    if (len > UINT32_MAX)
+        len = UINT32_MAX & ~(uint64_t)(SPACE_COPY_CHUNK - 1);
+    ret = space_copy_files(request, len);
     if (ret < 0)
         return (int)ret;
     request->reply.write = (struct fuse_write_out){.size = (uint32_t)ret};
     return (int)sizeof(request->reply.write);
+}
+
+int fs_do_copy_file_range_64(struct fs_request *request)
+{
+    int64_t ret = space_copy_files(request, request->args.copy_file_range.len);
+
+    if (ret < 0)
+        return (int)ret;
+    request->reply.bytes_copied = (uint64_t)ret;
+    return (int)sizeof(request->reply.bytes_copied);
 }

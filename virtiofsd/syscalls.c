@@ -6,6 +6,7 @@
 #include "virtiofsd/syscalls.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <sched.h>
 
 static const struct vu_syscall_rule syscalls_fs[] = {
@@ -35,6 +36,10 @@ static const struct vu_syscall_rule syscalls_fs[] = {
     VU_SYSCALL_ON_FD("fchmodat", 0),
     VU_SYSCALL_ON_FD("fchownat", 0),
     VU_SYSCALL_ON_FD("utimensat", 0),
+    VU_SYSCALL_IF("ioctl", 1, FS_IOC_GETFLAGS),
+    VU_SYSCALL_IF("ioctl", 1, FS_IOC_SETFLAGS),
+    VU_SYSCALL_IF("ioctl", 1, FS_IOC_FSGETXATTR),
+    VU_SYSCALL_IF("ioctl", 1, FS_IOC_FSSETXATTR),
 
     /* names */
     VU_SYSCALL_ON_FD("openat", 0),
