@@ -11,10 +11,10 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
+#include "vhost-user/cpu.h"
 
 #define CHANNEL_HEADER_LEN sizeof(struct vu_header)
 
@@ -47,14 +47,6 @@ void vu_channel_close(struct vu_channel *channel)
     channel->n_received = 0;
 }
 
-static int64_t channel_now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Waits for `events` until deadline_ms (-1: for ever). 0, -ETIMEDOUT or -errno. */
 static int channel_wait(const struct vu_channel *channel, short events, int64_t deadline_ms)
 {
@@ -64,7 +56,7 @@ static int channel_wait(const struct vu_channel *channel, short events, int64_t 
 
     do {
         if (deadline_ms >= 0) {
-            left = deadline_ms - channel_now_ms();
+            left = deadline_ms - vu_now_ms();
             if (left <= 0)
                 return -ETIMEDOUT;
         }
@@ -75,7 +67,7 @@ static int channel_wait(const struct vu_channel *channel, short events, int64_t 
 
 static int64_t channel_deadline(int timeout_ms)
 {
-    return timeout_ms < 0 ? -1 : channel_now_ms() + timeout_ms;
+    return timeout_ms < 0 ? -1 : vu_now_ms() + timeout_ms;
 }
 
 /* Moves the descriptors of one recvmsg into the pending message. -EPROTO where the message would

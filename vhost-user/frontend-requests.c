@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 
+#include "vhost-user/cpu.h"
 #include "vhost-user/frontend-session.h"
 #include "vhost-user/log.h"
 
@@ -24,14 +24,6 @@ static const struct frontend_reply frontend_replies[VU_REQUEST_MAX + 1] = {
     [VU_SET_DEVICE_STATE_FD] = {8, 8, 1},
     [VU_SET_LOG_BASE] = {0, 16, 0},
 };
-
-static int64_t frontend_now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 void frontend_hang_up_locked(struct vu_frontend *frontend)
 {
@@ -129,12 +121,12 @@ int frontend_serve_backend_locked(struct vu_frontend *frontend)
 static int frontend_recv(struct vu_frontend *frontend, struct vu_message *ret_msg,
                          unsigned timeout_ms)
 {
-    int64_t deadline = frontend_now_ms() + timeout_ms;
+    int64_t deadline = vu_now_ms() + timeout_ms;
 
     for (;;) {
         struct pollfd pfds[2] = {{.fd = frontend->channel.fd, .events = POLLIN},
                                  {.fd = -1, .events = POLLIN}};
-        int64_t left = deadline - frontend_now_ms();
+        int64_t left = deadline - vu_now_ms();
         int rc = vu_channel_recv(&frontend->channel, ret_msg, 0);
 
         if (rc != -EAGAIN)

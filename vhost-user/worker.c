@@ -24,9 +24,9 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "vhost-user/cleanup.h"
+#include "vhost-user/cpu.h"
 #include "vhost-user/log.h"
 #include "vhost-user/poll-policy.h"
 #include "vhost-user/thread.h"
@@ -59,35 +59,6 @@ struct vu_worker {
 
 /* Pollers of all queues: one CPU is always left to whoever the requests come from. */
 static unsigned worker_n_polling; /* atomic */
-
-static uint64_t worker_now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
-}
-
-static inline void worker_relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield" ::: "memory");
-#else
-    __asm__ volatile("" ::: "memory");
-#endif
-}
-
-static unsigned worker_n_cpus(void)
-{
-    cpu_set_t set;
-
-    /* It fails on machines with more CPUs than the set has bits: many. */
-    if (sched_getaffinity(0, sizeof(set), &set) < 0)
-        return CPU_SETSIZE;
-    return (unsigned)CPU_COUNT(&set);
-}
 
 static bool worker_is_stopping(const struct vu_worker *worker)
 {
@@ -155,8 +126,8 @@ static bool worker_spin(struct vu_worker *worker, uint64_t until_ns, uint64_t *r
 
     do {
         for (int i = 0; i < WORKER_PAUSES; i++)
-            worker_relax();
-        *ret_now_ns = worker_now_ns();
+            vu_cpu_relax();
+        *ret_now_ns = vu_now_ns();
         if (vu_vring_has_work(vring))
             return true;
         if (worker_is_stopping(worker) || __atomic_load_n(&worker->woken, __ATOMIC_RELAXED))
@@ -207,7 +178,7 @@ static void worker_sleep(struct vu_worker *worker)
 /* Everything between running dry and being worth another pop. */
 static void worker_wait(struct vu_worker *worker)
 {
-    uint64_t dry_ns = worker->policy.cap_ns > 0 ? worker_now_ns() : 0, polled_ns;
+    uint64_t dry_ns = worker->policy.cap_ns > 0 ? vu_now_ns() : 0, polled_ns;
 
     if (worker_poll(worker, dry_ns, &polled_ns))
         return;
@@ -216,7 +187,7 @@ static void worker_wait(struct vu_worker *worker)
         return;
     worker_sleep(worker);
     if (worker->policy.cap_ns > 0)
-        vu_poll_policy_slept(&worker->policy, polled_ns, worker_now_ns() - dry_ns);
+        vu_poll_policy_slept(&worker->policy, polled_ns, vu_now_ns() - dry_ns);
 }
 
 static void worker_loop(struct vu_worker *worker)
@@ -274,7 +245,7 @@ int vu_worker_create(struct vu_vring *vring, const struct vu_worker_ops *ops, vo
     worker->device = device;
     worker->kick_fd = -1;
     worker->armed = true; /* a ring's state as it starts */
-    worker->n_cpus = worker_n_cpus();
+    worker->n_cpus = vu_cpu_count();
     vu_poll_policy_init(&worker->policy, worker->n_cpus > 1 ? poll_us * UINT64_C(1000) : 0);
     worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -13,9 +13,9 @@
 #include <stdbool.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
-#include <time.h>
 
 #include "vhost-user/cleanup.h"
+#include "vhost-user/cpu.h"
 #include "virtiofsd/open.h"
 #include "virtiofsd/request.h"
 
@@ -137,14 +137,6 @@ static int data_reply(struct fs_request *request, enum data_direction direction,
     return (int)sizeof(request->reply.write);
 }
 
-static uint64_t data_now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* Bits of fs_handle.nowait. */
 static uint32_t data_refuses(enum data_direction direction)
 {
@@ -198,10 +190,10 @@ static long data_n_waits(void)
 static int data_finish_blocking(struct fs_request *request, struct fs_handle *handle,
                                 struct data_transfer *t)
 {
-    uint64_t begin_ns = data_now_ns(), len = t->left;
+    uint64_t begin_ns = vu_now_ns(), len = t->left;
     long n_waits = len >= DATA_LONG ? data_n_waits() : -1;
     int ret = data_run(t, 0);
-    bool slow = data_now_ns() - begin_ns > DATA_SLOW_NS + len;
+    bool slow = vu_now_ns() - begin_ns > DATA_SLOW_NS + len;
 
     if (slow && n_waits >= 0)
         slow = data_n_waits() > n_waits;

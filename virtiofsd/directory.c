@@ -217,18 +217,5 @@ int fs_do_releasedir(struct fs_request *request)
 
 int fs_do_fsyncdir(struct fs_request *request)
 {
-    struct fs_share *share = request->share;
-    struct fs_handle *handle =
-        fs_handle_get(share->handles, request->args.fsync.fh, FS_HANDLE_DIRECTORY);
-    int ret;
-
-    if (!handle)
-        return -EBADF;
-    if (request->args.fsync.fsync_flags & FUSE_FSYNC_FDATASYNC)
-        ret = fdatasync(handle->fd);
-    else
-        ret = fsync(handle->fd);
-    ret = ret < 0 ? -errno : 0;
-    fs_handle_put(share->handles, handle);
-    return ret;
+    return fs_open_sync(request, FS_HANDLE_DIRECTORY);
 }

@@ -10,11 +10,11 @@
 #include <glib.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <time.h>
 
 #include "vhost-user/cleanup.h"
+#include "vhost-user/thread.h"
 #include "virtiofsd/request.h"
 
 #define HELPER_IDLE_NS   1000000000L
@@ -94,7 +94,6 @@ static void *helper_thread(void *opaque)
 {
     struct fs_helpers *helpers = opaque;
 
-    pthread_setname_np(pthread_self(), "helper");
     /* Working directory and umask of its own: some handlers may change them. */
     unshare(CLONE_FS);
 
@@ -113,26 +112,15 @@ static void *helper_thread(void *opaque)
     return NULL;
 }
 
-/* Adds a thread, which takes no signals but those that its own faults raise. */
+/* Adds a thread; where none can be made those that run go on alone. */
 static void helper_spawn_locked(struct fs_helpers *helpers)
 {
-    sigset_t blocked, before;
-    pthread_attr_t attr;
     pthread_t thread;
 
-    sigfillset(&blocked);
-    sigdelset(&blocked, SIGBUS);
-    sigdelset(&blocked, SIGSEGV);
-    sigdelset(&blocked, SIGFPE);
-    sigdelset(&blocked, SIGILL);
-    sigdelset(&blocked, SIGABRT);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_sigmask(SIG_SETMASK, &blocked, &before);
-    if (pthread_create(&thread, &attr, helper_thread, helpers) == 0)
-        helpers->n_threads++;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
+    if (vu_thread_create("helper", helper_thread, helpers, &thread) < 0)
+        return;
+    pthread_detach(thread);
+    helpers->n_threads++;
 }
 
 static struct helper_job *helper_new_job(struct fs_helpers *helpers)

@@ -249,11 +249,10 @@ int fs_do_flush(struct fs_request *request)
     return ret;
 }
 
-int fs_do_fsync(struct fs_request *request)
+int fs_open_sync(struct fs_request *request, enum fs_handle_kind kind)
 {
     struct fs_share *share = request->share;
-    struct fs_handle *handle =
-        fs_handle_get(share->handles, request->args.fsync.fh, FS_HANDLE_FILE);
+    struct fs_handle *handle = fs_handle_get(share->handles, request->args.fsync.fh, kind);
     int ret;
 
     if (!handle)
@@ -265,4 +264,9 @@ int fs_do_fsync(struct fs_request *request)
     ret = ret < 0 ? -errno : 0;
     fs_handle_put(share->handles, handle);
     return ret;
+}
+
+int fs_do_fsync(struct fs_request *request)
+{
+    return fs_open_sync(request, FS_HANDLE_FILE);
 }

@@ -28,3 +28,6 @@ int fs_open_kill_privileges(int fd);
 /* Entry and handle in the reply of a request that made the regular file new_fd (taken over). 0 or
  * -errno. */
 int fs_open_reply_new(struct fs_request *request, int new_fd);
+
+/* FSYNC and FSYNCDIR on a handle of that kind, by the request's arguments. As fs_handler. */
+int fs_open_sync(struct fs_request *request, enum fs_handle_kind kind);

@@ -4,25 +4,17 @@
  */
 #include "virtiofsd/pace.h"
 
-#include <time.h>
-
-static uint64_t pace_now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
+#include "vhost-user/cpu.h"
 
 /* Runs the handler, on whatever thread this is, and learns from the time it took. */
 static int pace_run_timed(struct fs_request *request)
 {
     uint32_t *slow = &request->share->slow_metadata;
-    uint64_t begin_ns = pace_now_ns();
+    uint64_t begin_ns = vu_now_ns();
     int result = request->operation->handler(request);
     uint32_t left = __atomic_load_n(slow, __ATOMIC_RELAXED);
 
-    if (pace_now_ns() - begin_ns > FS_PACE_SLOW_NS)
+    if (vu_now_ns() - begin_ns > FS_PACE_SLOW_NS)
         __atomic_store_n(slow, FS_PACE_HOLD, __ATOMIC_RELAXED);
     else if (left > 0)
         __atomic_store_n(slow, left - 1, __ATOMIC_RELAXED);

@@ -20,6 +20,7 @@
 #include "contrib/mount/bridge.h"
 #include "contrib/mount/fuse-op.h"
 #include "vhost-user/cleanup.h"
+#include "vhost-user/cpu.h"
 #include "vhost-user/log.h"
 #include "vhost-user/thread.h"
 
@@ -28,25 +29,6 @@
 
 /* Pollers of all queues leave these to the program that waits and to the back-end. */
 #define QUEUE_CPUS_LEFT 2
-
-static uint64_t queue_now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
-}
-
-static inline void queue_relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield" ::: "memory");
-#else
-    __asm__ volatile("" ::: "memory");
-#endif
-}
 
 void bridge_report(struct bridge *bridge, unsigned event)
 {
@@ -164,13 +146,13 @@ static int queue_spin(struct bridge_queue *queue, uint64_t until_ns, uint64_t *r
     *ret_won = false;
     do {
         for (int i = 0; i < QUEUE_LOOKS && !*ret_won; i++) {
-            queue_relax();
+            vu_cpu_relax();
             *ret_won = queue->pool.n_in_flight > 0 && vu_driver_has_used(queue->driver);
         }
         if (!*ret_won)
             n = queue_read(queue);
         *ret_won |= n != 0;
-        *ret_now_ns = queue_now_ns();
+        *ret_now_ns = vu_now_ns();
     } while (!*ret_won && *ret_now_ns < until_ns && !queue_is_wanted(queue));
     return n;
 }
@@ -212,14 +194,14 @@ static void queue_sleep(struct bridge_queue *queue)
 /* There is nothing to do: polls, then sleeps. 0 or more, or -errno of a read that polling did. */
 static int queue_wait(struct bridge_queue *queue)
 {
-    uint64_t dry_ns = queue_now_ns(), polled_ns;
+    uint64_t dry_ns = vu_now_ns(), polled_ns;
     int n;
 
     if (queue_poll(queue, dry_ns, &polled_ns, &n))
         return n;
     if (!vu_driver_arm_call(queue->driver) && !queue_is_wanted(queue)) {
         queue_sleep(queue);
-        vu_poll_policy_slept(&queue->policy, polled_ns, queue_now_ns() - dry_ns);
+        vu_poll_policy_slept(&queue->policy, polled_ns, vu_now_ns() - dry_ns);
     }
     vu_driver_disarm_call(queue->driver);
     return n;

@@ -7,13 +7,13 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
+#include "vhost-user/cpu.h"
 #include "vhost-user/log.h"
 
 #define BRIDGE_GPA             UINT64_C(0x40000000)
@@ -105,12 +105,9 @@ static int bridge_start_rings(struct bridge *bridge)
 static int bridge_set_up(struct bridge *bridge)
 {
     const struct bridge_config *config = &bridge->config;
-    cpu_set_t cpus;
     int rc;
 
-    bridge->n_cpus = CPU_SETSIZE;
-    if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
-        bridge->n_cpus = (unsigned)CPU_COUNT(&cpus);
+    bridge->n_cpus = vu_cpu_count();
     bridge->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (bridge->event_fd < 0)
         return -errno;

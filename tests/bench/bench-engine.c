@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "bench-stats.h"
+#include "vhost-user/cpu.h"
 
 #define BENCH_PATIENCE_MS 10000
 #define BENCH_HARVEST     64
@@ -62,20 +63,20 @@ static int bench_engine_submit(struct vu_driver *queue, struct bench_slot *slot,
     unsigned n_in =
         bench_engine_cut(slot->in_gpa, slot->in_len, MIN(slot->in_len, 16), segment, sg + n_out);
 
-    slot->started_ns = bench_now_ns();
+    slot->started_ns = vu_now_ns();
     return vu_driver_add(queue, sg, n_out, n_in, slot);
 }
 
 /* Sleeps (or spins) until the queue has an answer. 0, or -ETIMEDOUT. */
 static int bench_engine_wait(struct vu_driver *queue, bool spin)
 {
-    uint64_t limit = bench_now_ns() + BENCH_PATIENCE_MS * UINT64_C(1000000);
+    uint64_t limit = vu_now_ns() + BENCH_PATIENCE_MS * UINT64_C(1000000);
 
     if (spin) {
         vu_driver_disarm_call(queue);
         while (!vu_driver_has_used(queue)) {
-            __builtin_ia32_pause();
-            if (bench_now_ns() > limit)
+            vu_cpu_relax();
+            if (vu_now_ns() > limit)
                 return -ETIMEDOUT;
         }
         return 0;
@@ -83,7 +84,7 @@ static int bench_engine_wait(struct vu_driver *queue, bool spin)
     while (!vu_driver_arm_call(queue)) {
         struct pollfd fd = {.fd = queue->call_fd, .events = POLLIN};
 
-        if (bench_now_ns() > limit)
+        if (vu_now_ns() > limit)
             return -ETIMEDOUT;
         poll(&fd, 1, 1000);
         vu_driver_clear_call(queue);
@@ -115,7 +116,7 @@ int bench_engine_call(struct vu_driver *queue, struct bench_slot *slot, uint32_t
 static int bench_thread_answer(struct bench_thread *t, const struct vu_driver_used *used, bool over)
 {
     struct bench_slot *slot = used->token;
-    uint64_t now = bench_now_ns();
+    uint64_t now = vu_now_ns();
     int ret = t->workload->done(t->context, slot, used->len);
 
     t->n_in_flight--;
@@ -153,7 +154,7 @@ static int bench_thread_loop(struct bench_thread *t)
             n = bench_engine_wait(t->queue, t->run->poll);
         if (n < 0)
             return n;
-        bool over = bench_now_ns() >= t->deadline_ns;
+        bool over = vu_now_ns() >= t->deadline_ns;
 
         for (int i = 0; i < n; i++) {
             ret = bench_thread_answer(t, &used[i], over);
@@ -221,7 +222,7 @@ int bench_engine_run(const struct bench_run *run, const struct bench_workload *w
     if (ret)
         return ret;
     int64_t cpu = run->daemon_pid ? bench_process_cpu_ns(run->daemon_pid) : -1;
-    uint64_t begin = bench_now_ns();
+    uint64_t begin = vu_now_ns();
 
     for (unsigned q = 0; q < run->n_queues; q++) {
         struct bench_thread *t = &threads[q];
@@ -242,7 +243,7 @@ int bench_engine_run(const struct bench_run *run, const struct bench_workload *w
         run->shmem->regions[i].n_taken = taken.regions[i].n_taken;
     if (ret)
         return ret;
-    uint64_t wall = bench_now_ns() - begin;
+    uint64_t wall = vu_now_ns() - begin;
 
     if (cpu >= 0)
         cpu = bench_process_cpu_ns(run->daemon_pid) - cpu;

@@ -99,11 +99,3 @@ long bench_process_rss_kib(int pid)
     }
     return kib;
 }
-
-uint64_t bench_now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}

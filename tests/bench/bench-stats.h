@@ -28,4 +28,3 @@ int64_t bench_process_cpu_ns(int pid);
 /* Resident memory that is the process's own (anonymous and file pages, shared guest memory
  * excluded), KiB; -1 unknown. */
 long bench_process_rss_kib(int pid);
-uint64_t bench_now_ns(void);
