@@ -136,7 +136,8 @@ const struct vu_option fs_option_rows[] = {
      .group = GROUP_SHARE,
      .help = "Record locks (fcntl) of the guest are locks of the host: other guests and the host's "
              "programs see them, and the guest sees theirs. Without this they count within the "
-             "guest alone (the default)."},
+             "guest alone (the default). Data that several change under a lock needs "
+             "--cache=never as well."},
     {.name = "flock",
      .in_o_list = true,
      .is_long = true,
