@@ -5,6 +5,7 @@
 #include "virtiofsd/fs-options.h"
 
 #include <errno.h>
+#include <linux/xattr.h>
 #include <math.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@
 #define GROUP_SHARE     "Shared directory"
 #define GROUP_ISOLATION "Isolation"
 #define GROUP_CACHE     "Caching in the guest"
+#define GROUP_XATTR     "Extended attributes and permissions"
 #define GROUP_LIMITS    "Threads and limits"
 #define GROUP_COMPAT    "Accepted for compatibility"
 
@@ -53,6 +55,41 @@ static bool options_parse_timeout(void *target, const char *name, const char *va
         return false;
     }
     options->timeout = seconds;
+    return true;
+}
+
+/* A switch that has a default of its own where it is not named: NAME, or no_NAME. */
+static bool options_parse_switch(int *target, const char *name, const char *value, GError **error)
+{
+    if (value) {
+        g_set_error(error, VU_OPTION_ERROR, 0, "expected no value, got \"%s\"", value);
+        return false;
+    }
+    *target = !g_str_has_prefix(name, "no");
+    return true;
+}
+
+static bool options_parse_xattr(void *target, const char *name, const char *value, GError **error)
+{
+    return options_parse_switch(&((struct fs_options *)target)->xattr, name, value, error);
+}
+
+static bool options_parse_killpriv(void *target, const char *name, const char *value,
+                                   GError **error)
+{
+    return options_parse_switch(&((struct fs_options *)target)->killpriv_v2, name, value, error);
+}
+
+static bool options_parse_xattrmap(void *target, const char *name, const char *value,
+                                   GError **error)
+{
+    struct fs_options *options = target;
+    struct fs_xattrmap *map = fs_xattrmap_parse(value, error);
+
+    if (!map)
+        return false;
+    fs_xattrmap_free(options->xattrmap);
+    options->xattrmap = map;
     return true;
 }
 
@@ -238,6 +275,71 @@ const struct vu_option fs_option_rows[] = {
      .help = "Allow shared mappings of files with --cache=never and metadata too. What is mapped "
              "is then cached."},
 
+    {.name = "xattr",
+     .in_o_list = true,
+     .is_long = true,
+     .type = VU_OPTION_CALL,
+     .value_optional = true,
+     .parse = options_parse_xattr,
+     .group = GROUP_XATTR,
+     .help = "Let the guest use extended attributes. Off by default."},
+    {.name = "no_xattr",
+     .in_o_list = true,
+     .type = VU_OPTION_CALL,
+     .value_optional = true,
+     .parse = options_parse_xattr,
+     .group = GROUP_XATTR,
+     .help = "No extended attributes."},
+    {.name = "xattrmap",
+     .in_o_list = true,
+     .is_long = true,
+     .type = VU_OPTION_CALL,
+     .parse = options_parse_xattrmap,
+     .metavar = "RULES",
+     .group = GROUP_XATTR,
+     .help = "How the guest's extended attributes are called on the host, by rules "
+             ":TYPE:SCOPE:KEY:PREPEND: with white space between them, of which the first that "
+             "matches counts. TYPE is prefix (a guest's name that begins with KEY gets PREPEND in "
+             "front, a host's name loses it), ok (it stays as it is), bad (refused with EPERM, not "
+             "listed) or unsupported (refused with EOPNOTSUPP, not listed). SCOPE is client (names "
+             "of the guest, by KEY), server (names of the host, by PREPEND) or all. The last rules "
+             "have to match everything, like :bad:all:::. Any character may stand for the colon. "
+             "The common case has a short form, as the last rule: :map:KEY:PREPEND:, for instance "
+             ":map::user.virtiofs.:. Implies --xattr."},
+    {.name = "posix-acl",
+     .in_o_list = true,
+     .is_long = true,
+     .type = VU_OPTION_FLAG,
+     FIELD(posix_acl),
+     .group = GROUP_XATTR,
+     .help = "Let the guest use, and obey, POSIX access control lists. Implies --xattr."},
+    {.name = "security-label",
+     .in_o_list = true,
+     .is_long = true,
+     .type = VU_OPTION_FLAG,
+     FIELD(security_label),
+     .group = GROUP_XATTR,
+     .help = "Give files the security label (of SELinux) that the guest says when it creates them. "
+             "Implies --xattr."},
+    {.name = "killpriv-v2",
+     .in_o_list = true,
+     .is_long = true,
+     .type = VU_OPTION_CALL,
+     .value_optional = true,
+     .parse = options_parse_killpriv,
+     .group = GROUP_XATTR,
+     .help = "Take setuid and setgid bits and capabilities from files that are written, cut or "
+             "given away, so that the guest need not look at them before each write. The default "
+             "with --xattr, and where the guest keeps no data."},
+    {.name = "no-killpriv-v2",
+     .in_o_list = true,
+     .is_long = true,
+     .type = VU_OPTION_CALL,
+     .value_optional = true,
+     .parse = options_parse_killpriv,
+     .group = GROUP_XATTR,
+     .help = "Leave that to the guest."},
+
     {.name = "num-request-queues",
      .in_o_list = true,
      .is_long = true,
@@ -283,22 +385,7 @@ const struct vu_option fs_option_rows[] = {
      .type = VU_OPTION_IGNORED,
      .group = GROUP_COMPAT,
      .help = "Writes go to the host at once in any case."},
-    {.name = "killpriv-v2",
-     .in_o_list = true,
-     .is_long = true,
-     .type = VU_OPTION_IGNORED,
-     .group = GROUP_COMPAT,
-     .help = "Setuid and setgid bits are cleared in any case."},
-    {.name = "no-killpriv-v2",
-     .in_o_list = true,
-     .is_long = true,
-     .type = VU_OPTION_IGNORED,
-     .group = GROUP_COMPAT,
-     .help = "Setuid and setgid bits are cleared in any case."},
     IGNORED("no_writeback", "The only way there is."),
-    IGNORED("no_xattr", "The only way there is."),
-    IGNORED("no_posix_acl", "The only way there is."),
-    IGNORED("no_security_label", "The only way there is."),
     IGNORED("max_idle_threads", "See --thread-pool-size."),
 };
 const size_t fs_n_option_rows = G_N_ELEMENTS(fs_option_rows);
@@ -310,6 +397,8 @@ void fs_options_init(struct fs_options *options)
         .timeout = -1,
         .readdirplus = true,
         .announce_submounts = true,
+        .xattr = -1,
+        .killpriv_v2 = -1,
         .n_request_queues = 1,
         .max_helpers = 64,
         .rlimit_nofile = FS_NOFILE_MAX,
@@ -322,6 +411,46 @@ void fs_options_clear(struct fs_options *options)
     g_clear_pointer(&options->tag, g_free);
     vu_id_map_clear(&options->uid_map);
     vu_id_map_clear(&options->gid_map);
+    g_clear_pointer(&options->xattrmap, fs_xattrmap_free);
+}
+
+/* Access control lists only work where the host's file system knows them for what they are. */
+static bool options_check_acl_names(const struct fs_options *options, GError **error)
+{
+    static const char *const names[] = {XATTR_NAME_POSIX_ACL_ACCESS, XATTR_NAME_POSIX_ACL_DEFAULT};
+    char host_name[XATTR_NAME_MAX + 1];
+
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        const char *guest_name;
+
+        if (fs_xattrmap_to_host(options->xattrmap, names[i], host_name) == 0 &&
+            strcmp(names[i], host_name) == 0) {
+            guest_name = fs_xattrmap_to_guest(options->xattrmap, names[i]);
+            if (guest_name && strcmp(names[i], guest_name) == 0)
+                continue;
+        }
+        g_set_error(error, VU_OPTION_ERROR, 0,
+                    "--posix-acl: expected %s as it is in --xattrmap, got rules that rename or "
+                    "refuse it (put :ok:all:system.posix_acl_:system.posix_acl_: first)",
+                    names[i]);
+        return false;
+    }
+    return true;
+}
+
+static bool options_check_xattr(const struct fs_options *options, GError **error)
+{
+    const char *needs = options->xattrmap         ? "--xattrmap"
+                        : options->posix_acl      ? "--posix-acl"
+                        : options->security_label ? "--security-label"
+                                                  : NULL;
+
+    if (options->xattr == 0 && needs) {
+        g_set_error(error, VU_OPTION_ERROR, 0, "%s: expected extended attributes, got no_xattr",
+                    needs);
+        return false;
+    }
+    return !options->posix_acl || options_check_acl_names(options, error);
 }
 
 bool fs_options_check(const struct fs_options *options, GError **error)
@@ -346,7 +475,22 @@ bool fs_options_check(const struct fs_options *options, GError **error)
         g_set_error_literal(error, VU_OPTION_ERROR, 0, "--tag: expected UTF-8, got other bytes");
         return false;
     }
-    return true;
+    return options_check_xattr(options, error);
+}
+
+bool fs_options_xattr(const struct fs_options *options)
+{
+    if (options->xattr >= 0)
+        return options->xattr;
+    return options->xattrmap || options->posix_acl || options->security_label;
+}
+
+bool fs_options_killpriv(const struct fs_options *options)
+{
+    if (options->killpriv_v2 >= 0)
+        return options->killpriv_v2;
+    return fs_options_xattr(options) || options->cache == FS_CACHE_NEVER ||
+           options->cache == FS_CACHE_METADATA;
 }
 
 double fs_options_timeout(const struct fs_options *options)

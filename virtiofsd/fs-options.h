@@ -13,6 +13,7 @@
 #include "vhost-user/daemon/capabilities.h"
 #include "vhost-user/daemon/id-map.h"
 #include "vhost-user/daemon/options.h"
+#include "virtiofsd/xattrmap.h"
 
 #define FS_TAG_MAX            36 /* bytes, without a NUL: as the configuration space has it */
 #define FS_MAX_REQUEST_QUEUES 64
@@ -27,9 +28,14 @@ struct fs_options {
     double timeout; /* seconds; negative: by cache mode */
     bool readdirplus;
     bool announce_submounts;
-    bool allow_mmap;      /* shared mappings although cache is never or metadata */
-    bool posix_lock;      /* fcntl locks of the guest are the host's */
-    bool flock;           /* ... and those of flock */
+    bool allow_mmap;              /* shared mappings although cache is never or metadata */
+    bool posix_lock;              /* fcntl locks of the guest are the host's */
+    bool flock;                   /* ... and those of flock */
+    int xattr;                    /* 1: --xattr, 0: no_xattr, negative: see fs_options_xattr */
+    struct fs_xattrmap *xattrmap; /* NULL: names are the same in guest and host */
+    bool posix_acl;
+    bool security_label;
+    int killpriv_v2; /* 1: --killpriv-v2, 0: --no-killpriv-v2, negative: see fs_options_killpriv */
     int n_request_queues; /* as the configuration space says; a front-end may use more */
     int max_helpers;      /* --thread-pool-size */
     int rlimit_nofile;    /* 0: leave as it is; FS_NOFILE_MAX: up to the hard limit */
@@ -46,5 +52,11 @@ void fs_options_clear(struct fs_options *options);
 /* What single rows cannot check (no source, a tag too long). False with *error naming the option.
  */
 bool fs_options_check(const struct fs_options *options, GError **error);
+/* Whether the guest may use extended attributes: asked for, or implied by another option. */
+bool fs_options_xattr(const struct fs_options *options);
+/* Whether clearing setuid bits is taken over from the guest: asked for; else where the guest's
+ * Linux leaves it to us anyway (writes past its page cache), or saves a GETXATTR before each write.
+ */
+bool fs_options_killpriv(const struct fs_options *options);
 /* Seconds that the guest may keep entries and attributes. */
 double fs_options_timeout(const struct fs_options *options);

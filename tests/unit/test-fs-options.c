@@ -112,12 +112,7 @@ static void test_wrong(void)
 static void test_not_ignored(void)
 {
     test_refuses("--shared-dir=/srv --readonly", "--readonly");
-    test_refuses("--shared-dir=/srv --xattr", "--xattr");
-    test_refuses("--shared-dir=/srv --xattrmap=:map::user.:", "--xattrmap");
-    test_refuses("--shared-dir=/srv --posix-acl", "--posix-acl");
-    test_refuses("--shared-dir=/srv --security-label", "--security-label");
     test_refuses("--shared-dir=/srv --translate-uid=map:0:1:1", "--translate-uid");
-    test_refuses("-o source=/srv,xattr", "xattr");
 }
 
 static void test_isolation(void)
@@ -152,6 +147,54 @@ static void test_isolation(void)
     test_refuses("--shared-dir=/srv --sandbox=none --uid-map=:0:0:1:", "--uid-map");
 }
 
+static void test_xattr(void)
+{
+    struct fs_options options;
+
+    test_accepts("-o source=/srv", &options);
+    g_assert_false(fs_options_xattr(&options));
+    g_assert_false(fs_options_killpriv(&options));
+    fs_options_clear(&options);
+    test_accepts("-o source=/srv,cache=none", &options);
+    g_assert_true(fs_options_killpriv(&options));
+    fs_options_clear(&options);
+    test_accepts("-o source=/srv,no_xattr,xattr,no_killpriv_v2", &options);
+    g_assert_true(fs_options_xattr(&options));
+    g_assert_false(fs_options_killpriv(&options));
+    fs_options_clear(&options);
+    test_accepts("-o source=/srv,xattr,no_xattr,no_posix_acl,no_security_label,killpriv_v2",
+                 &options);
+    g_assert_false(fs_options_xattr(&options));
+    g_assert_true(fs_options_killpriv(&options));
+    fs_options_clear(&options);
+    test_accepts("--shared-dir=/srv --xattr --killpriv-v2 --no-killpriv-v2", &options);
+    g_assert_true(fs_options_xattr(&options));
+    g_assert_false(fs_options_killpriv(&options));
+    fs_options_clear(&options);
+    test_accepts("--shared-dir=/srv --posix-acl", &options);
+    g_assert_true(fs_options_xattr(&options));
+    fs_options_clear(&options);
+    test_accepts("-o source=/srv,security_label", &options);
+    g_assert_true(fs_options_xattr(&options));
+    fs_options_clear(&options);
+    test_accepts("-o source=/srv,xattrmap=:map::user.: -o xattrmap=:ok:all:::", &options);
+    g_assert_true(fs_options_xattr(&options));
+    g_assert_nonnull(options.xattrmap);
+    fs_options_clear(&options);
+    test_accepts("--shared-dir=/srv --posix-acl "
+                 "--xattrmap=:ok:all:system.posix_acl_:system.posix_acl_::map::user.virtiofs.:",
+                 &options);
+    fs_options_clear(&options);
+
+    test_refuses("--shared-dir=/srv --xattrmap=:map::user.", "--xattrmap");
+    test_refuses("-o source=/srv,xattrmap=:map::user.", "-o xattrmap");
+    test_refuses("--shared-dir=/srv --posix-acl --xattrmap=:map::user.virtiofs.:", "--posix-acl");
+    test_refuses("--shared-dir=/srv --posix-acl -o no_xattr", "--posix-acl");
+    test_refuses("--shared-dir=/srv --security-label -o no_xattr", "--security-label");
+    test_refuses("--shared-dir=/srv --xattrmap=:ok:all::: -o no_xattr", "--xattrmap");
+    test_refuses("-o source=/srv,xattr=1", "xattr");
+}
+
 /* Every row can be shown to a person. */
 static void test_rows(void)
 {
@@ -174,6 +217,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fs-options/wrong", test_wrong);
     g_test_add_func("/fs-options/not-ignored", test_not_ignored);
     g_test_add_func("/fs-options/isolation", test_isolation);
+    g_test_add_func("/fs-options/xattr", test_xattr);
     g_test_add_func("/fs-options/rows", test_rows);
     return g_test_run();
 }
