@@ -18,6 +18,12 @@
 
 #include "virtiofsd/fs-kind.h"
 
+#ifdef SYS_setgroups32 /* the other one has 16-bit groups there */
+#define CREDS_SETGROUPS SYS_setgroups32
+#else
+#define CREDS_SETGROUPS SYS_setgroups
+#endif
+
 /* What this thread is now. A new thread inherits its maker's ids, so it knows nothing at first. */
 static __thread struct {
     bool uid_known, gid_known;
@@ -92,10 +98,8 @@ int fs_creds_switch(enum fs_creds_policy policy, uid_t uid, gid_t gid, mode_t mo
         ret = creds_set_gid(gid);
         if (ret == 0)
             ret = creds_set_uid(uid);
-        if (ret == 0 && uid != 0 && (mode & S_ISGID)) {
-            ret = creds_raise(false);
-            creds.fsetid_dropped = ret == 0;
-        }
+        if (ret == 0 && uid != 0 && (mode & S_ISGID))
+            ret = fs_creds_drop_fsetid(&creds);
     }
     if (ret < 0)
         fs_creds_restore(&creds);
@@ -104,8 +108,27 @@ int fs_creds_switch(enum fs_creds_policy policy, uid_t uid, gid_t gid, mode_t mo
     return ret;
 }
 
+int fs_creds_drop_fsetid(struct fs_creds *creds)
+{
+    int ret;
+
+    if (creds->policy == FS_CREDS_NONE || creds->fsetid_dropped)
+        return 0;
+    ret = creds_raise(false);
+    creds->fsetid_dropped = ret == 0;
+    return ret;
+}
+
+void fs_creds_take_group(struct fs_creds *creds, gid_t group)
+{
+    if (creds->policy != FS_CREDS_NONE)
+        creds->group_taken = syscall(CREDS_SETGROUPS, 1, &group) == 0;
+}
+
 void fs_creds_restore(const struct fs_creds *creds)
 {
+    if (creds->group_taken)
+        syscall(CREDS_SETGROUPS, 0, NULL);
     if (creds->fsetid_dropped)
         creds_raise(true);
     if (creds->policy == FS_CREDS_RESTORE) {

@@ -24,6 +24,7 @@ enum fs_creds_policy {
 struct fs_creds {
     enum fs_creds_policy policy;
     bool fsetid_dropped;
+    bool group_taken;
 };
 
 /* What suits us and the file system of the shared directory. */
@@ -34,4 +35,14 @@ enum fs_creds_policy fs_creds_choose_policy(int root_fd);
  */
 int fs_creds_switch(enum fs_creds_policy policy, uid_t uid, gid_t gid, mode_t mode,
                     struct fs_creds *ret_creds);
+/*
+ * Beside them, the calling thread has a supplementary group until fs_creds_restore. Where the
+ * kernel refuses that it does without: it may only do less then.
+ */
+void fs_creds_take_group(struct fs_creds *creds, gid_t group);
+/*
+ * Until fs_creds_restore, the calling thread has no CAP_FSETID: setgid bits of files of other
+ * groups go as they do for a user. 0 or -errno.
+ */
+int fs_creds_drop_fsetid(struct fs_creds *creds);
 void fs_creds_restore(const struct fs_creds *creds);

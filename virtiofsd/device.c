@@ -5,13 +5,12 @@
  */
 #include "virtiofsd/device.h"
 
-#include <errno.h>
-#include <sched.h>
 #include <string.h>
 
 #include "vhost-user/log.h"
 #include "virtiofsd/locks.h"
 #include "virtiofsd/request.h"
+#include "virtiofsd/thread.h"
 
 static void device_get_config(void *device, uint8_t *ret_config)
 {
@@ -37,10 +36,11 @@ static void device_quiesce(void *device, unsigned queue)
 /* A working directory and a umask of its own, for what can only be done by changing them. */
 static int device_thread_start(void *device, unsigned queue)
 {
-    if (unshare(CLONE_FS) == 0)
-        return 0;
-    vu_error("virtiofsd: queue %u: unshare(CLONE_FS): %s", queue, g_strerror(errno));
-    return -errno;
+    int ret = fs_thread_init();
+
+    if (ret < 0)
+        vu_error("virtiofsd: queue %u: unshare(CLONE_FS): %s", queue, g_strerror(-ret));
+    return ret;
 }
 
 void fs_device_describe(const struct fs_options *options, struct vu_device *ret_device)

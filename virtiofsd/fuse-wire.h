@@ -7,6 +7,9 @@
 #include <assert.h>
 #include <linux/fuse.h>
 
+#ifndef FUSE_CREATE_SUPP_GROUP
+#define FUSE_CREATE_SUPP_GROUP (1ULL << 34)
+#endif
 #ifndef FUSE_DIRECT_IO_ALLOW_MMAP
 #define FUSE_DIRECT_IO_ALLOW_MMAP (1ULL << 36)
 #endif
@@ -72,3 +75,5 @@ struct fs_wire_statx_out {
     struct fs_wire_statx stat;
 };
 static_assert(sizeof(struct fs_wire_statx_out) == 288, "STATX, as answered");
+/* Types of struct fuse_ext_header beyond FUSE_MAX_NR_SECCTX. */
+#define FS_EXT_GROUPS 32u

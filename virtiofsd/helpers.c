@@ -9,13 +9,13 @@
 #include <errno.h>
 #include <glib.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <time.h>
 
 #include "vhost-user/cleanup.h"
 #include "vhost-user/thread.h"
 #include "virtiofsd/request.h"
+#include "virtiofsd/thread.h"
 
 #define HELPER_IDLE_NS   1000000000L
 #define HELPER_MAX_SPARE 64 /* jobs kept for reuse */
@@ -95,7 +95,7 @@ static void *helper_thread(void *opaque)
     struct fs_helpers *helpers = opaque;
 
     /* Working directory and umask of its own: some handlers may change them. */
-    unshare(CLONE_FS);
+    fs_thread_init();
 
     pthread_mutex_lock(&helpers->lock);
     while (helper_wait_locked(helpers)) {

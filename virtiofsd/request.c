@@ -9,6 +9,7 @@
  */
 #include "virtiofsd/request.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
@@ -65,8 +66,8 @@ static bool request_name_is_dots(const struct fs_request *request, const char *n
            (strcmp(name, ".") == 0 || strcmp(name, "..") == 0);
 }
 
-/* Reads one name of NAME_MAX + 1 bytes and leaves the cursor behind its NUL. */
-static int request_read_name(struct fs_request *request, char *ret_name)
+/* Reads a string of at most NAME_MAX bytes and leaves the cursor behind its NUL. */
+static int request_read_string(struct fs_request *request, char *ret_name)
 {
     struct vu_iov_cursor ahead = request->out;
     size_t len = vu_iov_read(&ahead, ret_name, NAME_MAX + 1);
@@ -77,7 +78,30 @@ static int request_read_name(struct fs_request *request, char *ret_name)
         return len > NAME_MAX ? -ENAMETOOLONG : -EINVAL;
     }
     vu_iov_skip(&request->out, (size_t)(end - ret_name) + 1);
-    return request_name_is_valid(ret_name) || request_name_is_dots(request, ret_name) ? 0 : -EINVAL;
+    return 0;
+}
+
+static int request_read_name(struct fs_request *request, char *ret_name)
+{
+    int ret = request_read_string(request, ret_name);
+
+    if (ret == 0 && !request_name_is_valid(ret_name) && !request_name_is_dots(request, ret_name))
+        ret = -EINVAL;
+    return ret;
+}
+
+/*
+ * Nothing follows the last name but extensions: that would be a NUL inside it. Linux before 6.3
+ * does not count in the header what it appends where SECURITY_CTX was agreed on.
+ */
+static int request_end(struct fs_request *request)
+{
+    if (request->operation->flags & FS_OP_CREATES && request->header.total_extlen == 0 &&
+        fs_share_negotiated(request->share, FUSE_SECURITY_CTX)) {
+        request->extensions = request->out;
+        request->out.left = 0;
+    }
+    return request->out.left > 0 ? -EINVAL : 0;
 }
 
 static int request_read_names(struct fs_request *request)
@@ -91,10 +115,7 @@ static int request_read_names(struct fs_request *request)
         ret = request_read_name(request, request->name2);
     if (ret < 0 || operation->n_names == 0)
         return ret;
-    /* What follows a last name would be a NUL inside it. */
-    if (!(operation->flags & FS_OP_TARGET) && request->out.left > 0)
-        return -EINVAL;
-    return 0;
+    return operation->flags & FS_OP_TARGET ? 0 : request_end(request);
 }
 
 int fs_request_decode(struct fs_share *share, struct vu_elem *elem, struct fs_request *request)
@@ -122,12 +143,16 @@ int fs_request_decode(struct fs_share *share, struct vu_elem *elem, struct fs_re
         return FS_NO_ANSWER;
     }
 
-    /* Only what the header counts belongs to the request; extensions we never asked for do not. */
+    /* Only what the header counts belongs to the request, extensions at its end. */
     extension_len = header->total_extlen * (size_t)8;
     if (header->len < sizeof(*header) + extension_len ||
         header->len - sizeof(*header) > request->out.left)
         return -EINVAL;
     request->out.left = header->len - sizeof(*header) - extension_len;
+    request->extensions = request->out;
+    if (extension_len > 0)
+        vu_iov_skip(&request->extensions, request->out.left);
+    request->extensions.left = extension_len;
 
     if (!operation)
         return -ENOSYS;
@@ -139,16 +164,27 @@ int fs_request_decode(struct fs_share *share, struct vu_elem *elem, struct fs_re
 
 int fs_request_read_target(struct fs_request *request, char *ret_path)
 {
-    uint64_t left = request->out.left;
-    size_t len = vu_iov_read(&request->out, ret_path, PATH_MAX);
+    struct vu_iov_cursor ahead = request->out;
+    size_t len = vu_iov_read(&ahead, ret_path, PATH_MAX);
     const char *end = memchr(ret_path, '\0', len);
 
     if (!end)
-        return left > PATH_MAX ? -ENAMETOOLONG : -EINVAL;
-    /* The NUL must be the last byte there was. */
-    if (end == ret_path || (uint64_t)(end - ret_path) + 1 != left)
+        return request->out.left > PATH_MAX ? -ENAMETOOLONG : -EINVAL;
+    if (end == ret_path)
         return -EINVAL;
-    return 0;
+    vu_iov_skip(&request->out, (size_t)(end - ret_path) + 1);
+    return request_end(request);
+}
+
+int fs_request_read_xattr_name(struct fs_request *request)
+{
+    int ret;
+
+    static_assert(NAME_MAX == XATTR_NAME_MAX, "one buffer for both kinds of names");
+    ret = request_read_string(request, request->name);
+    if (ret == -ENAMETOOLONG || (ret == 0 && request->name[0] == '\0'))
+        ret = -ERANGE;
+    return ret;
 }
 
 void fs_request_finish(struct fs_request *request, int result)

@@ -50,6 +50,8 @@ union fs_args {
     struct fuse_lk_in lk;
     struct fs_wire_statx_in statx;
     struct fuse_ioctl_in ioctl;
+    struct fuse_setxattr_in setxattr;
+    struct fuse_getxattr_in getxattr;
 };
 
 /* Replies of fixed size; variable ones go by request->in. */
@@ -80,12 +82,13 @@ struct fs_request {
     const struct fs_operation *operation;
     struct fuse_in_header header;
     union fs_args args;
-    char name[NAME_MAX + 1];  /* the first name, checked */
+    char name[NAME_MAX + 1];  /* the first name, checked; or that of an attribute */
     char name2[NAME_MAX + 1]; /* RENAME, RENAME2: the new name */
     struct vu_iov_cursor out; /* what follows the decoded part: WRITE's data, SYMLINK's target,
                                  BATCH_FORGET's list */
-    struct vu_iov_cursor in;  /* the guest's room behind struct fuse_out_header */
-    uint32_t done;            /* READ, WRITE: bytes moved before the request was handed on */
+    struct vu_iov_cursor extensions; /* FS_OP_CREATES: for fs_extensions_read */
+    struct vu_iov_cursor in;         /* the guest's room behind struct fuse_out_header */
+    uint32_t done;                   /* READ, WRITE: bytes moved before the request was handed on */
     union fs_reply reply;
 };
 
@@ -97,6 +100,7 @@ enum fs_operation_flags {
     FS_OP_TARGET = 1 << 3,      /* SYMLINK: a path follows the name, left in `out` */
     FS_OP_WRITES = 1 << 4,      /* changes the share */
     FS_OP_PACED = 1 << 5,       /* may have to ask the disk for names or attributes: see pace.h */
+    FS_OP_CREATES = 1 << 6,     /* makes something new: extensions may follow */
     FS_OP_DOTS = 1 << 8,        /* LOOKUP: the name may be . or .. (EXPORT_SUPPORT) */
 };
 
@@ -127,6 +131,12 @@ int fs_request_decode(struct fs_share *share, struct vu_elem *elem, struct fs_re
  * PATH_MAX bytes. -EINVAL: unterminated, empty, or a NUL inside; -ENAMETOOLONG.
  */
 int fs_request_read_target(struct fs_request *request, char *ret_path);
+
+/*
+ * Reads the name of an extended attribute that comes next in `out` into request->name, and leaves
+ * `out` behind it. -EINVAL: unterminated; -ERANGE: empty or too long.
+ */
+int fs_request_read_xattr_name(struct fs_request *request);
 
 /* Handles n elements of a queue on its worker (vu_worker_ops.process; device is the share). */
 void fs_request_process(void *device, struct vu_vring *vring, struct vu_elem **elems, unsigned n);
@@ -184,8 +194,12 @@ int fs_do_fallocate(struct fs_request *request);
 int fs_do_copy_file_range(struct fs_request *request);
 int fs_do_copy_file_range_64(struct fs_request *request);
 
-int fs_do_getlk(struct fs_request *request); /* locks.c */
-int fs_do_setlk(struct fs_request *request); /* SETLK and SETLKW */
+int fs_do_getlk(struct fs_request *request);    /* locks.c */
+int fs_do_setlk(struct fs_request *request);    /* SETLK and SETLKW */
+int fs_do_getxattr(struct fs_request *request); /* xattr.c */
+int fs_do_listxattr(struct fs_request *request);
+int fs_do_setxattr(struct fs_request *request);
+int fs_do_removexattr(struct fs_request *request);
 
 int fs_do_statx(struct fs_request *request);   /* statx.c */
 int fs_do_ioctl(struct fs_request *request);   /* ioctl.c */

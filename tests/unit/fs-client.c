@@ -51,6 +51,7 @@ int fs_client_call(struct fs_fixture *fixture, const struct fs_call *call)
         .nodeid = call->nodeid,
         .uid = call->uid,
         .gid = call->gid,
+        .total_extlen = call->extension_len / 8,
     };
     struct fuse_out_header out = {.unique = 0};
     unsigned n = 0;

@@ -20,9 +20,10 @@ struct fs_call {
     const char *name, *name2; /* name2: new name of RENAME, target of SYMLINK */
     const void *data;
     size_t data_len;
-    void *reply;  /* where the reply goes, behind its header */
-    size_t room;  /* bytes of it */
-    size_t piece; /* longest range of the chain; 0: one range for each part */
+    uint16_t extension_len; /* of the last bytes of data: counted as extensions */
+    void *reply;            /* where the reply goes, behind its header */
+    size_t room;            /* bytes of it */
+    size_t piece;           /* longest range of the chain; 0: one range for each part */
 };
 
 /* The share is open and INIT is done. Ends the test on failure. */
