@@ -14,6 +14,7 @@
 
 #include "vhost-user/cleanup.h"
 #include "virtiofsd/entry.h"
+#include "virtiofsd/kill-privileges.h"
 #include "virtiofsd/open.h"
 
 #define ATTR_NSEC_PER_SEC 1000000000u
@@ -81,11 +82,18 @@ int fs_do_getattr(struct fs_request *request)
 }
 
 /* chown clears setuid and setgid bits, so the mode is set after it. */
-static int attr_set_owner(const struct fuse_setattr_in *arg, const struct attr_target *target)
+static int attr_set_owner(const struct fs_share *share, const struct fuse_setattr_in *arg,
+                          const struct attr_target *target)
 {
     uid_t uid = arg->valid & FATTR_UID ? arg->uid : (uid_t)-1;
     gid_t gid = arg->valid & FATTR_GID ? arg->gid : (gid_t)-1;
 
+    if (target->handle || S_ISREG(target->inode->mode_type)) {
+        int ret = fs_kill_capability(share, target->fd);
+
+        if (ret < 0)
+            return ret;
+    }
     return fchownat(target->fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
@@ -106,7 +114,7 @@ static int attr_set_size(const struct fs_share *share, const struct fuse_setattr
                          const struct attr_target *target)
 {
     vu_autofd int opened = -1;
-    int fd = target->fd;
+    int fd = target->fd, ret;
 
     if (arg->size > INT64_MAX)
         return -EFBIG;
@@ -116,12 +124,9 @@ static int attr_set_size(const struct fs_share *share, const struct fuse_setattr
         if (fd < 0)
             return fd;
     }
-    if (arg->valid & FATTR_KILL_SUIDGID) {
-        int ret = fs_open_kill_privileges(fd);
-
-        if (ret < 0)
-            return ret;
-    }
+    ret = fs_kill_privileges(share, fd, arg->valid & FATTR_KILL_SUIDGID);
+    if (ret < 0)
+        return ret;
     return ftruncate(fd, (off_t)arg->size) < 0 ? -errno : 0;
 }
 
@@ -159,7 +164,7 @@ int fs_do_setattr(struct fs_request *request)
     if (ret < 0)
         return ret;
     if (arg->valid & (FATTR_UID | FATTR_GID))
-        ret = attr_set_owner(arg, &target);
+        ret = attr_set_owner(share, arg, &target);
     if (ret == 0 && arg->valid & FATTR_SIZE)
         ret = attr_set_size(share, arg, &target);
     if (ret == 0 && arg->valid & FATTR_MODE)

@@ -16,7 +16,7 @@
 
 #include "vhost-user/cleanup.h"
 #include "vhost-user/cpu.h"
-#include "virtiofsd/open.h"
+#include "virtiofsd/kill-privileges.h"
 #include "virtiofsd/request.h"
 
 enum data_direction { DATA_READ = 0, DATA_WRITE = 1 }; /* index of fs_handle.slow */
@@ -78,6 +78,16 @@ static int data_run(struct data_transfer *t, int extra_flags)
     return 0;
 }
 
+/* Costs an ordinary WRITE nothing: the guest says when there may be something to take away. */
+static int data_kill_privileges(const struct fs_request *request, int fd)
+{
+    bool by_user = request->args.write.write_flags & FUSE_WRITE_KILL_SUIDGID;
+
+    if (!fs_kill_is_needed(request->share, by_user))
+        return 0;
+    return fs_kill_privileges(request->share, fd, by_user);
+}
+
 /* What the request still has to move. -EINVAL where a WRITE carries less data than it says, or the
  * offset is none. */
 static int data_begin(struct fs_request *request, enum data_direction direction,
@@ -109,9 +119,7 @@ static int data_begin(struct fs_request *request, enum data_direction direction,
     if (t.offset > INT64_MAX)
         return -EINVAL; /* -1 would mean the descriptor's own position */
     *ret_transfer = t;
-    if (direction == DATA_WRITE && (request->args.write.write_flags & FUSE_WRITE_KILL_SUIDGID))
-        return fs_open_kill_privileges(handle->fd);
-    return 0;
+    return direction == DATA_WRITE ? data_kill_privileges(request, handle->fd) : 0;
 }
 
 /* Remembers how far the request came. */

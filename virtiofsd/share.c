@@ -7,10 +7,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/xattr.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "vhost-user/cleanup.h"
 #include "virtiofsd/beneath.h"
+#include "virtiofsd/label.h"
 #include "virtiofsd/locks.h"
 #include "virtiofsd/request.h"
 
@@ -44,6 +47,16 @@ bool fs_share_check_source(const struct fs_options *options, GError **error)
     return share_fail(error, what, errno);
 }
 
+/* The host's name for security.capability, where a map makes it another. */
+static char *share_find_capability(const struct fs_xattrmap *map)
+{
+    char name[XATTR_NAME_MAX + 1];
+
+    if (fs_xattrmap_to_host(map, XATTR_NAME_CAPS, name) < 0 || strcmp(name, XATTR_NAME_CAPS) == 0)
+        return NULL;
+    return g_strdup(name);
+}
+
 /* The kernel must know how to open a name beneath a directory. */
 static int share_check_kernel(int root_fd)
 {
@@ -59,7 +72,7 @@ bool fs_share_open(struct fs_share *share, const struct fs_options *options,
     vu_autofd int root_fd = fcntl(place->root_fd, F_DUPFD_CLOEXEC, 0);
     int ret;
 
-    *share = (struct fs_share){.options = options};
+    *share = (struct fs_share){.options = options, .label_tasks = -1};
     share->timeout = share_seconds(timeout);
     share->negative_timeout = share_seconds(MIN(timeout, SHARE_NEGATIVE_TIMEOUT_MAX));
     share->proc_fds = fcntl(place->proc_fds, F_DUPFD_CLOEXEC, 0);
@@ -76,10 +89,14 @@ bool fs_share_open(struct fs_share *share, const struct fs_options *options,
         ret = fs_helpers_create((unsigned)options->max_helpers, &share->helpers);
     if (ret == 0)
         ret = fs_locks_create(options, place->budget.max_lock_owners, &share->locks);
-    if (ret == 0)
-        return true;
-    fs_share_close(share);
-    return share_fail(error, "the tables of the share", -ret);
+    if (ret < 0) {
+        fs_share_close(share);
+        return share_fail(error, "the tables of the share", -ret);
+    }
+    if (options->security_label)
+        share->label_tasks = fs_label_open_tasks(share->proc_fds);
+    share->capability_name = share_find_capability(options->xattrmap);
+    return true;
 }
 
 void fs_share_reset(struct fs_share *share)
@@ -98,6 +115,8 @@ void fs_share_close(struct fs_share *share)
     g_clear_pointer(&share->handles, fs_handles_destroy);
     g_clear_pointer(&share->inodes, fs_inodes_destroy);
     vu_clear_fd(&share->proc_fds);
+    vu_clear_fd(&share->label_tasks);
+    g_clear_pointer(&share->capability_name, g_free);
 }
 
 int fs_share_reopen(const struct fs_share *share, int fd, int flags)

@@ -35,7 +35,11 @@ struct fs_share {
     uint32_t slow_metadata;           /* atomic: see pace.h */
     struct timespec timeout;          /* how long the guest may cache entries and attributes */
     struct timespec negative_timeout; /* ... and that a name is not there */
-    int proc_fds; /* O_PATH of /proc/self/fd: how O_PATH descriptors are opened for real */
+    int proc_fds;    /* O_PATH of /proc/self/fd: how O_PATH descriptors are opened for real */
+    int label_tasks; /* O_PATH of our threads in /proc, where the host's SELinux labels new files;
+                        else -1 */
+    char *capability_name; /* what the guest's security.capability is called on the host; NULL:
+                              the same, so that the host's kernel looks after it, or not at all */
     enum fs_creds_policy creds_policy; /* fs_creds_choose_policy(root) */
     uint32_t refuse_nowait[2];         /* atomic hints, reads and writes: how many more open files
                                           are taken to refuse RWF_NOWAIT because one did */

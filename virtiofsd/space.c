@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "virtiofsd/open.h"
+#include "virtiofsd/kill-privileges.h"
 #include "virtiofsd/request.h"
 
 /*
@@ -48,9 +48,10 @@ int fs_do_lseek(struct fs_request *request)
  */
 static int space_kill_privileges(const struct fs_request *request, int fd)
 {
-    if (request->header.uid == 0 || !fs_share_negotiated(request->share, FUSE_HANDLE_KILLPRIV_V2))
-        return 0;
-    return fs_open_kill_privileges(fd);
+    bool by_user =
+        request->header.uid != 0 && fs_share_negotiated(request->share, FUSE_HANDLE_KILLPRIV_V2);
+
+    return fs_kill_privileges(request->share, fd, by_user);
 }
 
 int fs_do_fallocate(struct fs_request *request)
