@@ -200,7 +200,7 @@ static const struct fs_operation dispatch_operations[] = {
                       .handler = fs_do_tmpfile,
                       .args_len = sizeof(struct fuse_create_in),
                       .reply_len = sizeof(((union fs_reply *)0)->create),
-                      .flags = FS_OP_WRITES | FS_OP_PACED},
+                      .flags = FS_OP_PACED | FS_OP_WRITES | FS_OP_CREATES},
     [FUSE_SYNCFS] = {.name = "SYNCFS",
                      .handler = fs_do_syncfs,
                      .args_len = sizeof(struct fuse_syncfs_in),

@@ -24,7 +24,9 @@
 enum init_want {
     INIT_ALWAYS,
     INIT_IF_CACHED,      /* data or names may be kept: any cache mode but never */
-    INIT_IF_UNCACHED,    /* data is not kept: the cache modes never and metadata */
+    INIT_IF_KILLPRIV,    /* --killpriv-v2, or what stands for it */
+    INIT_IF_ACL,         /* --posix-acl */
+    INIT_IF_LABEL,       /* --security-label */
     INIT_IF_READDIRPLUS, /* --readdirplus, and a cache mode that keeps attributes */
     INIT_IF_SUBMOUNTS,   /* --announce-submounts */
     INIT_IF_ALLOW_MMAP,  /* --allow-mmap */
@@ -36,6 +38,7 @@ static const struct init_flag {
     uint64_t bit;
     const char *name;
     enum init_want want;
+    bool is_required; /* where it is wanted, the guest must know it */
 } init_flags[] = {
     {FUSE_ASYNC_READ, "ASYNC_READ", INIT_ALWAYS},
     {FUSE_POSIX_LOCKS, "POSIX_LOCKS", INIT_IF_POSIX_LOCK},
@@ -51,7 +54,12 @@ static const struct init_flag {
     {FUSE_MAX_PAGES, "MAX_PAGES", INIT_ALWAYS},
     {FUSE_CACHE_SYMLINKS, "CACHE_SYMLINKS", INIT_IF_CACHED},
     /* Linux itself takes setuid bits away before a write to its page cache, but not past it. */
-    {FUSE_HANDLE_KILLPRIV_V2, "HANDLE_KILLPRIV_V2", INIT_IF_UNCACHED},
+    {FUSE_HANDLE_KILLPRIV_V2, "HANDLE_KILLPRIV_V2", INIT_IF_KILLPRIV},
+    {FUSE_POSIX_ACL, "POSIX_ACL", INIT_IF_ACL, true},
+    {FUSE_DONT_MASK, "DONT_MASK", INIT_IF_ACL, true},
+    {FUSE_SETXATTR_EXT, "SETXATTR_EXT", INIT_IF_ACL, true},
+    {FUSE_SECURITY_CTX, "SECURITY_CTX", INIT_IF_LABEL, true},
+    {FUSE_CREATE_SUPP_GROUP, "CREATE_SUPP_GROUP", INIT_ALWAYS},
     {FUSE_SUBMOUNTS, "SUBMOUNTS", INIT_IF_SUBMOUNTS},
     {FUSE_INIT_EXT, "INIT_EXT", INIT_ALWAYS},
     {FUSE_DIRECT_IO_ALLOW_MMAP, "DIRECT_IO_ALLOW_MMAP", INIT_IF_ALLOW_MMAP},
@@ -64,8 +72,12 @@ static bool init_wants(const struct fs_options *options, enum init_want want)
         return true;
     case INIT_IF_CACHED:
         return options->cache != FS_CACHE_NEVER;
-    case INIT_IF_UNCACHED:
-        return options->cache == FS_CACHE_NEVER || options->cache == FS_CACHE_METADATA;
+    case INIT_IF_KILLPRIV:
+        return fs_options_killpriv(options);
+    case INIT_IF_ACL:
+        return options->posix_acl;
+    case INIT_IF_LABEL:
+        return options->security_label;
     case INIT_IF_READDIRPLUS:
         return options->readdirplus && options->cache != FS_CACHE_NEVER;
     case INIT_IF_SUBMOUNTS:
@@ -91,6 +103,21 @@ uint64_t fs_init_negotiate(const struct fs_options *options, uint64_t offered)
         if (offered & init_flags[i].bit && init_wants(options, init_flags[i].want))
             agreed |= init_flags[i].bit;
     return agreed;
+}
+
+/* A line about what the options ask for and the guest's kernel does not know. */
+static bool init_has_required(const struct fs_options *options, uint64_t agreed)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(init_flags); i++) {
+        const struct init_flag *flag = &init_flags[i];
+
+        if (flag->is_required && init_wants(options, flag->want) && !(agreed & flag->bit)) {
+            vu_error("virtiofsd: the guest's kernel does not know FUSE_%s, which %s needs",
+                     flag->name, flag->want == INIT_IF_ACL ? "--posix-acl" : "--security-label");
+            return false;
+        }
+    }
+    return true;
 }
 
 static void init_log(const struct fuse_init_in *in, uint64_t agreed)
@@ -126,6 +153,8 @@ int fs_do_init(struct fs_request *request)
     }
 
     agreed = fs_init_negotiate(share->options, in->flags | (uint64_t)in->flags2 << 32);
+    if (!init_has_required(share->options, agreed))
+        return -EPROTO;
     out->max_readahead = in->max_readahead;
     out->flags = (uint32_t)agreed;
     out->flags2 = (uint32_t)(agreed >> 32);

@@ -9,7 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vhost-user/cleanup.h"
 #include "virtiofsd/beneath.h"
+#include "virtiofsd/creation.h"
 #include "virtiofsd/entry.h"
 #include "virtiofsd/request.h"
 
@@ -17,25 +19,32 @@
 typedef int (*create_call)(const struct fs_request *request, int dir_fd, mode_t mode,
                            const char *target);
 
-/* Counts a lookup of the name that was just made. One openat2 and one statx. */
-static int create_reply(struct fs_request *request, const struct fs_inode *parent)
+/* Labels what was just made and counts a lookup of it. One openat2 and one statx. */
+static int create_reply(struct fs_request *request, const struct fs_inode *parent,
+                        const struct fs_creation *creation)
 {
-    int fd = fs_open_beneath(parent->fd, request->name, O_PATH | O_NOFOLLOW, 0);
+    vu_autofd int fd = fs_open_beneath(parent->fd, request->name, O_PATH | O_NOFOLLOW, 0);
     int ret;
 
     if (fd < 0)
         return fd;
+    ret = fs_creation_label(request->share, creation, fd);
+    if (ret < 0) {
+        unlinkat(parent->fd, request->name,
+                 request->header.opcode == FUSE_MKDIR ? AT_REMOVEDIR : 0);
+        return ret;
+    }
     ret = fs_entry_from_fd(request->share, &fd, &request->reply.entry);
     return ret < 0 ? ret : (int)sizeof(request->reply.entry);
 }
 
 /* Runs `call` as the guest's user, in the directory that the header names. */
-static int create_object(struct fs_request *request, mode_t mode, const char *target,
+static int create_object(struct fs_request *request, mode_t mode, mode_t umask, const char *target,
                          create_call call)
 {
     struct fs_share *share = request->share;
     struct fs_inode *parent = fs_inode_get(share->inodes, request->header.nodeid);
-    struct fs_creds creds;
+    struct fs_creation creation;
     int ret;
 
     if (!parent)
@@ -43,14 +52,13 @@ static int create_object(struct fs_request *request, mode_t mode, const char *ta
     /* Nothing is left behind that could not be told of. */
     ret = fs_inodes_are_full(share->inodes) ? -ENFILE : 0;
     if (ret == 0)
-        ret = fs_creds_switch(share->creds_policy, request->header.uid, request->header.gid, mode,
-                              &creds);
+        ret = fs_creation_begin(request, mode, umask, &creation);
     if (ret == 0) {
-        ret = call(request, parent->fd, mode, target) < 0 ? -errno : 0;
-        fs_creds_restore(&creds);
+        ret = call(request, parent->fd, creation.mode, target) < 0 ? -errno : 0;
+        fs_creation_end(request, &creation);
+        if (ret == 0)
+            ret = create_reply(request, parent, &creation);
     }
-    if (ret == 0)
-        ret = create_reply(request, parent);
     fs_inode_put(share->inodes, parent);
     return ret;
 }
@@ -79,24 +87,24 @@ int fs_do_symlink(struct fs_request *request)
     char target[PATH_MAX];
     int ret = fs_request_read_target(request, target);
 
-    return ret < 0 ? ret : create_object(request, 0, target, create_call_symlink);
+    return ret < 0 ? ret : create_object(request, 0, 0, target, create_call_symlink);
 }
 
 int fs_do_mknod(struct fs_request *request)
 {
-    mode_t type = request->args.mknod.mode & S_IFMT;
-    mode_t permissions = request->args.mknod.mode & ~request->args.mknod.umask & 07777;
+    const struct fuse_mknod_in *in = &request->args.mknod;
+    mode_t mode = in->mode & (S_IFMT | 07777);
 
-    if (S_ISDIR(type) || S_ISLNK(type))
+    if (S_ISDIR(mode) || S_ISLNK(mode))
         return -EINVAL;
-    return create_object(request, type | permissions, NULL, create_call_mknod);
+    return create_object(request, mode, in->umask & 0777, NULL, create_call_mknod);
 }
 
 int fs_do_mkdir(struct fs_request *request)
 {
-    mode_t mode = request->args.mkdir.mode & ~request->args.mkdir.umask & 01777;
+    const struct fuse_mkdir_in *in = &request->args.mkdir;
 
-    return create_object(request, mode, NULL, create_call_mkdir);
+    return create_object(request, in->mode & 01777, in->umask, NULL, create_call_mkdir);
 }
 
 /* Gives an inode another name. By its O_PATH descriptor itself it would take CAP_DAC_READ_SEARCH.

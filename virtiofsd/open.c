@@ -15,9 +15,10 @@
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
-#include "virtiofsd/beneath.h"
+#include "virtiofsd/creation.h"
 #include "virtiofsd/entry.h"
 #include "virtiofsd/fs-kind.h"
+#include "virtiofsd/kill-privileges.h"
 #include "virtiofsd/locks.h"
 #include "virtiofsd/request.h"
 
@@ -39,20 +40,6 @@ int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, in
     if (fd == -EPERM && (flags & O_NOATIME))
         fd = fs_share_reopen(share, inode->fd, (flags & ~O_NOATIME) | O_NOCTTY);
     return fd;
-}
-
-int fs_open_kill_privileges(int fd)
-{
-    mode_t kill = S_ISUID;
-    struct stat st;
-
-    if (fstat(fd, &st) < 0)
-        return -errno;
-    if (st.st_mode & S_IXGRP)
-        kill |= S_ISGID;
-    if (!(st.st_mode & kill))
-        return 0;
-    return fchmod(fd, st.st_mode & 07777 & ~kill) < 0 ? -errno : 0;
 }
 
 /* FOPEN_* of a regular file: how far the guest's page cache may be trusted. */
@@ -97,8 +84,8 @@ static int open_file(struct fs_share *share, uint64_t nodeid, uint32_t flags, ui
     else
         fd = fs_open_inode(share, inode, (int)flags & OPEN_HOST_FLAGS);
     fs_inode_put(share->inodes, inode);
-    if (fd >= 0 && (flags & O_TRUNC) && (open_flags & FUSE_OPEN_KILL_SUIDGID))
-        ret = fs_open_kill_privileges(fd);
+    if (fd >= 0 && (flags & O_TRUNC))
+        ret = fs_kill_privileges(share, fd, open_flags & FUSE_OPEN_KILL_SUIDGID);
     if (fd < 0 || ret < 0)
         return fd < 0 ? fd : ret;
     return open_add_handle(share, nodeid, flags, &fd, ret_open);
@@ -117,11 +104,9 @@ int fs_do_open(struct fs_request *request)
 static int create_new(const struct fs_request *request, const struct fs_inode *parent)
 {
     const struct fuse_create_in *in = &request->args.create;
-    mode_t mode = in->mode & ~in->umask & 07777;
-    int flags = ((int)in->flags & (OPEN_HOST_FLAGS & ~O_NOATIME)) | O_CREAT | O_EXCL | O_NOFOLLOW |
-                O_NOCTTY;
+    int flags = ((int)in->flags & (OPEN_HOST_FLAGS & ~O_NOATIME)) | O_NOCTTY;
     struct fs_share *share = request->share;
-    struct fs_creds creds;
+    struct fs_creation creation;
     int fd, ret;
 
     /* Nothing is left behind that could not be told of. */
@@ -129,12 +114,11 @@ static int create_new(const struct fs_request *request, const struct fs_inode *p
         return -EMFILE;
     if (fs_inodes_are_full(share->inodes))
         return -ENFILE;
-    ret = fs_creds_switch(share->creds_policy, request->header.uid, request->header.gid, mode,
-                          &creds);
+    ret = fs_creation_begin(request, in->mode & 07777, in->umask, &creation);
     if (ret < 0)
         return ret;
-    fd = fs_open_beneath(parent->fd, request->name, flags, mode);
-    fs_creds_restore(&creds);
+    fd = fs_creation_open(share, &creation, parent->fd, request->name, flags);
+    fs_creation_end(request, &creation);
     return fd;
 }
 

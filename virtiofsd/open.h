@@ -18,13 +18,6 @@ struct fs_request;
  */
 int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, int flags);
 
-/*
- * What a change of the data of a regular file by a user without CAP_FSETID does: takes away the
- * setuid bit, and the setgid bit of what the group may execute. Asked for by the guest, which knows
- * its users' capabilities, with each such request (HANDLE_KILLPRIV_V2). `fd` is open. 0, or -errno.
- */
-int fs_open_kill_privileges(int fd);
-
 /* Entry and handle in the reply of a request that made the regular file new_fd (taken over). 0 or
  * -errno. */
 int fs_open_reply_new(struct fs_request *request, int new_fd);

@@ -111,9 +111,13 @@ static int request_read_names(struct fs_request *request)
 
     if (operation->n_names > 0)
         ret = request_read_name(request, request->name);
+    else if (operation->flags & FS_OP_CREATES)
+        ret = request_read_string(request, request->name); /* TMPFILE: "/" stands for none */
+    else
+        return 0;
     if (ret == 0 && operation->n_names > 1)
         ret = request_read_name(request, request->name2);
-    if (ret < 0 || operation->n_names == 0)
+    if (ret < 0)
         return ret;
     return operation->flags & FS_OP_TARGET ? 0 : request_end(request);
 }

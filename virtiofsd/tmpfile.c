@@ -5,8 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "vhost-user/cleanup.h"
 #include "virtiofsd/beneath.h"
-#include "virtiofsd/creds.h"
+#include "virtiofsd/creation.h"
 #include "virtiofsd/open.h"
 #include "virtiofsd/request.h"
 
@@ -14,18 +15,19 @@
 static int tmpfile_open(const struct fs_request *request, const struct fs_inode *parent)
 {
     const struct fuse_create_in *in = &request->args.create;
-    mode_t mode = in->mode & ~in->umask & 07777;
     int flags = ((int)in->flags & (O_ACCMODE | O_EXCL)) | O_TMPFILE;
-    struct fs_creds creds;
-    int fd, ret;
+    struct fs_creation creation;
+    vu_autofd int fd = -1;
+    int ret = fs_creation_begin(request, in->mode & 07777, in->umask, &creation);
 
-    ret = fs_creds_switch(request->share->creds_policy, request->header.uid, request->header.gid,
-                          mode, &creds);
     if (ret < 0)
         return ret;
-    fd = fs_open_beneath(parent->fd, ".", flags, mode);
-    fs_creds_restore(&creds);
-    return fd;
+    fd = fs_open_beneath(parent->fd, ".", flags, creation.mode);
+    fs_creation_end(request, &creation);
+    if (fd < 0)
+        return fd;
+    ret = fs_creation_label(request->share, &creation, fd);
+    return ret < 0 ? ret : vu_steal_fd(&fd);
 }
 
 int fs_do_tmpfile(struct fs_request *request)

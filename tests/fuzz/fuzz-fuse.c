@@ -69,6 +69,8 @@ static void fuzz_begin(void)
     fs_fixture_init(&fixture);
     fixture.options.rlimit_nofile = 0;
     fixture.options.max_helpers = 2;
+    fixture.options.posix_acl = fixture.options.security_label = true;
+    fixture.options.xattrmap = fs_xattrmap_parse(":map:security.:user.guest.:", NULL);
     fs_fixture_open(&fixture);
     fs_fixture_send_init(&fixture, &out);
     nodeids = fhs = (struct fuzz_known){0};

@@ -55,6 +55,57 @@ static void test_flags(void)
     g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_DO_READDIRPLUS, ==, 0);
 }
 
+/* What an option is about is asked for with it, and only then. */
+static void test_option_flags(void)
+{
+    const uint64_t acl = FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_SETXATTR_EXT;
+    struct fs_options options;
+
+    fs_options_init(&options);
+    g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_CREATE_SUPP_GROUP, !=, 0);
+    options.posix_acl = true;
+    g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & acl, ==, acl);
+    g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_SECURITY_CTX, ==, 0);
+    /* Attributes cost the guest a question before each write, but for this. */
+    g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_HANDLE_KILLPRIV_V2, !=, 0);
+    options.killpriv_v2 = 0;
+    g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_HANDLE_KILLPRIV_V2, ==, 0);
+    options.security_label = true;
+    g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_SECURITY_CTX, !=, 0);
+    fs_options_clear(&options);
+
+    fs_options_init(&options);
+    options.cache = FS_CACHE_NEVER;
+    g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_HANDLE_KILLPRIV_V2, !=, 0);
+    options.cache = FS_CACHE_AUTO;
+    options.killpriv_v2 = 1;
+    g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_HANDLE_KILLPRIV_V2, !=, 0);
+}
+
+/* A guest that would not obey what was asked for is turned away. */
+static void test_required(void)
+{
+    struct fuse_init_in in = {.major = 7, .minor = 38, .flags = UINT32_MAX, .flags2 = UINT32_MAX};
+    struct fuse_init_out out;
+    struct fs_fixture fixture;
+
+    fs_fixture_init(&fixture);
+    fixture.options.posix_acl = fixture.options.security_label = true;
+    fs_fixture_open(&fixture);
+    vu_log_set_level(VU_LOG_OFF);
+    g_assert_cmpint(test_send(&fixture, &in, sizeof(in), &out), ==, sizeof(out));
+    in.flags = ~(uint32_t)FUSE_SETXATTR_EXT;
+    g_assert_cmpint(test_send(&fixture, &in, sizeof(in), &out), ==, -EPROTO);
+    g_assert_false(fs_share_is_initialised(&fixture.share));
+    in.flags = UINT32_MAX;
+    in.flags2 = ~(uint32_t)(FUSE_SECURITY_CTX >> 32);
+    g_assert_cmpint(test_send(&fixture, &in, sizeof(in), &out), ==, -EPROTO);
+    fixture.options.security_label = false;
+    g_assert_cmpint(test_send(&fixture, &in, sizeof(in), &out), ==, sizeof(out));
+    vu_log_set_level(VU_LOG_INFO);
+    fs_fixture_finish(&fixture);
+}
+
 static void test_versions(void)
 {
     struct fuse_init_in in = {.major = 7, .minor = 31, .max_readahead = 4096};
@@ -147,6 +198,8 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/init/flags", test_flags);
+    g_test_add_func("/init/option-flags", test_option_flags);
+    g_test_add_func("/init/required", test_required);
     g_test_add_func("/init/versions", test_versions);
     g_test_add_func("/init/again", test_again);
     return g_test_run();
