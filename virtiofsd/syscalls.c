@@ -41,6 +41,17 @@ static const struct vu_syscall_rule syscalls_fs[] = {
     VU_SYSCALL_IF("ioctl", 1, FS_IOC_FSGETXATTR),
     VU_SYSCALL_IF("ioctl", 1, FS_IOC_FSSETXATTR),
 
+    VU_SYSCALL("fchown"),
+
+    /* extended attributes: the names of those that take paths are our descriptors' in the thread's
+     * working directory, /proc/self/fd */
+    VU_SYSCALL("getxattr"),
+    VU_SYSCALL("setxattr"),
+    VU_SYSCALL("listxattr"),
+    VU_SYSCALL("removexattr"),
+    VU_SYSCALL("fgetxattr"),
+    VU_SYSCALL("fremovexattr"),
+
     /* names */
     VU_SYSCALL_ON_FD("openat", 0),
     VU_SYSCALL_ON_FD("openat2", 0),
@@ -53,12 +64,16 @@ static const struct vu_syscall_rule syscalls_fs[] = {
     VU_SYSCALL_ON_FD("renameat2", 0),
     VU_SYSCALL_ON_FD("renameat", 0), /* the C library's renameat2 without flags */
 
-    /* who creates (creds.c), and a working directory for each thread */
+    /* who creates (creds.c), and a working directory and umask for each thread (thread.c) */
     VU_SYSCALL("setfsuid"),
     VU_SYSCALL("setfsgid"),
     VU_SYSCALL("capget"),
     VU_SYSCALL("capset"),
+    VU_SYSCALL_IF("setgroups", 0, 0),
+    VU_SYSCALL_IF("setgroups", 0, 1),
     VU_SYSCALL_IF("unshare", 0, CLONE_FS),
+    VU_SYSCALL("fchdir"),
+    VU_SYSCALL("umask"),
 };
 
 const struct vu_syscall_rules fs_syscall_rules = {syscalls_fs, G_N_ELEMENTS(syscalls_fs)};
