@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sched.h>
+#include <sys/resource.h>
 
 static const struct vu_syscall_rule syscalls_fs[] = {
     /* data */
@@ -19,6 +20,7 @@ static const struct vu_syscall_rule syscalls_fs[] = {
     VU_SYSCALL("fsync"),
     VU_SYSCALL("fdatasync"),
     VU_SYSCALL("syncfs"),
+    VU_SYSCALL_IF("getrusage", 0, RUSAGE_THREAD), /* whether a transfer slept */
 
     /* locks, and the signal that ends a wait for one: SIGRTMIN, of which C libraries keep some back
      */
