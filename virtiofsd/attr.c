@@ -64,7 +64,7 @@ static int attr_answer(struct fs_request *request, int fd)
         return -errno;
     memset(out, 0, sizeof(*out));
     fs_attr_set_timeout(request->share, out);
-    fs_attr_from_statx(&stx, &out->attr);
+    fs_attr_from_statx(request->share, &stx, &out->attr);
     return sizeof(*out);
 }
 

@@ -40,13 +40,16 @@ static int creation_switch_creds(const struct fs_request *request, struct fs_cre
 {
     const struct fs_extensions *extensions = &creation->extensions;
     enum fs_creds_policy policy = request->share->creds_policy;
+    uint32_t group;
     int ret = fs_creds_switch(policy, request->header.uid, request->header.gid, creation->mode,
                               &creation->creds);
 
     /* With our capabilities it only matters to setgid bits; a server asks for it in any case. */
     if (ret == 0 && extensions->has_group &&
-        (policy == FS_CREDS_RESTORE || creation->mode & S_ISGID))
-        fs_creds_take_group(&creation->creds, extensions->group);
+        (policy == FS_CREDS_RESTORE || creation->mode & S_ISGID) &&
+        fs_idmap_translate(&request->share->options->translate_gid.to_host, extensions->group,
+                           &group) == 0)
+        fs_creds_take_group(&creation->creds, group);
     return ret;
 }
 

@@ -47,6 +47,7 @@ int fs_do_opendir(struct fs_request *request)
     struct fs_share *share = request->share;
     struct fuse_open_out *open = &request->reply.open;
     struct fs_inode *inode = fs_inode_get(share->inodes, request->header.nodeid);
+    int noatime = fs_open_noatime(share, request->args.open.flags);
     vu_autofd int fd = -1;
     int ret;
 
@@ -54,9 +55,10 @@ int fs_do_opendir(struct fs_request *request)
         return -ESTALE;
     if (inode->mode_type == S_IFDIR) {
         /* Needs leave to search it, which root has, and is the cheapest way. */
-        fd = openat(inode->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOCTTY);
+        fd = openat(inode->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOCTTY | noatime);
         if (fd < 0)
-            fd = errno == EACCES ? fs_open_inode(share, inode, O_RDONLY) : -errno;
+            fd = errno == EACCES || errno == EPERM ? fs_open_inode(share, inode, O_RDONLY | noatime)
+                                                   : -errno;
     } else {
         fd = -ENOTDIR;
     }

@@ -11,6 +11,7 @@
 #include "vhost-user/log.h"
 #include "vhost-user/worker.h"
 #include "virtiofsd/pace.h"
+#include "virtiofsd/permit.h"
 
 /* So much data takes longer to move than pushing its answer does: the guest gets it at once. */
 #define DISPATCH_PUSH_BYTES (256u * 1024)
@@ -36,44 +37,45 @@ static const struct fs_operation dispatch_operations[] = {
                       .handler = fs_do_setattr,
                       .args_len = sizeof(struct fuse_setattr_in),
                       .reply_len = sizeof(struct fuse_attr_out),
-                      .flags = FS_OP_PACED | FS_OP_WRITES},
+                      .flags = FS_OP_PACED | FS_OP_WRITES | FS_OP_AS_USER},
     [FUSE_READLINK] = {.name = "READLINK", .handler = fs_do_readlink, .flags = FS_OP_PACED},
     [FUSE_SYMLINK] = {.name = "SYMLINK",
                       .handler = fs_do_symlink,
                       .n_names = 1,
                       .reply_len = sizeof(struct fuse_entry_out),
-                      .flags = FS_OP_PACED | FS_OP_TARGET | FS_OP_WRITES | FS_OP_CREATES},
+                      .flags = FS_OP_PACED | FS_OP_TARGET | FS_OP_WRITES | FS_OP_CREATES |
+                               FS_OP_AS_USER},
     [FUSE_MKNOD] = {.name = "MKNOD",
                     .handler = fs_do_mknod,
                     .args_len = sizeof(struct fuse_mknod_in),
                     .n_names = 1,
                     .reply_len = sizeof(struct fuse_entry_out),
-                    .flags = FS_OP_PACED | FS_OP_WRITES | FS_OP_CREATES},
+                    .flags = FS_OP_PACED | FS_OP_WRITES | FS_OP_CREATES | FS_OP_AS_USER},
     [FUSE_MKDIR] = {.name = "MKDIR",
                     .handler = fs_do_mkdir,
                     .args_len = sizeof(struct fuse_mkdir_in),
                     .n_names = 1,
                     .reply_len = sizeof(struct fuse_entry_out),
-                    .flags = FS_OP_PACED | FS_OP_WRITES | FS_OP_CREATES},
+                    .flags = FS_OP_PACED | FS_OP_WRITES | FS_OP_CREATES | FS_OP_AS_USER},
     [FUSE_UNLINK] = {.name = "UNLINK",
                      .handler = fs_do_unlink,
                      .n_names = 1,
-                     .flags = FS_OP_PACED | FS_OP_WRITES},
+                     .flags = FS_OP_PACED | FS_OP_WRITES | FS_OP_AS_USER},
     [FUSE_RMDIR] = {.name = "RMDIR",
                     .handler = fs_do_rmdir,
                     .n_names = 1,
-                    .flags = FS_OP_PACED | FS_OP_WRITES},
+                    .flags = FS_OP_PACED | FS_OP_WRITES | FS_OP_AS_USER},
     [FUSE_RENAME] = {.name = "RENAME",
                      .handler = fs_do_rename,
                      .args_len = sizeof(struct fuse_rename_in),
                      .n_names = 2,
-                     .flags = FS_OP_PACED | FS_OP_WRITES},
+                     .flags = FS_OP_PACED | FS_OP_WRITES | FS_OP_AS_USER},
     [FUSE_LINK] = {.name = "LINK",
                    .handler = fs_do_link,
                    .args_len = sizeof(struct fuse_link_in),
                    .n_names = 1,
                    .reply_len = sizeof(struct fuse_entry_out),
-                   .flags = FS_OP_PACED | FS_OP_WRITES},
+                   .flags = FS_OP_PACED | FS_OP_WRITES | FS_OP_AS_USER},
     [FUSE_OPEN] = {.name = "OPEN",
                    .handler = fs_do_open,
                    .args_len = sizeof(struct fuse_open_in),
@@ -100,7 +102,7 @@ static const struct fs_operation dispatch_operations[] = {
     [FUSE_SETXATTR] = {.name = "SETXATTR",
                        .handler = fs_do_setxattr,
                        .args_len = FUSE_COMPAT_SETXATTR_IN_SIZE,
-                       .flags = FS_OP_PACED | FS_OP_WRITES},
+                       .flags = FS_OP_PACED | FS_OP_WRITES | FS_OP_AS_USER},
     [FUSE_GETXATTR] = {.name = "GETXATTR",
                        .handler = fs_do_getxattr,
                        .args_len = sizeof(struct fuse_getxattr_in),
@@ -111,7 +113,7 @@ static const struct fs_operation dispatch_operations[] = {
                         .flags = FS_OP_PACED},
     [FUSE_REMOVEXATTR] = {.name = "REMOVEXATTR",
                           .handler = fs_do_removexattr,
-                          .flags = FS_OP_PACED | FS_OP_WRITES},
+                          .flags = FS_OP_PACED | FS_OP_WRITES | FS_OP_AS_USER},
     [FUSE_FLUSH] = {.name = "FLUSH",
                     .handler = fs_do_flush,
                     .args_len = sizeof(struct fuse_flush_in)},
@@ -147,13 +149,14 @@ static const struct fs_operation dispatch_operations[] = {
                      .args_len = sizeof(struct fuse_lk_in)},
     [FUSE_ACCESS] = {.name = "ACCESS",
                      .handler = fs_do_access,
-                     .args_len = sizeof(struct fuse_access_in)},
+                     .args_len = sizeof(struct fuse_access_in),
+                     .flags = FS_OP_AS_USER},
     [FUSE_CREATE] = {.name = "CREATE",
                      .handler = fs_do_create,
                      .args_len = sizeof(struct fuse_create_in),
                      .n_names = 1,
                      .reply_len = sizeof(((union fs_reply *)0)->create),
-                     .flags = FS_OP_PACED | FS_OP_WRITES | FS_OP_CREATES},
+                     .flags = FS_OP_PACED | FS_OP_WRITES | FS_OP_CREATES | FS_OP_AS_USER},
     [FUSE_DESTROY] = {.name = "DESTROY", .handler = fs_do_destroy, .flags = FS_OP_BEFORE_INIT},
     [FUSE_BATCH_FORGET] = {.name = "BATCH_FORGET",
                            .handler = fs_do_batch_forget,
@@ -171,7 +174,7 @@ static const struct fs_operation dispatch_operations[] = {
                       .handler = fs_do_rename2,
                       .args_len = sizeof(struct fuse_rename2_in),
                       .n_names = 2,
-                      .flags = FS_OP_PACED | FS_OP_WRITES},
+                      .flags = FS_OP_PACED | FS_OP_WRITES | FS_OP_AS_USER},
     [FUSE_LSEEK] = {.name = "LSEEK",
                     .handler = fs_do_lseek,
                     .args_len = sizeof(struct fuse_lseek_in),
@@ -200,7 +203,7 @@ static const struct fs_operation dispatch_operations[] = {
                       .handler = fs_do_tmpfile,
                       .args_len = sizeof(struct fuse_create_in),
                       .reply_len = sizeof(((union fs_reply *)0)->create),
-                      .flags = FS_OP_PACED | FS_OP_WRITES | FS_OP_CREATES},
+                      .flags = FS_OP_PACED | FS_OP_WRITES | FS_OP_CREATES | FS_OP_AS_USER},
     [FUSE_SYNCFS] = {.name = "SYNCFS",
                      .handler = fs_do_syncfs,
                      .args_len = sizeof(struct fuse_syncfs_in),
@@ -221,6 +224,12 @@ static int dispatch_run(struct fs_request *request)
 
     if (!(operation->flags & FS_OP_BEFORE_INIT) && !fs_share_is_initialised(request->share))
         return -EIO;
+    if (request->share->restricted) {
+        int ret = fs_permit_request(request);
+
+        if (ret < 0)
+            return ret;
+    }
     if (operation->flags & FS_OP_SLOW)
         return fs_request_hand_on(request, operation->handler);
     if (operation->flags & FS_OP_PACED)

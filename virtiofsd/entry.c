@@ -15,7 +15,8 @@
 #include "vhost-user/cleanup.h"
 #include "virtiofsd/beneath.h"
 
-void fs_attr_from_statx(const struct statx *stx, struct fuse_attr *ret_attr)
+void fs_attr_from_statx(const struct fs_share *share, const struct statx *stx,
+                        struct fuse_attr *ret_attr)
 {
     *ret_attr = (struct fuse_attr){
         .ino = stx->stx_ino,
@@ -29,8 +30,8 @@ void fs_attr_from_statx(const struct statx *stx, struct fuse_attr *ret_attr)
         .ctimensec = stx->stx_ctime.tv_nsec,
         .mode = stx->stx_mode,
         .nlink = stx->stx_nlink,
-        .uid = stx->stx_uid,
-        .gid = stx->stx_gid,
+        .uid = fs_idmap_to_guest(&share->options->translate_uid, stx->stx_uid),
+        .gid = fs_idmap_to_guest(&share->options->translate_gid, stx->stx_gid),
         .rdev = (uint32_t)makedev(stx->stx_rdev_major, stx->stx_rdev_minor),
         .blksize = stx->stx_blksize,
     };
@@ -55,7 +56,7 @@ static void entry_fill(struct fs_share *share, struct fs_inode *inode, const str
     ret_entry->nodeid = fs_inode_nodeid(share->inodes, inode);
     ret_entry->generation = fs_inode_generation(inode);
     fs_entry_set_timeouts(share, ret_entry);
-    fs_attr_from_statx(stx, &ret_entry->attr);
+    fs_attr_from_statx(share, stx, &ret_entry->attr);
     fs_inode_put(share->inodes, inode);
 }
 

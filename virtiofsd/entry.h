@@ -31,7 +31,9 @@ int fs_entry_from_fd(struct fs_share *share, int *fd, struct fuse_entry_out *ret
 /* Takes back the lookup that fs_entry_lookup counted, when its reply did not reach the guest. */
 void fs_entry_unlookup(struct fs_share *share, const struct fuse_entry_out *entry);
 
-void fs_attr_from_statx(const struct statx *stx, struct fuse_attr *ret_attr);
+/* With owners as the guest sees them. */
+void fs_attr_from_statx(const struct fs_share *share, const struct statx *stx,
+                        struct fuse_attr *ret_attr);
 /* Seconds that the guest may cache attributes and entries, by cache mode. */
 void fs_entry_set_timeouts(const struct fs_share *share, struct fuse_entry_out *entry);
 void fs_attr_set_timeout(const struct fs_share *share, struct fuse_attr_out *attr);

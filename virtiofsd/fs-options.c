@@ -120,6 +120,18 @@ static bool options_parse_id_map(void *target, const char *name, const char *val
     return vu_id_map_add(name[0] == 'u' ? &options->uid_map : &options->gid_map, value, error);
 }
 
+static bool options_parse_translate_uid(void *target, const char *name, const char *value,
+                                        GError **error)
+{
+    return fs_idmap_add(&((struct fs_options *)target)->translate_uid, value, error);
+}
+
+static bool options_parse_translate_gid(void *target, const char *name, const char *value,
+                                        GError **error)
+{
+    return fs_idmap_add(&((struct fs_options *)target)->translate_gid, value, error);
+}
+
 #define FIELD(member) .offset = offsetof(struct fs_options, member)
 #define IGNORED(n, why)                                                                   \
     {                                                                                     \
@@ -165,6 +177,39 @@ const struct vu_option fs_option_rows[] = {
      FIELD(announce_submounts),
      .group = GROUP_SHARE,
      .help = "Show everything as one file system."},
+    {.name = "readonly",
+     .is_long = true,
+     .type = VU_OPTION_FLAG,
+     FIELD(readonly),
+     .group = GROUP_SHARE,
+     .help = "The guest cannot change anything: whatever would is answered EROFS."},
+    {.name = "preserve-noatime",
+     .is_long = true,
+     .type = VU_OPTION_FLAG,
+     FIELD(preserve_noatime),
+     .group = GROUP_SHARE,
+     .help = "A file that the guest opens with O_NOATIME is opened so on the host too, where we "
+             "have the right to. Without this its time of access is the host's to keep."},
+    {.name = "translate-uid",
+     .is_long = true,
+     .type = VU_OPTION_CALL,
+     .parse = options_parse_translate_uid,
+     .metavar = "TYPE:SOURCE:TARGET:COUNT",
+     .group = GROUP_SHARE,
+     .help =
+         "COUNT user ids from SOURCE on stand for those from TARGET on. guest: those of the guest, "
+         "where it creates or changes owners; host: those of the host, as the guest sees them; "
+         "map: the guest's for the host's and back; squash-guest, squash-host: all COUNT stand for "
+         "TARGET alone; forbid-guest:SOURCE:COUNT: they can neither own nor change anything "
+         "through operations on names and attributes (EPERM). An id that no rule is about stands "
+         "for itself. May be given again, for other ids."},
+    {.name = "translate-gid",
+     .is_long = true,
+     .type = VU_OPTION_CALL,
+     .parse = options_parse_translate_gid,
+     .metavar = "TYPE:SOURCE:TARGET:COUNT",
+     .group = GROUP_SHARE,
+     .help = "The same for group ids."},
     {.name = "posix-lock",
      .in_o_list = true,
      .is_long = true,
@@ -409,6 +454,8 @@ void fs_options_clear(struct fs_options *options)
 {
     g_clear_pointer(&options->source, g_free);
     g_clear_pointer(&options->tag, g_free);
+    fs_idmap_clear(&options->translate_uid);
+    fs_idmap_clear(&options->translate_gid);
     vu_id_map_clear(&options->uid_map);
     vu_id_map_clear(&options->gid_map);
     g_clear_pointer(&options->xattrmap, fs_xattrmap_free);

@@ -13,6 +13,7 @@
 #include "vhost-user/daemon/capabilities.h"
 #include "vhost-user/daemon/id-map.h"
 #include "vhost-user/daemon/options.h"
+#include "virtiofsd/idmap.h"
 #include "virtiofsd/xattrmap.h"
 
 #define FS_TAG_MAX            36 /* bytes, without a NUL: as the configuration space has it */
@@ -28,6 +29,9 @@ struct fs_options {
     double timeout; /* seconds; negative: by cache mode */
     bool readdirplus;
     bool announce_submounts;
+    bool readonly;
+    bool preserve_noatime; /* O_NOATIME of the guest reaches the host */
+    struct fs_idmap translate_uid, translate_gid;
     bool allow_mmap;              /* shared mappings although cache is never or metadata */
     bool posix_lock;              /* fcntl locks of the guest are the host's */
     bool flock;                   /* ... and those of flock */

@@ -22,7 +22,7 @@
 #include "virtiofsd/locks.h"
 #include "virtiofsd/request.h"
 
-#define OPEN_HOST_FLAGS     (O_ACCMODE | O_TRUNC | O_NOATIME)
+#define OPEN_HOST_FLAGS     (O_ACCMODE | O_TRUNC)
 #define OPEN_CREATE_RETRIES 4 /* while a name comes and goes on the host */
 
 int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, int flags)
@@ -40,6 +40,13 @@ int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, in
     if (fd == -EPERM && (flags & O_NOATIME))
         fd = fs_share_reopen(share, inode->fd, (flags & ~O_NOATIME) | O_NOCTTY);
     return fd;
+}
+
+int fs_open_noatime(const struct fs_share *share, uint32_t flags)
+{
+    if (share->options->readonly)
+        return O_NOATIME;
+    return share->options->preserve_noatime ? (int)flags & O_NOATIME : 0;
 }
 
 /* FOPEN_* of a regular file: how far the guest's page cache may be trusted. */
@@ -82,7 +89,8 @@ static int open_file(struct fs_share *share, uint64_t nodeid, uint32_t flags, ui
     if (inode->mode_type == S_IFDIR)
         fd = -EISDIR;
     else
-        fd = fs_open_inode(share, inode, (int)flags & OPEN_HOST_FLAGS);
+        fd = fs_open_inode(share, inode,
+                           ((int)flags & OPEN_HOST_FLAGS) | fs_open_noatime(share, flags));
     fs_inode_put(share->inodes, inode);
     if (fd >= 0 && (flags & O_TRUNC))
         ret = fs_kill_privileges(share, fd, open_flags & FUSE_OPEN_KILL_SUIDGID);
@@ -104,7 +112,7 @@ int fs_do_open(struct fs_request *request)
 static int create_new(const struct fs_request *request, const struct fs_inode *parent)
 {
     const struct fuse_create_in *in = &request->args.create;
-    int flags = ((int)in->flags & (OPEN_HOST_FLAGS & ~O_NOATIME)) | O_NOCTTY;
+    int flags = ((int)in->flags & OPEN_HOST_FLAGS) | O_NOCTTY;
     struct fs_share *share = request->share;
     struct fs_creation creation;
     int fd, ret;

@@ -24,3 +24,6 @@ int fs_open_reply_new(struct fs_request *request, int new_fd);
 
 /* FSYNC and FSYNCDIR on a handle of that kind, by the request's arguments. As fs_handler. */
 int fs_open_sync(struct fs_request *request, enum fs_handle_kind kind);
+
+/* O_NOATIME, or 0: what an open of the guest's with `flags` does to the time of access. */
+int fs_open_noatime(const struct fs_share *share, uint32_t flags);

@@ -15,6 +15,7 @@
 #include "virtiofsd/beneath.h"
 #include "virtiofsd/label.h"
 #include "virtiofsd/locks.h"
+#include "virtiofsd/permit.h"
 #include "virtiofsd/request.h"
 
 /* How long the guest may believe that a name is missing, whatever the cache mode: what the host
@@ -81,6 +82,7 @@ bool fs_share_open(struct fs_share *share, const struct fs_options *options,
         fs_share_close(share);
         return share_fail(error, "the shared directory (openat2)", -ret);
     }
+    share->restricted = fs_permit_is_needed(options);
     share->creds_policy = fs_creds_choose_policy(root_fd);
     ret = fs_inodes_create(vu_steal_fd(&root_fd), place->budget.max_inodes, &share->inodes);
     if (ret == 0)

@@ -31,6 +31,7 @@ struct fs_share {
     struct fs_handles *handles;
     struct fs_helpers *helpers;
     struct fs_locks *locks; /* NULL: the guest's locks are its own affair */
+    bool restricted;        /* fs_permit_request has something to say */
     struct fs_negotiated negotiated;
     uint32_t slow_metadata;           /* atomic: see pace.h */
     struct timespec timeout;          /* how long the guest may cache entries and attributes */

@@ -18,15 +18,16 @@ static struct fs_wire_statx_time statx_time(const struct statx_timestamp *time)
     return (struct fs_wire_statx_time){.sec = time->tv_sec, .nsec = time->tv_nsec};
 }
 
-static void statx_to_wire(const struct statx *stx, struct fs_wire_statx *ret_wire)
+static void statx_to_wire(const struct fs_share *share, const struct statx *stx,
+                          struct fs_wire_statx *ret_wire)
 {
     *ret_wire = (struct fs_wire_statx){
         .mask = stx->stx_mask & STATX_WIRE_MASK,
         .blksize = stx->stx_blksize,
         .attributes = stx->stx_attributes,
         .nlink = stx->stx_nlink,
-        .uid = stx->stx_uid,
-        .gid = stx->stx_gid,
+        .uid = fs_idmap_to_guest(&share->options->translate_uid, stx->stx_uid),
+        .gid = fs_idmap_to_guest(&share->options->translate_gid, stx->stx_gid),
         .mode = stx->stx_mode,
         .ino = stx->stx_ino,
         .size = stx->stx_size,
@@ -85,6 +86,6 @@ int fs_do_statx(struct fs_request *request)
         .attr_valid = timeout.attr_valid,
         .attr_valid_nsec = timeout.attr_valid_nsec,
     };
-    statx_to_wire(&stx, &out->stat);
+    statx_to_wire(request->share, &stx, &out->stat);
     return sizeof(*out);
 }

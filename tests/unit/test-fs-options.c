@@ -108,11 +108,22 @@ static void test_wrong(void)
     test_refuses("--shared-dir=/srv extra", "extra");
 }
 
-/* What would change safety or the data, were it ignored. */
-static void test_not_ignored(void)
+static void test_identity(void)
 {
-    test_refuses("--shared-dir=/srv --readonly", "--readonly");
-    test_refuses("--shared-dir=/srv --translate-uid=map:0:1:1", "--translate-uid");
+    struct fs_options options;
+
+    test_accepts(
+        "--shared-dir=/srv --readonly --preserve-noatime --translate-uid map:0:100000:65536 "
+        "--translate-gid=squash-guest:0:107:4294967295 --translate-uid=forbid-guest:70000:1",
+        &options);
+    g_assert_true(options.readonly && options.preserve_noatime);
+    g_assert_cmpuint(options.translate_uid.to_host.n, ==, 2);
+    g_assert_cmpuint(options.translate_uid.to_guest.n, ==, 1);
+    g_assert_cmpuint(options.translate_gid.to_host.n, ==, 1);
+    fs_options_clear(&options);
+    test_refuses("--shared-dir=/srv --translate-uid=map:0:1", "--translate-uid");
+    test_refuses("--shared-dir=/srv --translate-gid=map:0:1:1 --translate-gid=guest:0:2:1",
+                 "--translate-gid");
 }
 
 static void test_isolation(void)
@@ -215,7 +226,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fs-options/c-style", test_c_style);
     g_test_add_func("/fs-options/rust-style", test_rust_style);
     g_test_add_func("/fs-options/wrong", test_wrong);
-    g_test_add_func("/fs-options/not-ignored", test_not_ignored);
+    g_test_add_func("/fs-options/identity", test_identity);
     g_test_add_func("/fs-options/isolation", test_isolation);
     g_test_add_func("/fs-options/xattr", test_xattr);
     g_test_add_func("/fs-options/rows", test_rows);
