@@ -82,9 +82,9 @@ static bool idmap_check_free(const struct fs_idmap_ranges *ranges,
                              const char *direction, GError **error)
 {
     unsigned at = idmap_find(ranges, range->base);
-    const struct fs_idmap_range *other = &ranges->ranges[at];
+    const struct fs_idmap_range *other = at < ranges->n ? &ranges->ranges[at] : NULL;
 
-    if (at == ranges->n || other->base >= range->base + range->count)
+    if (!other || other->base >= range->base + range->count)
         return true;
     g_set_error(error, VU_OPTION_ERROR, 0,
                 "expected one rule for each id, got \"%s\" for ids %u to %u of the %s beside an "
@@ -153,9 +153,9 @@ void fs_idmap_clear(struct fs_idmap *map)
 int fs_idmap_translate(const struct fs_idmap_ranges *ranges, uint32_t id, uint32_t *ret_id)
 {
     unsigned at = idmap_find(ranges, id);
-    const struct fs_idmap_range *range = &ranges->ranges[at];
+    const struct fs_idmap_range *range = at < ranges->n ? &ranges->ranges[at] : NULL;
 
-    if (at == ranges->n || id < range->base) {
+    if (!range || id < range->base) {
         *ret_id = id;
         return 0;
     }

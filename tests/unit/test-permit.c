@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <linux/fs.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -148,6 +149,7 @@ static void test_readonly_data(void)
     struct fs_fixture fixture;
     struct fuse_open_out open;
     struct fuse_access_in access = {.mask = W_OK};
+    struct fuse_ioctl_in ioctl = {.cmd = FS_IOC_SETFLAGS, .in_size = sizeof(int)};
     char buf[16];
     uint64_t nodeid;
 
@@ -163,6 +165,9 @@ static void test_readonly_data(void)
         -EROFS);
     g_assert_cmpint(fs_client_open(&fixture, nodeid, O_RDONLY, &open), ==, 0);
     g_assert_cmpint(fs_client_read(&fixture, open.fh, 0, buf, sizeof(buf)), ==, 5);
+    ioctl.fh = open.fh;
+    g_assert_cmpint(test_request(&fixture, FUSE_IOCTL, nodeid, &ioctl, sizeof(ioctl), NULL, NULL),
+                    ==, -EROFS);
     g_assert_cmpint(fs_client_write(&fixture, open.fh, 0, "x", 1, O_RDWR), ==, -EROFS);
     g_assert_cmpint(fs_client_release(&fixture, nodeid, open.fh), ==, 0);
     g_assert_cmpint(test_stat_host(&fixture, "file").st_size, ==, 5);
