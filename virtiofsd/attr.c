@@ -58,12 +58,15 @@ static void attr_target_put(struct fs_request *request, struct attr_target *targ
 static int attr_answer(struct fs_request *request, int fd)
 {
     struct fuse_attr_out *out = &request->reply.attr;
+    struct timespec timeout;
     struct statx stx;
 
     if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx) < 0)
         return -errno;
     memset(out, 0, sizeof(*out));
-    fs_attr_set_timeout(request->share, out);
+    timeout = fs_attr_timeout(request->share, stx.stx_mode);
+    out->attr_valid = (uint64_t)timeout.tv_sec;
+    out->attr_valid_nsec = (uint32_t)timeout.tv_nsec;
     fs_attr_from_statx(request->share, &stx, &out->attr);
     return sizeof(*out);
 }

@@ -37,16 +37,22 @@ void fs_attr_from_statx(const struct fs_share *share, const struct statx *stx,
     };
 }
 
-void fs_entry_set_timeouts(const struct fs_share *share, struct fuse_entry_out *entry)
+struct timespec fs_attr_timeout(const struct fs_share *share, uint32_t mode)
 {
-    entry->entry_valid = entry->attr_valid = (uint64_t)share->timeout.tv_sec;
-    entry->entry_valid_nsec = entry->attr_valid_nsec = (uint32_t)share->timeout.tv_nsec;
+    if (S_ISREG(mode) && mode & (S_ISUID | S_ISGID) &&
+        fs_share_negotiated(share, FUSE_HANDLE_KILLPRIV_V2))
+        return (struct timespec){0};
+    return share->timeout;
 }
 
-void fs_attr_set_timeout(const struct fs_share *share, struct fuse_attr_out *attr)
+static void entry_set_timeouts(const struct fs_share *share, struct fuse_entry_out *entry)
 {
-    attr->attr_valid = (uint64_t)share->timeout.tv_sec;
-    attr->attr_valid_nsec = (uint32_t)share->timeout.tv_nsec;
+    struct timespec timeout = fs_attr_timeout(share, entry->attr.mode);
+
+    entry->entry_valid = (uint64_t)share->timeout.tv_sec;
+    entry->entry_valid_nsec = (uint32_t)share->timeout.tv_nsec;
+    entry->attr_valid = (uint64_t)timeout.tv_sec;
+    entry->attr_valid_nsec = (uint32_t)timeout.tv_nsec;
 }
 
 /* Tells of a pinned inode whose lookup is counted, and puts it. */
@@ -55,8 +61,8 @@ static void entry_fill(struct fs_share *share, struct fs_inode *inode, const str
 {
     ret_entry->nodeid = fs_inode_nodeid(share->inodes, inode);
     ret_entry->generation = fs_inode_generation(inode);
-    fs_entry_set_timeouts(share, ret_entry);
     fs_attr_from_statx(share, stx, &ret_entry->attr);
+    entry_set_timeouts(share, ret_entry);
     fs_inode_put(share->inodes, inode);
 }
 

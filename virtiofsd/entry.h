@@ -34,6 +34,8 @@ void fs_entry_unlookup(struct fs_share *share, const struct fuse_entry_out *entr
 /* With owners as the guest sees them. */
 void fs_attr_from_statx(const struct fs_share *share, const struct statx *stx,
                         struct fuse_attr *ret_attr);
-/* Seconds that the guest may cache attributes and entries, by cache mode. */
-void fs_entry_set_timeouts(const struct fs_share *share, struct fuse_entry_out *entry);
-void fs_attr_set_timeout(const struct fs_share *share, struct fuse_attr_out *attr);
+/*
+ * How long the guest may keep the attributes of a file of that mode: by cache mode, but not at all
+ * where a write takes setuid bits away without the guest being told (HANDLE_KILLPRIV_V2).
+ */
+struct timespec fs_attr_timeout(const struct fs_share *share, uint32_t mode);

@@ -75,16 +75,16 @@ static int statx_ask(struct fs_request *request, struct statx *ret_stx)
 int fs_do_statx(struct fs_request *request)
 {
     struct fs_wire_statx_out *out = &request->reply.statx;
-    struct fuse_attr_out timeout;
+    struct timespec timeout;
     struct statx stx;
     int ret = statx_ask(request, &stx);
 
     if (ret < 0)
         return ret;
-    fs_attr_set_timeout(request->share, &timeout);
+    timeout = fs_attr_timeout(request->share, stx.stx_mode);
     *out = (struct fs_wire_statx_out){
-        .attr_valid = timeout.attr_valid,
-        .attr_valid_nsec = timeout.attr_valid_nsec,
+        .attr_valid = (uint64_t)timeout.tv_sec,
+        .attr_valid_nsec = (uint32_t)timeout.tv_nsec,
     };
     statx_to_wire(request->share, &stx, &out->stat);
     return sizeof(*out);
