@@ -5,7 +5,6 @@
 #include "virtiofsd/fs-options.h"
 
 #include <errno.h>
-#include <linux/xattr.h>
 #include <math.h>
 #include <string.h>
 
@@ -459,85 +458,6 @@ void fs_options_clear(struct fs_options *options)
     vu_id_map_clear(&options->uid_map);
     vu_id_map_clear(&options->gid_map);
     g_clear_pointer(&options->xattrmap, fs_xattrmap_free);
-}
-
-/* Access control lists only work where the host's file system knows them for what they are. */
-static bool options_check_acl_names(const struct fs_options *options, GError **error)
-{
-    static const char *const names[] = {XATTR_NAME_POSIX_ACL_ACCESS, XATTR_NAME_POSIX_ACL_DEFAULT};
-    char host_name[XATTR_NAME_MAX + 1];
-
-    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
-        const char *guest_name;
-
-        if (fs_xattrmap_to_host(options->xattrmap, names[i], host_name) == 0 &&
-            strcmp(names[i], host_name) == 0) {
-            guest_name = fs_xattrmap_to_guest(options->xattrmap, names[i]);
-            if (guest_name && strcmp(names[i], guest_name) == 0)
-                continue;
-        }
-        g_set_error(error, VU_OPTION_ERROR, 0,
-                    "--posix-acl: expected %s as it is in --xattrmap, got rules that rename or "
-                    "refuse it (put :ok:all:system.posix_acl_:system.posix_acl_: first)",
-                    names[i]);
-        return false;
-    }
-    return true;
-}
-
-static bool options_check_xattr(const struct fs_options *options, GError **error)
-{
-    const char *needs = options->xattrmap         ? "--xattrmap"
-                        : options->posix_acl      ? "--posix-acl"
-                        : options->security_label ? "--security-label"
-                                                  : NULL;
-
-    if (options->xattr == 0 && needs) {
-        g_set_error(error, VU_OPTION_ERROR, 0, "%s: expected extended attributes, got no_xattr",
-                    needs);
-        return false;
-    }
-    return !options->posix_acl || options_check_acl_names(options, error);
-}
-
-bool fs_options_check(const struct fs_options *options, GError **error)
-{
-    if (!options->source) {
-        g_set_error_literal(error, VU_OPTION_ERROR, 0,
-                            "--shared-dir: expected a directory to share, got none");
-        return false;
-    }
-    if (options->tag && strlen(options->tag) > FS_TAG_MAX) {
-        g_set_error(error, VU_OPTION_ERROR, 0, "--tag: expected at most %d bytes, got %zu",
-                    FS_TAG_MAX, strlen(options->tag));
-        return false;
-    }
-    if (options->sandbox != VU_SANDBOX_NAMESPACE &&
-        (options->uid_map.n_ranges > 0 || options->gid_map.n_ranges > 0)) {
-        g_set_error_literal(error, VU_OPTION_ERROR, 0,
-                            "--uid-map, --gid-map: expected --sandbox=namespace with them");
-        return false;
-    }
-    if (options->tag && !g_utf8_validate(options->tag, -1, NULL)) {
-        g_set_error_literal(error, VU_OPTION_ERROR, 0, "--tag: expected UTF-8, got other bytes");
-        return false;
-    }
-    return options_check_xattr(options, error);
-}
-
-bool fs_options_xattr(const struct fs_options *options)
-{
-    if (options->xattr >= 0)
-        return options->xattr;
-    return options->xattrmap || options->posix_acl || options->security_label;
-}
-
-bool fs_options_killpriv(const struct fs_options *options)
-{
-    if (options->killpriv_v2 >= 0)
-        return options->killpriv_v2;
-    return fs_options_xattr(options) || options->cache == FS_CACHE_NEVER ||
-           options->cache == FS_CACHE_METADATA;
 }
 
 double fs_options_timeout(const struct fs_options *options)

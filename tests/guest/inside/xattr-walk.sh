@@ -6,7 +6,7 @@
 # same must be printed, so the tests compare a share with a local one. Run by root.
 
 cd "$1" || exit 1
-export LC_ALL=C
+export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
 
 # As an ordinary user, and as one who also belongs to the group 4321.
 as_user()

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 #
-# What the tests of extended attributes share on the host's side. Used together with daemon.sh.
+# What the tests of extended attributes share on the host's side. Used together with daemon.sh, whose
+# $test_work it writes to.
+# shellcheck disable=SC2154
 
 # All names but access lists out of the way, on files of every kind.
 # shellcheck disable=SC2034
@@ -16,10 +18,11 @@ xattr_require()
         command -v "$program" >/dev/null || test_skip "$program is missing (contrib/install-deps test)"
     done
     : >"$test_work/try"
-    setfattr -n user.try -v x "$test_work/try" 2>/dev/null &&
-        setfattr -n trusted.try -v x "$test_work/try" 2>/dev/null &&
-        setfacl -m u:1:r "$test_work/try" 2>/dev/null ||
+    if ! setfattr -n user.try -v x "$test_work/try" 2>/dev/null ||
+        ! setfattr -n trusted.try -v x "$test_work/try" 2>/dev/null ||
+        ! setfacl -m u:1:r "$test_work/try" 2>/dev/null; then
         test_skip "no extended attributes, or no access lists, in $test_work"
+    fi
 }
 
 # xattr_check_plain DIR: what xattr-walk.sh left there has its names on the host.
