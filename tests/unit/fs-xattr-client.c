@@ -14,6 +14,7 @@ void fs_xattr_set_up(struct fs_fixture *fixture, const struct fs_xattr_setup *se
     umask(0);
     fs_fixture_init(fixture);
     g_assert_cmpint(chmod(fixture->dir, 0755), ==, 0);
+    fixture->options.max_helpers = 0; /* what a thread keeps for itself is looked at here */
     fixture->options.xattr = 1;
     fixture->options.posix_acl = setup->posix_acl;
     fixture->options.security_label = setup->security_label;
