@@ -220,6 +220,31 @@ static void test_chown_bits(void)
     tear_down();
 }
 
+/* The guest is not told of the bits that a write takes away, so it must not keep them. */
+static void test_kept(void)
+{
+    struct fuse_getattr_in in = {0};
+    struct fuse_attr_out out;
+    struct fs_call call = {.opcode = FUSE_GETATTR,
+                           .args = &in,
+                           .args_len = sizeof(in),
+                           .reply = &out,
+                           .room = sizeof(out)};
+    struct fuse_entry_out entry;
+
+    set_up(NULL);
+    call.nodeid = nodeid;
+    for (int with = 0; with < 2; with++) {
+        g_assert_cmpint(chmod(path, with ? 04755 : 0755), ==, 0);
+        g_assert_cmpint(fs_client_call(&fixture, &call), ==, sizeof(out));
+        g_assert_cmpuint(out.attr_valid, ==, with ? 0 : 1);
+        g_assert_cmpint(fs_client_lookup(&fixture, ROOT, "file", &entry), ==, 0);
+        g_assert_cmpuint(entry.attr_valid, ==, with ? 0 : 1);
+        g_assert_cmpuint(entry.entry_valid, ==, 1);
+    }
+    tear_down();
+}
+
 static bool has_capability(void)
 {
     char value[64];
@@ -311,6 +336,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/fs-capability/bits", test_bits);
     g_test_add_func("/fs-capability/chown-bits", test_chown_bits);
+    g_test_add_func("/fs-capability/kept", test_kept);
     g_test_add_func("/fs-capability/own-name", test_own_name);
     g_test_add_func("/fs-capability/mapped-name", test_mapped_name);
     g_test_add_func("/fs-capability/refused-name", test_refused_name);
