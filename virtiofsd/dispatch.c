@@ -16,6 +16,12 @@
 /* So much data takes longer to move than pushing its answer does: the guest gets it at once. */
 #define DISPATCH_PUSH_BYTES (256u * 1024)
 
+/*
+ * Half a batch: the guest works on the first half of the answers while we work on the second.
+ * Published all together, the two sides take turns; in smaller pieces, notifications cost more.
+ */
+#define DISPATCH_PUSH_MAX (VU_WORKER_BATCH / 2)
+
 /* The first words of struct fuse_init_in, without what came with 7.36. */
 #define INIT_ARGS_MIN (offsetof(struct fuse_init_in, flags) + sizeof(uint32_t))
 
@@ -254,7 +260,7 @@ static void dispatch_log(const struct fs_request *request, const char *tag, int 
 /* Answers that wait for the rest of their batch. */
 struct dispatch_done {
     struct vu_vring *vring;
-    struct vu_elem *elems[VU_WORKER_BATCH];
+    struct vu_elem *elems[DISPATCH_PUSH_MAX];
     unsigned n;
     uint64_t moved; /* bytes of data that took their time */
 };
@@ -271,7 +277,7 @@ static void dispatch_add(struct dispatch_done *done, struct vu_elem *elem)
 {
     done->elems[done->n++] = elem;
     done->moved += elem->out_len + elem->written;
-    if (done->n == VU_WORKER_BATCH || done->moved >= DISPATCH_PUSH_BYTES)
+    if (done->n == DISPATCH_PUSH_MAX || done->moved >= DISPATCH_PUSH_BYTES)
         dispatch_push(done);
 }
 
