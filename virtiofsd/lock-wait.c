@@ -23,6 +23,7 @@ struct lock_wait {
     struct lock_wait *next, **link;
     struct fs_lock_waits *waits;
     pthread_t thread; /* waits->lock */
+    unsigned queue;   /* its own copy: the element is gone before the wait is */
     fs_handler handler;
     struct fs_request request;
 };
@@ -98,6 +99,7 @@ int fs_lock_wait_start(struct fs_lock_waits *waits, struct fs_request *request, 
     wait->waits = waits;
     wait->handler = handler;
     wait->request = *request;
+    wait->queue = request->elem->vring->index;
     lock_wait_add_locked(waits, wait);
     /* Under the lock: whoever finds the wait in the list finds its thread too. */
     if (vu_thread_create("lock-wait", lock_wait_run, wait, &wait->thread) < 0) {
@@ -113,7 +115,7 @@ static unsigned lock_wait_signal_locked(struct fs_lock_waits *waits, int queue)
     unsigned n = 0;
 
     for (struct lock_wait *wait = waits->first; wait; wait = wait->next)
-        if (queue == FS_LOCK_WAIT_ALL || wait->request.elem->vring->index == (unsigned)queue) {
+        if (queue == FS_LOCK_WAIT_ALL || wait->queue == (unsigned)queue) {
             pthread_kill(wait->thread, SIGRTMIN);
             n++;
         }
