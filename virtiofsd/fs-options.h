@@ -49,8 +49,10 @@ struct fs_options {
     struct vu_id_map uid_map, gid_map; /* of a user namespace */
 };
 
-extern const struct vu_option fs_option_rows[];
-extern const size_t fs_n_option_rows;
+#define FS_N_OPTION_TABLES 7
+/* The rows, a table for each subject, with `options` as the target of all. */
+void fs_options_tables(struct fs_options *options,
+                       struct vu_option_table ret_tables[FS_N_OPTION_TABLES]);
 void fs_options_init(struct fs_options *options);
 void fs_options_clear(struct fs_options *options);
 /* What single rows cannot check (no source, a tag too long). False with *error naming the option.

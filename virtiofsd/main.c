@@ -104,12 +104,13 @@ int main(int argc, char **argv)
 {
     struct vu_daemon_options daemon;
     struct fs_options options;
-    struct vu_option_table table = {fs_option_rows, fs_n_option_rows, &options};
+    struct vu_option_table tables[FS_N_OPTION_TABLES];
     int status = 1;
 
     vu_daemon_options_init(&daemon);
     fs_options_init(&options);
-    if (vu_daemon_parse(&program, &daemon, &table, argc, argv, &status))
+    fs_options_tables(&options, tables);
+    if (vu_daemon_parse(&program, &daemon, tables, FS_N_OPTION_TABLES, argc, argv, &status))
         status = start(&daemon, &options);
     fs_options_clear(&options);
     vu_daemon_options_clear(&daemon);

@@ -148,7 +148,7 @@ int main(int argc, char **argv)
     int status = EXIT_FAILURE, fd;
 
     vu_daemon_options_init(&options);
-    if (vu_daemon_parse(&lying_program, &options, &own_table, argc, argv, &status)) {
+    if (vu_daemon_parse(&lying_program, &options, &own_table, 1, argc, argv, &status)) {
         fd = vu_daemon_open_socket(&options, &error);
         if (fd >= 0)
             status = vu_daemon_run(&options, &lying_device, &own, fd);

@@ -11,14 +11,16 @@
 /* Parses a line of words; the error's text, or NULL. */
 static char *test_parse(struct fs_options *options, const char *line)
 {
-    struct vu_option_table table = {fs_option_rows, fs_n_option_rows, options};
+    struct vu_option_table tables[FS_N_OPTION_TABLES];
     g_autofree char *whole = g_strconcat("virtiofsd ", line, NULL);
     g_auto(GStrv) words = g_strsplit(whole, " ", -1);
     GError *error = NULL;
     char *text = NULL;
 
     fs_options_init(options);
-    if (!vu_options_parse(&table, 1, (int)g_strv_length(words), words, NULL, &error) ||
+    fs_options_tables(options, tables);
+    if (!vu_options_parse(tables, FS_N_OPTION_TABLES, (int)g_strv_length(words), words, NULL,
+                          &error) ||
         !fs_options_check(options, &error)) {
         text = g_strdup(error->message);
         g_error_free(error);
@@ -211,14 +213,18 @@ static void test_xattr(void)
 /* Every row can be shown to a person. */
 static void test_rows(void)
 {
-    for (size_t i = 0; i < fs_n_option_rows; i++) {
-        const struct vu_option *row = &fs_option_rows[i];
+    struct vu_option_table tables[FS_N_OPTION_TABLES];
 
-        g_assert_true(row->in_o_list || row->is_long);
-        g_assert_nonnull(row->group);
-        g_assert_nonnull(row->help);
-        g_assert_cmpint(row->help[strlen(row->help) - 1], ==, '.');
-    }
+    fs_options_tables(NULL, tables);
+    for (size_t t = 0; t < FS_N_OPTION_TABLES; t++)
+        for (size_t i = 0; i < tables[t].n_rows; i++) {
+            const struct vu_option *row = &tables[t].rows[i];
+
+            g_assert_true(row->in_o_list || row->is_long);
+            g_assert_nonnull(row->group);
+            g_assert_nonnull(row->help);
+            g_assert_cmpint(row->help[strlen(row->help) - 1], ==, '.');
+        }
 }
 
 int main(int argc, char **argv)

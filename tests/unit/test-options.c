@@ -222,7 +222,7 @@ static void parse_and_exit(const char *line)
     int status = 42;
 
     vu_daemon_options_init(&options);
-    vu_daemon_parse(&program, &options, &own, (int)g_strv_length(argv), argv, &status);
+    vu_daemon_parse(&program, &options, &own, 1, (int)g_strv_length(argv), argv, &status);
     vu_daemon_options_clear(&options);
     target_clear(&target);
     exit(status);

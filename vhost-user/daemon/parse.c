@@ -194,15 +194,16 @@ static void parse_secure_standard_fds(void)
 }
 
 bool vu_daemon_parse(const struct vu_program *program, struct vu_daemon_options *options,
-                     const struct vu_option_table *own, int argc, char **argv, int *ret_exit_status)
+                     const struct vu_option_table *own, size_t n_own, int argc, char **argv,
+                     int *ret_exit_status)
 {
-    struct vu_option_table tables[2];
+    g_autofree struct vu_option_table *tables = g_new(struct vu_option_table, n_own + 1);
     size_t n_tables = 0;
     g_autoptr(GError) error = NULL;
     bool ok;
 
-    if (own != NULL)
-        tables[n_tables++] = *own;
+    for (; n_tables < n_own; n_tables++)
+        tables[n_tables] = own[n_tables];
     tables[n_tables++] =
         (struct vu_option_table){vu_daemon_option_rows, vu_daemon_n_option_rows, options};
     parse_secure_standard_fds();

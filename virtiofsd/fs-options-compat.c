@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Options of other daemons that have nothing to say here. */
+#include "virtiofsd/fs-options-rows.h"
+
+#include <string.h>
+
+#include "vhost-user/log.h"
+
+#define IGNORED(n, why)                                                                      \
+    {                                                                                        \
+        .name = (n), .in_o_list = true, .type = VU_OPTION_IGNORED, .group = FS_GROUP_COMPAT, \
+        .help = (why)                                                                        \
+    }
+
+/* Inodes are held by descriptors; with handles the guest would see the same. */
+static bool options_parse_file_handles(void *target, const char *name, const char *value,
+                                       GError **error)
+{
+    if (strcmp(value, "never") != 0 && strcmp(value, "prefer") != 0 &&
+        strcmp(value, "mandatory") != 0) {
+        g_set_error(error, VU_OPTION_ERROR, 0, "expected never, prefer or mandatory, got \"%s\"",
+                    value);
+        return false;
+    }
+    if (strcmp(value, "never") != 0)
+        vu_info("--%s=%s: inodes are held by descriptors all the same", name, value);
+    return true;
+}
+
+static const struct vu_option options_compat_rows[] = {
+    {.name = "inode-file-handles",
+     .is_long = true,
+     .type = VU_OPTION_CALL,
+     .parse = options_parse_file_handles,
+     .metavar = "never|prefer|mandatory",
+     .group = FS_GROUP_COMPAT,
+     .help = "Inodes are held by descriptors in any case."},
+    {.name = "writeback",
+     .in_o_list = true,
+     .is_long = true,
+     .type = VU_OPTION_IGNORED,
+     .group = FS_GROUP_COMPAT,
+     .help = "Writes go to the host at once in any case."},
+    IGNORED("no_writeback", "The only way there is."),
+    IGNORED("max_idle_threads", "See --thread-pool-size."),
+};
+const struct vu_option_table fs_options_of_compat = {.rows = options_compat_rows,
+                                                     .n_rows = G_N_ELEMENTS(options_compat_rows)};
