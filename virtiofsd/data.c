@@ -192,6 +192,21 @@ static long data_n_waits(void)
 }
 
 /*
+ * What is left of a transfer whose memory, offset or length O_DIRECT does not take, as the end of a
+ * file that the guest's cache writes back: by way of the host's cache.
+ */
+static int data_run_unaligned(const struct fs_share *share, struct data_transfer *t)
+{
+    vu_autofd int fd =
+        fs_share_reopen(share, t->fd, t->direction == DATA_READ ? O_RDONLY : O_WRONLY);
+
+    if (fd < 0)
+        return fd;
+    t->fd = fd;
+    return data_run(t, 0);
+}
+
+/*
  * Finishes a transfer, sleeping as long as it takes. Of a long one it is asked whether it slept at
  * all, since on a busy host time passes for other reasons, too.
  */
@@ -201,7 +216,11 @@ static int data_finish_blocking(struct fs_request *request, struct fs_handle *ha
     uint64_t begin_ns = vu_now_ns(), len = t->left;
     long n_waits = len >= DATA_LONG ? data_n_waits() : -1;
     int ret = data_run(t, 0);
-    bool slow = vu_now_ns() - begin_ns > DATA_SLOW_NS + len;
+    bool slow;
+
+    if (ret == -EINVAL && (handle->open_flags & O_DIRECT))
+        ret = data_run_unaligned(request->share, t);
+    slow = vu_now_ns() - begin_ns > DATA_SLOW_NS + len;
 
     if (slow && n_waits >= 0)
         slow = data_n_waits() > n_waits;
@@ -284,12 +303,12 @@ static int data_try_nowait(struct fs_share *share, struct fs_handle *handle,
     return ret;
 }
 
-/* On a worker: what can be done without sleeping, else -EAGAIN. */
+/* On a worker: what can be done without sleeping, else -EAGAIN. Past the cache all waits. */
 static int data_try(struct fs_request *request, struct fs_handle *handle, struct data_transfer *t)
 {
     int ret;
 
-    if (t->flags & (RWF_DSYNC | RWF_SYNC))
+    if (t->flags & (RWF_DSYNC | RWF_SYNC) || handle->open_flags & O_DIRECT)
         return -EAGAIN;
     ret = data_try_nowait(request->share, handle, t);
     data_note_done(request, t);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
+#include "virtiofsd/cache-mode.h"
 #include "virtiofsd/entry.h"
 #include "virtiofsd/open.h"
 #include "virtiofsd/request.h"
@@ -65,9 +66,7 @@ int fs_do_opendir(struct fs_request *request)
     fs_inode_put(share->inodes, inode);
     if (fd < 0)
         return fd;
-    *open = (struct fuse_open_out){.open_flags = 0};
-    if (share->options->cache == FS_CACHE_ALWAYS)
-        open->open_flags = FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE;
+    *open = (struct fuse_open_out){.open_flags = fs_cache_mode_of(share->options)->directory_flags};
     ret = fs_handle_add(share->handles, FS_HANDLE_DIRECTORY, request->header.nodeid,
                         request->args.open.flags, &fd, &open->fh);
     return ret < 0 ? ret : (int)sizeof(*open);

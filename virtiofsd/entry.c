@@ -42,15 +42,15 @@ struct timespec fs_attr_timeout(const struct fs_share *share, uint32_t mode)
     if (S_ISREG(mode) && mode & (S_ISUID | S_ISGID) &&
         fs_share_negotiated(share, FUSE_HANDLE_KILLPRIV_V2))
         return (struct timespec){0};
-    return share->timeout;
+    return share->attr_timeout;
 }
 
 static void entry_set_timeouts(const struct fs_share *share, struct fuse_entry_out *entry)
 {
     struct timespec timeout = fs_attr_timeout(share, entry->attr.mode);
 
-    entry->entry_valid = (uint64_t)share->timeout.tv_sec;
-    entry->entry_valid_nsec = (uint32_t)share->timeout.tv_nsec;
+    entry->entry_valid = (uint64_t)share->entry_timeout.tv_sec;
+    entry->entry_valid_nsec = (uint32_t)share->entry_timeout.tv_nsec;
     entry->attr_valid = (uint64_t)timeout.tv_sec;
     entry->attr_valid_nsec = (uint32_t)timeout.tv_nsec;
 }

@@ -26,7 +26,10 @@ struct fs_options {
     char *source;   /* --shared-dir, -o source= */
     char *tag;      /* at most FS_TAG_MAX bytes of UTF-8; NULL: the front-end gives one */
     int cache;      /* enum fs_cache; -o cache=none is never */
-    double timeout; /* seconds; negative: by cache mode */
+    double timeout; /* seconds; negative, here and below: see fs_cache_timeouts_of */
+    double entry_timeout, attr_timeout, negative_timeout;
+    bool writeback;       /* see fs_cache_is_writeback */
+    bool allow_direct_io; /* O_DIRECT of the guest reaches the host */
     bool readdirplus;
     bool announce_submounts;
     bool readonly;
@@ -64,5 +67,3 @@ bool fs_options_xattr(const struct fs_options *options);
  * Linux leaves it to us anyway (writes past its page cache), or saves a GETXATTR before each write.
  */
 bool fs_options_killpriv(const struct fs_options *options);
-/* Seconds that the guest may keep entries and attributes. */
-double fs_options_timeout(const struct fs_options *options);

@@ -17,7 +17,7 @@ struct fs_handle {
     struct fs_record record;
     uint64_t nodeid;
     uint32_t kind;
-    uint32_t open_flags; /* as the guest gave them */
+    uint32_t open_flags; /* as the guest gave them, but O_DIRECT only where fd has it */
     int32_t fd;          /* of this process */
     uint32_t nowait;     /* atomic hint bits: this file refuses RWF_NOWAIT reads (1), writes (2),
                             or is known to accept it: reads (4), writes (8) */

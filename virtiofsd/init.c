@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "vhost-user/log.h"
+#include "virtiofsd/cache-mode.h"
 
 #define INIT_MAJOR          7
 #define INIT_MINOR          38 /* what our handlers speak, whatever header they were built with */
@@ -28,6 +29,7 @@ enum init_want {
     INIT_IF_ACL,         /* --posix-acl */
     INIT_IF_LABEL,       /* --security-label */
     INIT_IF_READDIRPLUS, /* --readdirplus, and a cache mode that keeps attributes */
+    INIT_IF_WRITEBACK,   /* --writeback, and a cache mode that keeps data */
     INIT_IF_SUBMOUNTS,   /* --announce-submounts */
     INIT_IF_ALLOW_MMAP,  /* --allow-mmap */
     INIT_IF_POSIX_LOCK,  /* --posix-lock */
@@ -50,6 +52,7 @@ static const struct init_flag {
     {FUSE_DO_READDIRPLUS, "DO_READDIRPLUS", INIT_IF_READDIRPLUS},
     {FUSE_READDIRPLUS_AUTO, "READDIRPLUS_AUTO", INIT_IF_READDIRPLUS},
     {FUSE_ASYNC_DIO, "ASYNC_DIO", INIT_ALWAYS},
+    {FUSE_WRITEBACK_CACHE, "WRITEBACK_CACHE", INIT_IF_WRITEBACK},
     {FUSE_PARALLEL_DIROPS, "PARALLEL_DIROPS", INIT_ALWAYS},
     {FUSE_MAX_PAGES, "MAX_PAGES", INIT_ALWAYS},
     {FUSE_CACHE_SYMLINKS, "CACHE_SYMLINKS", INIT_IF_CACHED},
@@ -79,7 +82,9 @@ static bool init_wants(const struct fs_options *options, enum init_want want)
     case INIT_IF_LABEL:
         return options->security_label;
     case INIT_IF_READDIRPLUS:
-        return options->readdirplus && options->cache != FS_CACHE_NEVER;
+        return fs_cache_wants_readdirplus(options);
+    case INIT_IF_WRITEBACK:
+        return fs_cache_is_writeback(options);
     case INIT_IF_SUBMOUNTS:
         return options->announce_submounts;
     case INIT_IF_ALLOW_MMAP:

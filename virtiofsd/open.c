@@ -4,8 +4,9 @@
  *
  * What the guest asks for is cut down to the flags that mean something to the host. O_APPEND and
  * O_SYNC go with each write instead (data.c), because the guest may change O_APPEND later and its
- * write-back of mapped pages must never append. O_DIRECT is the guest's affair: it keeps the
- * guest's page cache out, and the host's serves all guests.
+ * write-back of mapped pages must never append. O_DIRECT is the guest's affair, unless
+ * --allow-direct-io makes it the host's: it keeps the guest's page cache out, and the host's serves
+ * all guests.
  */
 #include "virtiofsd/open.h"
 
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
+#include "virtiofsd/cache-mode.h"
 #include "virtiofsd/creation.h"
 #include "virtiofsd/entry.h"
 #include "virtiofsd/fs-kind.h"
@@ -49,31 +51,66 @@ int fs_open_noatime(const struct fs_share *share, uint32_t flags)
     return share->options->preserve_noatime ? (int)flags & O_NOATIME : 0;
 }
 
-/* FOPEN_* of a regular file: how far the guest's page cache may be trusted. */
-static uint32_t open_reply_flags(const struct fs_share *share)
+/* A guest that keeps what it writes has to read the rest of each page, whatever the file was opened
+ * for. */
+static bool open_must_read(const struct fs_share *share, uint32_t flags)
 {
-    switch ((enum fs_cache)share->options->cache) {
-    case FS_CACHE_NEVER:
-    case FS_CACHE_METADATA:
-        return FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
-    case FS_CACHE_ALWAYS:
-        return FOPEN_KEEP_CACHE;
-    case FS_CACHE_AUTO:
-        break;
+    return (flags & O_ACCMODE) == O_WRONLY && fs_share_negotiated(share, FUSE_WRITEBACK_CACHE);
+}
+
+int fs_open_host_flags(const struct fs_share *share, uint32_t flags)
+{
+    if (open_must_read(share, flags))
+        flags = (flags & ~(uint32_t)O_ACCMODE) | O_RDWR;
+    return (int)flags & OPEN_HOST_FLAGS;
+}
+
+/* Not every file system can. The flags to remember: with O_DIRECT where the descriptor has it. */
+static uint32_t open_set_direct(const struct fs_share *share, int fd, uint32_t flags)
+{
+    int host_flags;
+
+    if (!(flags & O_DIRECT))
+        return flags;
+    if (share->options->allow_direct_io) {
+        host_flags = fcntl(fd, F_GETFL);
+        if (host_flags >= 0 && fcntl(fd, F_SETFL, host_flags | O_DIRECT) == 0)
+            return flags;
     }
-    return 0;
+    return flags & ~(uint32_t)O_DIRECT;
 }
 
 /* A handle for *fd (taken over on success) in *ret_open. */
 static int open_add_handle(struct fs_share *share, uint64_t nodeid, uint32_t flags, int *fd,
                            struct fuse_open_out *ret_open)
 {
-    struct fuse_open_out open = {.open_flags = open_reply_flags(share)};
-    int ret = fs_handle_add(share->handles, FS_HANDLE_FILE, nodeid, flags, fd, &open.fh);
+    struct fuse_open_out open = {.open_flags = fs_cache_mode_of(share->options)->file_flags};
+    int ret = fs_handle_add(share->handles, FS_HANDLE_FILE, nodeid,
+                            open_set_direct(share, *fd, flags), fd, &open.fh);
 
     if (ret == 0)
         *ret_open = open;
     return ret;
+}
+
+/*
+ * A descriptor, or -errno. Where the host lets us write and not read, as it may do with an ordinary
+ * user, *ret_past_cache: the guest must not keep pages that it could not complete.
+ */
+static int open_regular(const struct fs_share *share, const struct fs_inode *inode, uint32_t flags,
+                        bool *ret_past_cache)
+{
+    int noatime = fs_open_noatime(share, flags), fd;
+
+    *ret_past_cache = false;
+    if (inode->mode_type == S_IFDIR)
+        return -EISDIR;
+    fd = fs_open_inode(share, inode, fs_open_host_flags(share, flags) | noatime);
+    if (fd == -EACCES && open_must_read(share, flags)) {
+        *ret_past_cache = true;
+        fd = fs_open_inode(share, inode, ((int)flags & OPEN_HOST_FLAGS) | noatime);
+    }
+    return fd;
 }
 
 /* Opens a regular file that the guest knows. */
@@ -82,21 +119,21 @@ static int open_file(struct fs_share *share, uint64_t nodeid, uint32_t flags, ui
 {
     struct fs_inode *inode = fs_inode_get(share->inodes, nodeid);
     vu_autofd int fd = -1;
+    bool past_cache;
     int ret = 0;
 
     if (!inode)
         return -ESTALE;
-    if (inode->mode_type == S_IFDIR)
-        fd = -EISDIR;
-    else
-        fd = fs_open_inode(share, inode,
-                           ((int)flags & OPEN_HOST_FLAGS) | fs_open_noatime(share, flags));
+    fd = open_regular(share, inode, flags, &past_cache);
     fs_inode_put(share->inodes, inode);
     if (fd >= 0 && (flags & O_TRUNC))
         ret = fs_kill_privileges(share, fd, open_flags & FUSE_OPEN_KILL_SUIDGID);
     if (fd < 0 || ret < 0)
         return fd < 0 ? fd : ret;
-    return open_add_handle(share, nodeid, flags, &fd, ret_open);
+    ret = open_add_handle(share, nodeid, flags, &fd, ret_open);
+    if (ret == 0 && past_cache)
+        ret_open->open_flags = FOPEN_DIRECT_IO;
+    return ret;
 }
 
 int fs_do_open(struct fs_request *request)
@@ -112,8 +149,8 @@ int fs_do_open(struct fs_request *request)
 static int create_new(const struct fs_request *request, const struct fs_inode *parent)
 {
     const struct fuse_create_in *in = &request->args.create;
-    int flags = ((int)in->flags & OPEN_HOST_FLAGS) | O_NOCTTY;
     struct fs_share *share = request->share;
+    int flags = fs_open_host_flags(share, in->flags) | O_NOCTTY;
     struct fs_creation creation;
     int fd, ret;
 

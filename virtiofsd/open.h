@@ -27,3 +27,7 @@ int fs_open_sync(struct fs_request *request, enum fs_handle_kind kind);
 
 /* O_NOATIME, or 0: what an open of the guest's with `flags` does to the time of access. */
 int fs_open_noatime(const struct fs_share *share, uint32_t flags);
+
+/* Of the flags of open(2) that the guest gives for a regular file, those that the host's descriptor
+ * is opened with. */
+int fs_open_host_flags(const struct fs_share *share, uint32_t flags);

@@ -13,14 +13,11 @@
 
 #include "vhost-user/cleanup.h"
 #include "virtiofsd/beneath.h"
+#include "virtiofsd/cache-mode.h"
 #include "virtiofsd/label.h"
 #include "virtiofsd/locks.h"
 #include "virtiofsd/permit.h"
 #include "virtiofsd/request.h"
-
-/* How long the guest may believe that a name is missing, whatever the cache mode: what the host
- * creates must show up. */
-#define SHARE_NEGATIVE_TIMEOUT_MAX 1.0
 
 static struct timespec share_seconds(double seconds)
 {
@@ -69,13 +66,14 @@ static int share_check_kernel(int root_fd)
 bool fs_share_open(struct fs_share *share, const struct fs_options *options,
                    const struct fs_share_place *place, GError **error)
 {
-    double timeout = fs_options_timeout(options);
+    struct fs_cache_timeouts timeouts = fs_cache_timeouts_of(options);
     vu_autofd int root_fd = fcntl(place->root_fd, F_DUPFD_CLOEXEC, 0);
     int ret;
 
     *share = (struct fs_share){.options = options, .label_tasks = -1};
-    share->timeout = share_seconds(timeout);
-    share->negative_timeout = share_seconds(MIN(timeout, SHARE_NEGATIVE_TIMEOUT_MAX));
+    share->entry_timeout = share_seconds(timeouts.entry);
+    share->attr_timeout = share_seconds(timeouts.attr);
+    share->negative_timeout = share_seconds(timeouts.negative);
     share->proc_fds = fcntl(place->proc_fds, F_DUPFD_CLOEXEC, 0);
     ret = root_fd < 0 || share->proc_fds < 0 ? -errno : share_check_kernel(root_fd);
     if (ret < 0) {

@@ -34,7 +34,8 @@ struct fs_share {
     bool restricted;        /* fs_permit_request has something to say */
     struct fs_negotiated negotiated;
     uint32_t slow_metadata;           /* atomic: see pace.h */
-    struct timespec timeout;          /* how long the guest may cache entries and attributes */
+    struct timespec entry_timeout;    /* how long the guest may keep names, */
+    struct timespec attr_timeout;     /* ... attributes, */
     struct timespec negative_timeout; /* ... and that a name is not there */
     int proc_fds;    /* O_PATH of /proc/self/fd: how O_PATH descriptors are opened for real */
     int label_tasks; /* O_PATH of our threads in /proc, where the host's SELinux labels new files;

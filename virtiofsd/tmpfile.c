@@ -15,7 +15,8 @@
 static int tmpfile_open(const struct fs_request *request, const struct fs_inode *parent)
 {
     const struct fuse_create_in *in = &request->args.create;
-    int flags = ((int)in->flags & (O_ACCMODE | O_EXCL)) | O_TMPFILE;
+    int flags = (fs_open_host_flags(request->share, in->flags) & O_ACCMODE) |
+                ((int)in->flags & O_EXCL) | O_TMPFILE;
     struct fs_creation creation;
     vu_autofd int fd = -1;
     int ret = fs_creation_begin(request, in->mode & 07777, in->umask, &creation);

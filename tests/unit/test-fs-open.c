@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -96,6 +97,64 @@ static void test_cache_modes(void)
         g_assert_cmpint(fs_client_call(&fixture, &releasedir), ==, 0);
         fs_client_tear_down(&fixture);
     }
+}
+
+/* A guest that keeps what it writes reads by what it opened for writing, and appends by itself. */
+static void test_writeback(void)
+{
+    static const int writes = O_WRONLY | O_APPEND;
+    struct fuse_init_out init;
+    struct fuse_open_out open;
+    uint64_t nodeid, fh;
+    char buf[8];
+
+    fs_client_set_up(&fixture, FS_CACHE_AUTO, 2);
+    fixture.options.writeback = true;
+    fs_fixture_send_init(&fixture, &init);
+    g_assert_cmphex(init.flags & FUSE_WRITEBACK_CACHE, !=, 0);
+    g_assert_cmpint(fs_client_create(&fixture, ROOT, "f", writes, &nodeid, &fh), ==, 0);
+    g_assert_cmpint(host_flags(fh) & (O_ACCMODE | O_APPEND), ==, O_RDWR);
+    g_assert_cmpint(fs_client_write(&fixture, fh, 0, "hello", 5, 0), ==, 5);
+    g_assert_cmpint(fs_client_read(&fixture, fh, 0, buf, sizeof(buf)), ==, 5);
+    release(fh);
+    g_assert_cmpint(open_name("f", writes, &open), ==, 0);
+    g_assert_cmpint(host_flags(open.fh) & (O_ACCMODE | O_APPEND), ==, O_RDWR);
+    g_assert_cmphex(open.open_flags, ==, 0);
+    release(open.fh);
+    g_assert_cmpint(open_name("f", O_RDONLY, &open), ==, 0);
+    g_assert_cmpint(host_flags(open.fh) & O_ACCMODE, ==, O_RDONLY);
+    release(open.fh);
+    fs_client_tear_down(&fixture);
+}
+
+/* O_DIRECT gets to the host where that is allowed, and what it does not take is moved without. */
+static void test_direct(void)
+{
+    static char block[8192] __attribute__((aligned(4096)));
+    struct fuse_open_out open;
+    uint64_t nodeid, fh;
+    unsigned n;
+
+    fs_client_set_up(&fixture, FS_CACHE_AUTO, 2);
+    fixture.options.allow_direct_io = true;
+    memset(block, 'x', sizeof(block));
+    g_assert_cmpint(fs_client_create(&fixture, ROOT, "f", O_RDWR | O_DIRECT, &nodeid, &fh), ==, 0);
+    if (!(host_flags(fh) & O_DIRECT))
+        g_test_message("this file system knows no O_DIRECT");
+    n = fs_fixture_n_handed_on();
+    g_assert_cmpint(fs_client_write(&fixture, fh, 0, block, 8192, 0), ==, 8192);
+    if (host_flags(fh) & O_DIRECT)
+        g_assert_cmpuint(fs_fixture_n_handed_on(), ==, n + 1);
+    g_assert_cmpint(fs_client_write(&fixture, fh, 8192, "tail", 4, 0), ==, 4);
+    g_assert_cmpint(fs_client_write(&fixture, fh, 3, "odd", 3, 0), ==, 3);
+    release(fh);
+    g_assert_cmpint(open_name("f", O_RDONLY | O_DIRECT, &open), ==, 0);
+    g_assert_cmpint(fs_client_read(&fixture, open.fh, 0, block, 8192), ==, 8192);
+    g_assert_cmpint(memcmp(block, "xxxoddxx", 8), ==, 0);
+    g_assert_cmpint(fs_client_read(&fixture, open.fh, 8190, block, 100), ==, 6);
+    g_assert_cmpint(memcmp(block, "xxtail", 6), ==, 0);
+    release(open.fh);
+    fs_client_tear_down(&fixture);
 }
 
 /* Things that would do something when opened. */
@@ -213,6 +272,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/fs-open/flags", test_flags);
     g_test_add_func("/fs-open/cache-modes", test_cache_modes);
+    g_test_add_func("/fs-open/writeback", test_writeback);
+    g_test_add_func("/fs-open/direct", test_direct);
     g_test_add_func("/fs-open/special", test_special);
     g_test_add_func("/fs-open/create", test_create);
     g_test_add_func("/fs-open/flush-fsync", test_flush_fsync);

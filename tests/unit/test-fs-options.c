@@ -7,6 +7,7 @@
 #include "vhost-user/daemon/sandbox.h"
 #include "vhost-user/daemon/seccomp.h"
 #include "vhost-user/log.h"
+#include "virtiofsd/cache-mode.h"
 
 /* Parses a line of words; the error's text, or NULL. */
 static char *test_parse(struct fs_options *options, const char *line)
@@ -56,7 +57,8 @@ static void test_c_style(void)
     g_assert_false(options.posix_lock || options.flock);
     g_assert_cmpstr(options.source, ==, "/srv");
     g_assert_cmpint(options.cache, ==, FS_CACHE_ALWAYS);
-    g_assert_cmpfloat(fs_options_timeout(&options), ==, 86400);
+    g_assert_cmpfloat(fs_cache_timeouts_of(&options).entry, ==, 86400);
+    g_assert_true(fs_cache_is_writeback(&options));
     g_assert_true(options.readdirplus);
     g_assert_true(options.announce_submounts);
     fs_options_clear(&options);
@@ -65,7 +67,8 @@ static void test_c_style(void)
                  "-o no_announce_submounts",
                  &options);
     g_assert_cmpint(options.cache, ==, FS_CACHE_NEVER);
-    g_assert_cmpfloat(fs_options_timeout(&options), ==, 0);
+    g_assert_cmpfloat(fs_cache_timeouts_of(&options).attr, ==, 0);
+    g_assert_cmpfloat(fs_cache_timeouts_of(&options).negative, ==, 0);
     g_assert_cmpint(options.max_helpers, ==, 3);
     g_assert_false(options.readdirplus);
     g_assert_false(options.announce_submounts);
@@ -73,7 +76,9 @@ static void test_c_style(void)
 
     test_accepts("-o source=/srv,cache=auto,timeout=2.5,posix_lock --flock", &options);
     g_assert_true(options.posix_lock && options.flock);
-    g_assert_cmpfloat(fs_options_timeout(&options), ==, 2.5);
+    g_assert_cmpfloat(fs_cache_timeouts_of(&options).entry, ==, 2.5);
+    g_assert_cmpfloat(fs_cache_timeouts_of(&options).negative, ==, 1);
+    g_assert_false(fs_cache_is_writeback(&options));
     fs_options_clear(&options);
 }
 
@@ -92,6 +97,42 @@ static void test_rust_style(void)
     g_assert_cmpint(options.n_request_queues, ==, 4);
     g_assert_true(options.allow_mmap);
     fs_options_clear(&options);
+}
+
+/* What is kept for how long, in both spellings; what is about one kind comes first. */
+static void test_caching(void)
+{
+    struct fs_cache_timeouts timeouts;
+    struct fs_options options;
+
+    test_accepts("--shared-dir=/srv --cache=always --attr-timeout=0.5 --writeback "
+                 "--allow-direct-io --negative-timeout 30",
+                 &options);
+    timeouts = fs_cache_timeouts_of(&options);
+    g_assert_cmpfloat(timeouts.entry, ==, 86400);
+    g_assert_cmpfloat(timeouts.attr, ==, 0.5);
+    g_assert_cmpfloat(timeouts.negative, ==, 30);
+    g_assert_true(fs_cache_is_writeback(&options) && options.allow_direct_io);
+    fs_options_clear(&options);
+
+    test_accepts("-o source=/srv,timeout=7,entry_timeout=0,negative-timeout=0,no_writeback,"
+                 "no_allow_direct_io",
+                 &options);
+    timeouts = fs_cache_timeouts_of(&options);
+    g_assert_cmpfloat(timeouts.entry, ==, 0);
+    g_assert_cmpfloat(timeouts.attr, ==, 7);
+    g_assert_cmpfloat(timeouts.negative, ==, 0);
+    g_assert_false(fs_cache_is_writeback(&options) || options.allow_direct_io);
+    g_assert_false(fs_cache_wants_readdirplus(&options)); /* for names that are not kept */
+    fs_options_clear(&options);
+
+    /* No data is kept that could be written back. */
+    test_accepts("--shared-dir=/srv --cache=metadata --writeback", &options);
+    g_assert_false(fs_cache_is_writeback(&options));
+    g_assert_true(fs_cache_wants_readdirplus(&options));
+    fs_options_clear(&options);
+    test_refuses("-o source=/srv,entry_timeout=x", "entry_timeout");
+    test_refuses("--shared-dir=/srv --negative-timeout=-1", "--negative-timeout");
 }
 
 static void test_wrong(void)
@@ -233,6 +274,7 @@ int main(int argc, char **argv)
     vu_log_set_level(VU_LOG_ERROR);
     g_test_add_func("/fs-options/c-style", test_c_style);
     g_test_add_func("/fs-options/rust-style", test_rust_style);
+    g_test_add_func("/fs-options/caching", test_caching);
     g_test_add_func("/fs-options/wrong", test_wrong);
     g_test_add_func("/fs-options/identity", test_identity);
     g_test_add_func("/fs-options/isolation", test_isolation);

@@ -50,7 +50,16 @@ static void test_flags(void)
     g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX & ~(uint64_t)FUSE_INIT_EXT) >> 32, ==,
                     0);
 
+    /* Written data is kept where data is, and attributes are handed out where they are kept. */
+    options.writeback = true;
+    g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_WRITEBACK_CACHE, ==, 0);
     options.cache = FS_CACHE_AUTO;
+    g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_WRITEBACK_CACHE, !=, 0);
+    options.entry_timeout = 0;
+    g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_DO_READDIRPLUS, ==, 0);
+    options.entry_timeout = -1;
+    g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_DO_READDIRPLUS, !=, 0);
+
     options.readdirplus = false;
     g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_DO_READDIRPLUS, ==, 0);
 }
