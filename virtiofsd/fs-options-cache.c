@@ -3,35 +3,24 @@
 #include "virtiofsd/fs-options-rows.h"
 
 #include <math.h>
-#include <string.h>
 
-static const struct options_cache {
-    const char *name;
-    enum fs_cache mode;
-    double timeout; /* seconds */
-} options_caches[] = {
-    {"never", FS_CACHE_NEVER, 0},       {"none", FS_CACHE_NEVER, 0},
-    {"auto", FS_CACHE_AUTO, 1},         {"metadata", FS_CACHE_METADATA, 86400},
-    {"always", FS_CACHE_ALWAYS, 86400},
-};
+#include "virtiofsd/cache-mode.h"
 
 static bool options_parse_cache(void *target, const char *name, const char *value, GError **error)
 {
-    struct fs_options *options = target;
+    const struct fs_cache_mode *mode = fs_cache_mode_by_name(value);
 
-    for (size_t i = 0; i < G_N_ELEMENTS(options_caches); i++)
-        if (strcmp(options_caches[i].name, value) == 0) {
-            options->cache = (int)options_caches[i].mode;
-            return true;
-        }
-    g_set_error(error, VU_OPTION_ERROR, 0,
-                "expected never (or none), metadata, auto or always, got \"%s\"", value);
-    return false;
+    if (!mode) {
+        g_set_error(error, VU_OPTION_ERROR, 0,
+                    "expected never (or none), metadata, auto or always, got \"%s\"", value);
+        return false;
+    }
+    ((struct fs_options *)target)->cache = (int)mode->mode;
+    return true;
 }
 
-static bool options_parse_timeout(void *target, const char *name, const char *value, GError **error)
+static bool options_parse_seconds(double *target, const char *value, GError **error)
 {
-    struct fs_options *options = target;
     char *end = NULL;
     double seconds = g_ascii_strtod(value, &end);
 
@@ -39,18 +28,20 @@ static bool options_parse_timeout(void *target, const char *name, const char *va
         g_set_error(error, VU_OPTION_ERROR, 0, "expected seconds from 0 to 1e9, got \"%s\"", value);
         return false;
     }
-    options->timeout = seconds;
+    *target = seconds;
     return true;
 }
 
-double fs_options_timeout(const struct fs_options *options)
+/* --timeout, or that of one kind, told by how the option's name begins. */
+static bool options_parse_timeout(void *target, const char *name, const char *value, GError **error)
 {
-    if (options->timeout >= 0)
-        return options->timeout;
-    for (size_t i = 0; i < G_N_ELEMENTS(options_caches); i++)
-        if ((int)options_caches[i].mode == options->cache)
-            return options_caches[i].timeout;
-    return 0;
+    struct fs_options *options = target;
+    double *seconds = name[0] == 'e'   ? &options->entry_timeout
+                      : name[0] == 'a' ? &options->attr_timeout
+                      : name[0] == 'n' ? &options->negative_timeout
+                                       : &options->timeout;
+
+    return options_parse_seconds(seconds, value, error);
 }
 
 static const struct vu_option options_cache_rows[] = {
@@ -72,7 +63,35 @@ static const struct vu_option options_cache_rows[] = {
      .parse = options_parse_timeout,
      .metavar = "SECONDS",
      .group = FS_GROUP_CACHE,
-     .help = "How long the guest may keep names and attributes, instead of what --cache says."},
+     .help =
+         "How long the guest may keep names and attributes, instead of what --cache says. That a "
+         "name is missing is kept for a second at most."},
+    {.name = "entry-timeout",
+     .in_o_list = true,
+     .is_long = true,
+     .type = VU_OPTION_CALL,
+     .parse = options_parse_timeout,
+     .metavar = "SECONDS",
+     .group = FS_GROUP_CACHE,
+     .help = "The same for names alone. Fractions of seconds are welcome."},
+    {.name = "attr-timeout",
+     .in_o_list = true,
+     .is_long = true,
+     .type = VU_OPTION_CALL,
+     .parse = options_parse_timeout,
+     .metavar = "SECONDS",
+     .group = FS_GROUP_CACHE,
+     .help = "The same for attributes alone."},
+    {.name = "negative-timeout",
+     .in_o_list = true,
+     .is_long = true,
+     .type = VU_OPTION_CALL,
+     .parse = options_parse_timeout,
+     .metavar = "SECONDS",
+     .group = FS_GROUP_CACHE,
+     .help =
+         "For how long the guest may believe that a name is missing: what the host creates shows "
+         "up after that time. Default: a second where names are kept."},
     {.name = "readdirplus",
      .in_o_list = true,
      .is_long = true,
@@ -95,6 +114,25 @@ static const struct vu_option options_cache_rows[] = {
      .group = FS_GROUP_CACHE,
      .help = "Allow shared mappings of files with --cache=never and metadata too. What is mapped "
              "is then cached."},
+    {.name = "writeback",
+     .in_o_list = true,
+     .is_long = true,
+     .type = VU_OPTION_FLAG,
+     FIELD(writeback),
+     .group = FS_GROUP_CACHE,
+     .help =
+         "The guest collects what is written and sends it later: when a file is closed or synced, "
+         "or after some seconds. It then trusts its own sizes and times of files, whatever the "
+         "host says, so nobody else may write to them: not for data that several share under a "
+         "lock. Without effect with --cache=never and metadata."},
+    {.name = "allow-direct-io",
+     .in_o_list = true,
+     .is_long = true,
+     .type = VU_OPTION_FLAG,
+     FIELD(allow_direct_io),
+     .group = FS_GROUP_CACHE,
+     .help = "A file that the guest opens with O_DIRECT is opened so on the host, too, past the "
+             "host's cache. Without this O_DIRECT is about the guest's cache alone (the default)."},
 };
 const struct vu_option_table fs_options_of_cache = {.rows = options_cache_rows,
                                                     .n_rows = G_N_ELEMENTS(options_cache_rows)};

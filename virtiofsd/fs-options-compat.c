@@ -35,13 +35,6 @@ static const struct vu_option options_compat_rows[] = {
      .metavar = "never|prefer|mandatory",
      .group = FS_GROUP_COMPAT,
      .help = "Inodes are held by descriptors in any case."},
-    {.name = "writeback",
-     .in_o_list = true,
-     .is_long = true,
-     .type = VU_OPTION_IGNORED,
-     .group = FS_GROUP_COMPAT,
-     .help = "Writes go to the host at once in any case."},
-    IGNORED("no_writeback", "The only way there is."),
     IGNORED("max_idle_threads", "See --thread-pool-size."),
 };
 const struct vu_option_table fs_options_of_compat = {.rows = options_compat_rows,

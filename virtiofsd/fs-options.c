@@ -26,6 +26,9 @@ void fs_options_init(struct fs_options *options)
     *options = (struct fs_options){
         .cache = FS_CACHE_AUTO,
         .timeout = -1,
+        .entry_timeout = -1,
+        .attr_timeout = -1,
+        .negative_timeout = -1,
         .readdirplus = true,
         .announce_submounts = true,
         .xattr = -1,
