@@ -92,14 +92,20 @@ static int bench_engine_wait(struct vu_driver *queue, bool spin)
     return 0;
 }
 
-int bench_engine_call(struct vu_driver *queue, struct bench_slot *slot, uint32_t segment)
+int bench_engine_send(struct vu_driver *queue, struct bench_slot *slot, uint32_t segment)
 {
-    struct vu_driver_used used;
     int ret = bench_engine_submit(queue, slot, segment);
 
-    if (ret)
-        return ret;
-    vu_driver_kick(queue);
+    if (ret == 0)
+        vu_driver_kick(queue);
+    return ret;
+}
+
+int bench_engine_answer(struct vu_driver *queue)
+{
+    struct vu_driver_used used;
+    int ret;
+
     for (;;) {
         ret = vu_driver_harvest(queue, &used, 1);
         if (ret < 0)
@@ -110,6 +116,13 @@ int bench_engine_call(struct vu_driver *queue, struct bench_slot *slot, uint32_t
         if (ret)
             return ret;
     }
+}
+
+int bench_engine_call(struct vu_driver *queue, struct bench_slot *slot, uint32_t segment)
+{
+    int ret = bench_engine_send(queue, slot, segment);
+
+    return ret ? ret : bench_engine_answer(queue);
 }
 
 /* Takes one answer; sends the slot's next request unless the time is over. */

@@ -61,6 +61,9 @@ int bench_engine_run(const struct bench_run *run, const struct bench_workload *w
 /* One request at a time, for preparations: out_len bytes of slot->out, room for in_len; returns the
  * answer's length or -errno. */
 int bench_engine_call(struct vu_driver *queue, struct bench_slot *slot, uint32_t segment);
+/* The two halves of it. */
+int bench_engine_send(struct vu_driver *queue, struct bench_slot *slot, uint32_t segment);
+int bench_engine_answer(struct vu_driver *queue);
 /* Buffers for one slot out of the shared memory; -ENOMEM. */
 int bench_slot_alloc(struct vu_shmem *shmem, uint32_t out_capacity, uint32_t in_capacity,
                      struct bench_slot *ret_slot);

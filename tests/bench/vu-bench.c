@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bench-fs.h"
+#include "bench-fs-count.h"
 #include "bench-stats.h"
 #include "vhost-user/daemon/options.h"
 #include "vhost-user/frontend.h"
@@ -26,7 +26,7 @@
 struct bench_options {
     char *socket_path, *workloads, *depths, *blocks;
     int pid, queues, ms, segment, uid;
-    bool packed, poll, help;
+    bool packed, poll, count, help;
 };
 
 #define BENCH_FIELD(field) .offset = offsetof(struct bench_options, field)
@@ -106,6 +106,11 @@ static const struct vu_option bench_option_rows[] = {
      .type = VU_OPTION_FLAG,
      BENCH_FIELD(poll),
      .help = "Spin for answers instead of sleeping, as a polling driver does."},
+    {.name = "count",
+     .is_long = true,
+     .type = VU_OPTION_FLAG,
+     BENCH_FIELD(count),
+     .help = "Count the system calls of --pid for each kind of request, and measure nothing."},
     {.name = "help",
      .short_name = 'h',
      .is_long = true,
@@ -255,6 +260,11 @@ static int bench_run_all(struct bench_session *session)
 
     if (ret == 0)
         ret = bench_fs_open(&fs);
+    if (ret == 0 && session->options->count) {
+        ret = bench_fs_count(&fs, bench_process_serving(session->options->pid));
+        bench_fs_close(&fs);
+        return ret;
+    }
     for (unsigned i = 0; i < bench_fs_n_workloads && ret == 0; i++) {
         const struct bench_fs_workload *workload = &bench_fs_workloads[i];
 
@@ -285,6 +295,10 @@ int main(int argc, char **argv)
     }
     if (!rest[0] || strcmp(rest[0], "fs") != 0 || rest[1] || !options.socket_path) {
         fprintf(stderr, "vu-bench: expected: vu-bench fs --socket-path=PATH [OPTION]...\n");
+        return 1;
+    }
+    if (options.count && !options.pid) {
+        fprintf(stderr, "vu-bench: --count takes --pid\n");
         return 1;
     }
     vu_shmem_init(&session.shmem);
