@@ -8,8 +8,6 @@
  */
 #include "virtiofsd/cache-mode.h"
 
-#include <string.h>
-
 #include "virtiofsd/fuse-wire.h"
 
 #define CACHE_DAY          86400.0
@@ -29,7 +27,7 @@ static const struct fs_cache_mode cache_modes[] = {
 const struct fs_cache_mode *fs_cache_mode_by_name(const char *name)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(cache_modes); i++)
-        if (strcmp(cache_modes[i].name, name) == 0)
+        if (g_ascii_strcasecmp(cache_modes[i].name, name) == 0)
             return &cache_modes[i];
     return NULL;
 }

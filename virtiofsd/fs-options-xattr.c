@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Options: extended attributes and what hangs on them. */
+#include <string.h>
+
 #include "virtiofsd/fs-options-rows.h"
 
 /* A switch that has a default of its own where it is not named: NAME, or no_NAME. */
@@ -22,6 +24,29 @@ static bool options_parse_killpriv(void *target, const char *name, const char *v
                                    GError **error)
 {
     return options_parse_switch(&((struct fs_options *)target)->killpriv_v2, name, value, error);
+}
+
+/* NAME, no_NAME or NAME=never|auto|always: the guest always has a say in what it can do without. */
+static bool options_parse_mode(bool *target, const char *name, const char *value, GError **error)
+{
+    if (value && strcmp(value, "never") != 0 && strcmp(value, "auto") != 0 &&
+        strcmp(value, "always") != 0) {
+        g_set_error(error, VU_OPTION_ERROR, 0, "expected never, auto or always, got \"%s\"", value);
+        return false;
+    }
+    *target = value ? strcmp(value, "never") != 0 : !g_str_has_prefix(name, "no");
+    return true;
+}
+
+static bool options_parse_posix_acl(void *target, const char *name, const char *value,
+                                    GError **error)
+{
+    return options_parse_mode(&((struct fs_options *)target)->posix_acl, name, value, error);
+}
+
+static bool options_parse_label(void *target, const char *name, const char *value, GError **error)
+{
+    return options_parse_mode(&((struct fs_options *)target)->security_label, name, value, error);
 }
 
 static bool options_parse_xattrmap(void *target, const char *name, const char *value,
@@ -73,18 +98,35 @@ static const struct vu_option options_xattr_rows[] = {
     {.name = "posix-acl",
      .in_o_list = true,
      .is_long = true,
-     .type = VU_OPTION_FLAG,
-     FIELD(posix_acl),
+     .type = VU_OPTION_CALL,
+     .value_optional = true,
+     .parse = options_parse_posix_acl,
+     .metavar = "never|auto|always",
      .group = FS_GROUP_XATTR,
-     .help = "Let the guest use, and obey, POSIX access control lists. Implies --xattr."},
+     .help = "Let the guest use, and obey, POSIX access control lists. Implies --xattr. auto and "
+             "always are the same, and the default where no word follows."},
+    {.name = "no_posix_acl",
+     .in_o_list = true,
+     .type = VU_OPTION_CALL,
+     .value_optional = true,
+     .parse = options_parse_posix_acl,
+     .group = FS_GROUP_XATTR},
     {.name = "security-label",
      .in_o_list = true,
      .is_long = true,
-     .type = VU_OPTION_FLAG,
-     FIELD(security_label),
+     .type = VU_OPTION_CALL,
+     .value_optional = true,
+     .parse = options_parse_label,
+     .metavar = "never|auto|always",
      .group = FS_GROUP_XATTR,
      .help = "Give files the security label (of SELinux) that the guest says when it creates them. "
-             "Implies --xattr."},
+             "Implies --xattr. The words as for --posix-acl."},
+    {.name = "no_security_label",
+     .in_o_list = true,
+     .type = VU_OPTION_CALL,
+     .value_optional = true,
+     .parse = options_parse_label,
+     .group = FS_GROUP_XATTR},
     {.name = "killpriv-v2",
      .in_o_list = true,
      .is_long = true,

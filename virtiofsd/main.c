@@ -23,11 +23,15 @@ static const char man_text[] =
     ".SH EXIT STATUS\n"
     "0 after SIGTERM, SIGINT or the end of an only session; 1 where it could not start.\n";
 
+/* Words of vhost-user's descriptions of back-ends: --name=value works, not only -o name=value. */
+static const char *const capabilities[] = {"separate-options", NULL};
+
 static const struct vu_program program = {
     .name = "virtiofsd",
     .usage = "virtiofsd --socket-path=PATH --shared-dir=DIR [OPTION]...",
     .summary = "share a host directory with a virtual machine",
     .device_type = "fs",
+    .capability_features = capabilities,
     .man_text = man_text,
 };
 

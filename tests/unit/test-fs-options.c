@@ -263,8 +263,8 @@ static void test_rows(void)
 
             g_assert_true(row->in_o_list || row->is_long);
             g_assert_nonnull(row->group);
-            g_assert_nonnull(row->help);
-            g_assert_cmpint(row->help[strlen(row->help) - 1], ==, '.');
+            if (row->help) /* else a spelling that is not told of */
+                g_assert_cmpint(row->help[strlen(row->help) - 1], ==, '.');
         }
 }
 

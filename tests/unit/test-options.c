@@ -118,11 +118,16 @@ static void test_lists(void)
 {
     struct target t;
 
-    expect_ok(&t, "x -o posix_lock,shared-dir=/a\\,b\\\\c,cache=always,,limit=9");
+    expect_ok(&t, "x -o posix_lock,shared-dir=/a\\,b\\\\c\\040d,cache=ALWAYS,limit=9,");
     g_assert_true(t.flag);
-    g_assert_cmpstr(t.dir, ==, "/a,b\\c");
+    g_assert_cmpstr(t.dir, ==, "/a,b\\c d");
     g_assert_cmpint(t.cache, ==, 2);
     g_assert_cmpstr(t.last_call, ==, "limit=9");
+    target_clear(&t);
+
+    expect_ok(&t, "x -o shared-dir=/a,,b,,,limit=9,,");
+    g_assert_cmpstr(t.dir, ==, "/a,b,");
+    g_assert_cmpstr(t.last_call, ==, "limit=9,");
     target_clear(&t);
 
     expect_ok(&t, "x -oposix-lock -o no_posix_lock,shared_dir=/x=y,trace");
@@ -149,8 +154,17 @@ static void test_rest(void)
 
 static void test_ignored(void)
 {
-    struct target t;
+    char *argv[] = {"x",        "--thread-pool-size", "8",
+                    "--size=3", "--daemonize",        "--thread-pool-size=8",
+                    "-o",       "daemonize",          NULL};
+    struct target t = {0};
+    const struct vu_option_table table = {rows, G_N_ELEMENTS(rows), &t};
+    g_autofree char *ignored = NULL;
 
+    g_assert_true(
+        vu_options_parse_all(&table, 1, (int)G_N_ELEMENTS(argv) - 1, argv, NULL, &ignored, NULL));
+    g_assert_cmpint(t.size, ==, 3);
+    g_assert_cmpstr(ignored, ==, "--thread-pool-size, --daemonize, -o daemonize");
     vu_log_set_level(VU_LOG_OFF);
     expect_ok(&t, "x --thread-pool-size 8 --daemonize --thread-pool-size=8 -o daemonize");
     vu_log_set_level(VU_LOG_INFO);

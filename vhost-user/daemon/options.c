@@ -21,6 +21,7 @@ struct option_use {
     void *target;
     const char *spelled; /* "--name", "-f" or "-o name" */
     bool inverted;       /* -o no_name */
+    GPtrArray *ignored;  /* the parser's */
 };
 
 /* The command line being parsed. */
@@ -29,6 +30,7 @@ struct option_parser {
     size_t n_tables;
     char **argv; /* what is left of it, its NULL included */
     GPtrArray *rest;
+    GPtrArray *ignored; /* what was accepted and does nothing, as it was spelled */
 };
 
 enum option_value { OPTION_VALUE_NEVER, OPTION_VALUE_ALWAYS, OPTION_VALUE_MAYBE };
@@ -78,18 +80,24 @@ static bool option_set_int(const struct option_use *use, const char *value, GErr
     return true;
 }
 
-static bool option_set_choice(const struct option_use *use, const char *value, GError **error)
+static bool option_find_choice(const struct option_use *use, const char *value, int *ret_index,
+                               GError **error)
 {
     const char *const *choices = use->row->choices;
     g_autofree char *all = NULL;
 
     for (int i = 0; choices[i] != NULL; i++)
-        if (strcmp(choices[i], value) == 0) {
-            *(int *)use->field = i;
+        if (g_ascii_strcasecmp(choices[i], value) == 0) {
+            *ret_index = i;
             return true;
         }
     all = vu_options_join_choices(choices);
     return option_fail(error, "%s: expected %s, got \"%s\"", use->spelled, all, value);
+}
+
+static bool option_set_choice(const struct option_use *use, const char *value, GError **error)
+{
+    return option_find_choice(use, value, use->field, error);
 }
 
 static bool option_set_call(const struct option_use *use, const char *value, GError **error)
@@ -102,7 +110,12 @@ static bool option_set_call(const struct option_use *use, const char *value, GEr
 
 static bool option_set_ignored(const struct option_use *use, const char *value, GError **error)
 {
-    vu_info("%s is accepted for compatibility and does nothing", use->spelled);
+    int any;
+
+    if (use->row->choices != NULL && !option_find_choice(use, value, &any, error))
+        return false;
+    if (!g_ptr_array_find_with_equal_func(use->ignored, use->spelled, g_str_equal, NULL))
+        g_ptr_array_add(use->ignored, g_strdup(use->spelled));
     return true;
 }
 
@@ -159,6 +172,7 @@ static bool option_find(const struct option_parser *parser, enum vu_option_form 
                     .row = &table->rows[i],
                     .target = table->target,
                     .field = (char *)table->target + table->rows[i].offset,
+                    .ignored = parser->ignored,
                 };
                 return true;
             }
@@ -236,15 +250,40 @@ static bool option_parse_key(struct option_parser *parser, char *item, GError **
     return option_use(parser, &use, value, false, error);
 }
 
-/* key=value,key,...; a backslash takes the next character as it is, so that paths may have commas.
- */
+static bool option_is_octal(const char *digits)
+{
+    return digits[0] >= '0' && digits[0] <= '3' && digits[1] >= '0' && digits[1] <= '7' &&
+           digits[2] >= '0' && digits[2] <= '7';
+}
+
+/* What a backslash or a comma stands for that does not separate: one character, and how many it
+ * took; 0: it is none of these. */
+static size_t option_unescape(const char *text, char *ret_character)
+{
+    if (text[0] == '\\' && option_is_octal(text + 1)) {
+        *ret_character = (char)((text[1] - '0') << 6 | (text[2] - '0') << 3 | (text[3] - '0'));
+        return 4;
+    }
+    if ((text[0] == '\\' && text[1] != '\0') || (text[0] == ',' && text[1] == ',')) {
+        *ret_character = text[1];
+        return 2;
+    }
+    return 0;
+}
+
+/* key=value,key,...; so that values may have commas, a backslash takes the next character as it is
+ * (libfuse), or the one of an octal number, and two commas are one (QEMU). */
 static bool option_parse_list(struct option_parser *parser, const char *list, GError **error)
 {
     g_autoptr(GString) item = g_string_new(NULL);
 
     for (const char *p = list;; p++) {
-        if (*p == '\\' && p[1] != '\0') {
-            g_string_append_c(item, *++p);
+        char character;
+        size_t len = option_unescape(p, &character);
+
+        if (len > 0) {
+            g_string_append_c(item, character);
+            p += len - 1;
         } else if (*p != ',' && *p != '\0') {
             g_string_append_c(item, *p);
         } else {
@@ -292,15 +331,26 @@ static bool option_parse_rest(struct option_parser *parser, char *arg, GError **
     return true;
 }
 
-bool vu_options_parse(const struct vu_option_table *tables, size_t n_tables, int argc, char **argv,
-                      char ***ret_rest, GError **error)
+/* The words as one text, NULL for none; to be freed. */
+static char *option_join(GPtrArray *words)
+{
+    if (words->len == 0)
+        return NULL;
+    g_ptr_array_add(words, NULL);
+    return g_strjoinv(", ", (char **)words->pdata);
+}
+
+bool vu_options_parse_all(const struct vu_option_table *tables, size_t n_tables, int argc,
+                          char **argv, char ***ret_rest, char **ret_ignored, GError **error)
 {
     g_autoptr(GPtrArray) rest = g_ptr_array_new();
+    g_autoptr(GPtrArray) ignored = g_ptr_array_new_with_free_func(g_free);
     struct option_parser parser = {
         .tables = tables,
         .n_tables = n_tables,
         .argv = argc > 0 ? argv + 1 : argv,
         .rest = ret_rest ? rest : NULL,
+        .ignored = ignored,
     };
     bool only_rest = false, ok = true;
 
@@ -320,5 +370,24 @@ bool vu_options_parse(const struct vu_option_table *tables, size_t n_tables, int
         g_ptr_array_add(rest, NULL);
         *ret_rest = (char **)g_ptr_array_steal(rest, NULL);
     }
+    if (ok)
+        *ret_ignored = option_join(ignored);
     return ok;
+}
+
+bool vu_options_parse(const struct vu_option_table *tables, size_t n_tables, int argc, char **argv,
+                      char ***ret_rest, GError **error)
+{
+    g_autofree char *ignored = NULL;
+
+    if (!vu_options_parse_all(tables, n_tables, argc, argv, ret_rest, &ignored, error))
+        return false;
+    vu_options_log_ignored(ignored);
+    return true;
+}
+
+void vu_options_log_ignored(const char *ignored)
+{
+    if (ignored != NULL)
+        vu_info("accepted for compatibility, without effect: %s", ignored);
 }

@@ -3,8 +3,8 @@
  * Command-line options as tables: one row holds the spelling, the type, the default, the help text
  * and where the value goes; the parser, --help and the man page come from the same rows. Long
  * options (--name=value, --name value), short ones (-f), and `-o key=value,key,no_key` lists, whose
- * keys are looked up in all tables, with - and _ alike and \ before a comma that belongs to a
- * value. Errors name the option and say what was expected.
+ * keys are looked up in all tables, with - and _ alike, and \ before a comma that belongs to a
+ * value, or two commas. Errors name the option and say what was expected.
  */
 #pragma once
 
@@ -17,9 +17,9 @@ enum vu_option_type {
     VU_OPTION_NO_FLAG, /* bool: present clears it; -o no_NAME sets it */
     VU_OPTION_STRING,  /* char *, owned by the target */
     VU_OPTION_INT,     /* int, min..max */
-    VU_OPTION_CHOICE,  /* int: index into choices */
+    VU_OPTION_CHOICE,  /* int: index into choices, in whatever case */
     VU_OPTION_CALL,    /* parse() decides */
-    VU_OPTION_IGNORED, /* accepted for compatibility, with or without a value; logged once */
+    VU_OPTION_IGNORED, /* accepted for compatibility, with or without a value; logged */
 };
 
 struct vu_option {
@@ -57,6 +57,12 @@ GQuark vu_option_error_quark(void);
  */
 bool vu_options_parse(const struct vu_option_table *tables, size_t n_tables, int argc, char **argv,
                       char ***ret_rest, GError **error);
+
+/* The same for programs that have a log to set up first: *ret_ignored (NULL: none; to be freed) is
+ * for vu_options_log_ignored, which tells in one line what was accepted and does nothing. */
+bool vu_options_parse_all(const struct vu_option_table *tables, size_t n_tables, int argc,
+                          char **argv, char ***ret_rest, char **ret_ignored, GError **error);
+void vu_options_log_ignored(const char *ignored);
 
 /* Prints usage and every row to stdout, grouped, wrapped at 100 columns. */
 void vu_options_print_help(const struct vu_option_table *tables, size_t n_tables,

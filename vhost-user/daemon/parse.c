@@ -35,7 +35,7 @@ static bool parse_log_level(void *target, const char *name, const char *value, G
     struct vu_daemon_options *options = target;
 
     for (size_t i = 0; i < G_N_ELEMENTS(parse_levels); i++)
-        if (strcmp(parse_levels[i].name, value) == 0) {
+        if (g_ascii_strcasecmp(parse_levels[i].name, value) == 0) {
             options->log_level = (int)parse_levels[i].level;
             return true;
         }
@@ -57,6 +57,8 @@ const struct vu_option vu_daemon_option_rows[] = {
     {.name = "socket-path", .is_long = true, .type = VU_OPTION_STRING, .offset = OFFSET(socket_path),
      .metavar = "PATH", .group = PARSE_GROUP,
      .help = "Listen on a unix socket at PATH. A stale socket file is replaced, a live one is not."},
+    {.name = "socket", .is_long = true, .type = VU_OPTION_STRING, .offset = OFFSET(socket_path),
+     .metavar = "PATH", .group = PARSE_GROUP},
     {.name = "vhost_user_socket", .in_o_list = true, .type = VU_OPTION_STRING,
      .offset = OFFSET(socket_path), .metavar = "PATH", .group = PARSE_GROUP,
      .help = "The same as --socket-path."},
@@ -77,6 +79,8 @@ const struct vu_option vu_daemon_option_rows[] = {
     {.name = "log-level", .is_long = true, .in_o_list = true, .type = VU_OPTION_CALL,
      .parse = parse_log_level, .metavar = "error|warn|info|debug|off", .group = PARSE_GROUP_RUN,
      .help = "Least important log lines to write. Default: info."},
+    {.name = "loglevel", .in_o_list = true, .type = VU_OPTION_CALL, .parse = parse_log_level,
+     .metavar = "LEVEL", .group = PARSE_GROUP_RUN},
     {.name = "debug", .short_name = 'd', .is_long = true, .in_o_list = true, .type = VU_OPTION_CALL,
      .value_optional = true, .parse = parse_debug, .group = PARSE_GROUP_RUN,
      .help = "The same as --log-level=debug."},
@@ -199,6 +203,7 @@ bool vu_daemon_parse(const struct vu_program *program, struct vu_daemon_options 
 {
     g_autofree struct vu_option_table *tables = g_new(struct vu_option_table, n_own + 1);
     size_t n_tables = 0;
+    g_autofree char *ignored = NULL;
     g_autoptr(GError) error = NULL;
     bool ok;
 
@@ -207,7 +212,7 @@ bool vu_daemon_parse(const struct vu_program *program, struct vu_daemon_options 
     tables[n_tables++] =
         (struct vu_option_table){vu_daemon_option_rows, vu_daemon_n_option_rows, options};
     parse_secure_standard_fds();
-    ok = vu_options_parse(tables, n_tables, argc, argv, NULL, &error);
+    ok = vu_options_parse_all(tables, n_tables, argc, argv, NULL, &ignored, &error);
     for (size_t i = 0; ok && i < G_N_ELEMENTS(parse_printers); i++)
         if (*(const bool *)((const char *)options + parse_printers[i].offset)) {
             parse_printers[i].print(program, tables, n_tables);
@@ -222,5 +227,6 @@ bool vu_daemon_parse(const struct vu_program *program, struct vu_daemon_options 
     vu_log_set_level((enum vu_log_level)options->log_level);
     if (options->syslog)
         vu_log_use_syslog(program->name);
+    vu_options_log_ignored(ignored);
     return true;
 }
