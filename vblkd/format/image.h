@@ -7,10 +7,11 @@
  * and makes it part of the disk (write_end). So a queue's worker can move data by its engine, and a
  * tool or a helper can by system calls, over the same few operations.
  *
- *   read:       map -> DATA: read there   ZERO: zeros   COMPRESSED: read_compressed
- *                      BACKING: map of the backing image, zeros where there is none or it is
- * shorter overwrite:  map_write -> write there allocate:   map_write says -EAGAIN -> write_begin ->
- * write there -> write_end
+ *   read:       map
+ *                 DATA: read there   ZERO: zeros   COMPRESSED: read_compressed
+ *                 BACKING: map of the backing image; zeros where there is none, or behind its end
+ *   overwrite:  map_write -> write there
+ *   allocate:   map_write says -EAGAIN -> write_begin -> write there -> write_end
  *
  * Operations take VBLK_NOWAIT: then they return -EAGAIN rather than wait for metadata to be read,
  * for another's allocation of the same cluster, or for a lock that is held over input or output.
@@ -106,6 +107,12 @@ struct vblk_format {
     void (*close)(struct vblk_image *image);
 };
 
+/* The images in front of one that is being opened, to notice a chain that comes back to itself. */
+struct vblk_image_chain {
+    const struct vblk_storage *storage;
+    const struct vblk_image_chain *front; /* NULL: this is what was asked for */
+};
+
 struct vblk_image_options {
     struct vblk_storage_options storage;
     const char *format;  /* "raw", "qcow2"; NULL: probe, which is only allowed read_only */
@@ -113,6 +120,7 @@ struct vblk_image_options {
     bool no_backing;     /* do not open them, though needed: for tools that only look at metadata */
     uint64_t cache_size; /* bytes of metadata cache; 0: sized to the disk, with a cap */
     uint64_t l2_cache_size, refcount_cache_size; /* 0: divided by us */
+    const struct vblk_image_chain *chain;        /* of a backing file; NULL from everybody else */
     bool discard_in_format; /* pass_discard: freed clusters give their space back */
     bool repair;            /* opened to be repaired: inconsistencies are no reason to refuse */
 };
@@ -125,8 +133,9 @@ struct vblk_image {
     uint64_t size;                /* of the virtual disk, bytes; atomic */
     uint32_t cluster_size;        /* what is best for requests; 0: no matter */
     bool read_only;
-    bool is_corrupt; /* atomic: metadata made no sense; nothing is written any more */
-    void *data;      /* the format's */
+    bool is_corrupt;          /* atomic: metadata made no sense; nothing is written any more */
+    struct vblk_users *users; /* image-users.h; owned; NULL where nothing is ever freed */
+    void *data;               /* the format's */
 };
 
 /* Opens an image with what lies behind it. NULL with *error: one line that names the file. */
