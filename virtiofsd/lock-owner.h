@@ -30,11 +30,17 @@ int fs_lock_owner_add(struct fs_lock_owners *owners, uint64_t nodeid, uint64_t i
 void fs_lock_owner_put(struct fs_lock_owners *owners, struct fs_lock_owner *owner);
 
 /*
- * Sets, tests or drops locks by fcntl: `command` is one of F_OFD_*. `fh` is the handle that the
- * guest names (its release ends the lock at the latest), `pid` its process. 0 or -errno.
+ * Takes or drops a lock by fcntl. `fh` is the handle that the guest names (its release ends the
+ * lock at the latest), `pid` its process. The l_pid of `lock` is 0. -EAGAIN: somebody else has it;
+ * -ENOLCK: the guest has too many; or what fcntl says.
  */
-int fs_lock_owner_apply(struct fs_lock_owners *owners, struct fs_lock_owner *owner, uint64_t fh,
-                        uint32_t pid, int command, struct flock *lock);
+int fs_lock_owner_set(struct fs_lock_owners *owners, struct fs_lock_owner *owner, uint64_t fh,
+                      uint32_t pid, struct flock *lock);
+/* The same, but waits for it. -EDEADLK: for ever; -EINTR: a signal came. */
+int fs_lock_owner_wait(struct fs_lock_owners *owners, struct fs_lock_owner *owner, uint64_t fh,
+                       uint32_t pid, struct flock *lock);
+/* Replaces `lock` by one that is in its way, as F_OFD_GETLK does. */
+int fs_lock_owner_test(struct fs_lock_owner *owner, struct flock *lock);
 
 /* All locks of an owner on an inode go, and the owner itself where no one uses it. */
 void fs_lock_owner_drop(struct fs_lock_owners *owners, uint64_t nodeid, uint64_t id);
@@ -43,7 +49,8 @@ void fs_lock_owners_release(struct fs_lock_owners *owners, uint64_t nodeid, uint
 /* All locks on all inodes go. Owners in use are closed by their last put. */
 void fs_lock_owners_clear(struct fs_lock_owners *owners);
 
-/* The guest's process that holds a lock which F_OFD_GETLK described; 0: none of ours. */
-uint32_t fs_lock_owners_find_holder(struct fs_lock_owners *owners, uint64_t nodeid,
+/* The guest's process, other than those of owner `id`, that holds a lock which F_OFD_GETLK
+ * described; 0: none of ours. */
+uint32_t fs_lock_owners_find_holder(struct fs_lock_owners *owners, uint64_t nodeid, uint64_t id,
                                     const struct flock *held);
 uint32_t fs_lock_owners_count(struct fs_lock_owners *owners);

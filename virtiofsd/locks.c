@@ -147,9 +147,8 @@ static int lock_find_or_open(struct fs_share *share, const struct fs_handle *han
     return fs_lock_owner_add(share->locks->owners, handle->nodeid, id, &fd, ret_owner);
 }
 
-/* Takes a lock by one of F_OFD_SETLK and F_OFD_SETLKW. */
 static int lock_take(struct fs_share *share, const struct fuse_lk_in *in,
-                     const struct fs_handle *handle, int command, struct flock *lock)
+                     const struct fs_handle *handle, bool wait, struct flock *lock)
 {
     struct fs_lock_owner *owner;
     int ret;
@@ -159,9 +158,12 @@ static int lock_take(struct fs_share *share, const struct fuse_lk_in *in,
     ret = lock_find_or_open(share, handle, in->owner, &owner);
     if (ret < 0)
         return ret;
-    ret = fs_lock_owner_apply(share->locks->owners, owner, in->fh, in->lk.pid, command, lock);
+    if (wait)
+        ret = fs_lock_owner_wait(share->locks->owners, owner, in->fh, in->lk.pid, lock);
+    else
+        ret = fs_lock_owner_set(share->locks->owners, owner, in->fh, in->lk.pid, lock);
     fs_lock_owner_put(share->locks->owners, owner);
-    return ret == -EACCES ? -EAGAIN : ret;
+    return ret;
 }
 
 static int lock_drop(struct fs_share *share, const struct fuse_lk_in *in,
@@ -177,7 +179,7 @@ static int lock_drop(struct fs_share *share, const struct fuse_lk_in *in,
     }
     owner = fs_lock_owner_find(owners, handle->nodeid, in->owner);
     if (owner) {
-        ret = fs_lock_owner_apply(owners, owner, in->fh, in->lk.pid, F_OFD_SETLK, lock);
+        ret = fs_lock_owner_set(owners, owner, in->fh, in->lk.pid, lock);
         fs_lock_owner_put(owners, owner);
     }
     return ret;
@@ -193,7 +195,7 @@ static int lock_set_record(struct fs_request *request, const struct fs_handle *h
         return ret;
     if (lock.l_type == F_UNLCK)
         return lock_drop(request->share, in, handle, &lock);
-    return lock_take(request->share, in, handle, wait ? F_OFD_SETLKW : F_OFD_SETLK, &lock);
+    return lock_take(request->share, in, handle, wait, &lock);
 }
 
 /* --- flock --- */
@@ -263,14 +265,14 @@ static int lock_get(struct fs_request *request)
     owner = fs_lock_owner_find(share->locks->owners, handle->nodeid, in->owner);
     /* An owner without locks is anybody: no one locks records by the handle's own description. */
     if (ret == 0 && owner)
-        ret = fs_lock_owner_apply(share->locks->owners, owner, in->fh, 0, F_OFD_GETLK, &lock);
+        ret = fs_lock_owner_test(owner, &lock);
     else if (ret == 0)
         ret = fcntl(handle->fd, F_OFD_GETLK, &lock) < 0 ? -errno : 0;
     if (ret == 0) {
         lock_to_wire(&lock, &request->reply.lk.lk);
         if (lock.l_type != F_UNLCK)
             request->reply.lk.lk.pid =
-                fs_lock_owners_find_holder(share->locks->owners, handle->nodeid, &lock);
+                fs_lock_owners_find_holder(share->locks->owners, handle->nodeid, in->owner, &lock);
     }
     if (owner)
         fs_lock_owner_put(share->locks->owners, owner);
