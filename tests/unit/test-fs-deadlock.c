@@ -204,6 +204,7 @@ static void storm_round(struct stormer *stormer, GRand *random)
             break;
         }
         g_assert_cmpint(ret, ==, 0);
+        g_usleep(100); /* it is the others' turn */
     }
     if (g_rand_boolean(random))
         g_assert_cmpint(set(0, stormer->owner, F_UNLCK, 3, 4), ==, 0);
