@@ -82,6 +82,26 @@ daemon_signal()
     kill -s "$1" "$daemon_pid" ${pids[@]+"${pids[@]}"}
 }
 
+# Prints how many descriptors the process has that serves.
+daemon_count_descriptors()
+{
+    local pids
+    mapfile -t pids < <(pgrep -P "$daemon_pid")
+    find "/proc/${pids[0]:-$daemon_pid}/fd" -type l | wc -l
+}
+
+# daemon_is_idle_at COUNT: the guest has gone, and so have the descriptors that were held for it.
+daemon_is_idle_at()
+{
+    local polls=0 count
+    daemon_alive || test_fail "the daemon has died"
+    until count=$(daemon_count_descriptors) && [ "$count" -le "$1" ]; do
+        polls=$((polls + 1))
+        [ $polls -lt 100 ] || test_fail "$count descriptors are left, there were $1 at the start"
+        sleep 0.1
+    done
+}
+
 # daemon_stop: SIGTERM ends it within 5 seconds, with status 0.
 daemon_stop()
 {
