@@ -34,7 +34,7 @@ Boots a guest, runs SCRIPT in it as root, prints what it printed and exits with 
   --pid-file=FILE     write the guest's process id into FILE, to kill it by
   --accel=ACCEL       kvm or tcg ($runner_accel; QEMU only)
   --interactive       give SCRIPT this terminal, without a bound in time
-Devices appear in the order given. The files beside SCRIPT that end in .sh are there for it too.
+Devices appear in the order given. The files beside SCRIPT that end in .sh or .py are there for it too.
 USAGE
 }
 
@@ -107,7 +107,7 @@ runner_prepare()
     mkdir "$runner_work/guest"
     cp "$here/../inside/init" "$runner_work/guest/"
     cp "${runner_command[0]}" "$runner_work/guest/script"
-    cp "$(dirname "${runner_command[0]}")"/*.sh "$runner_work/guest/" 2>/dev/null
+    cp "$(dirname "${runner_command[0]}")"/*.{sh,py} "$runner_work/guest/" 2>/dev/null
     {
         echo '#!/bin/sh'
         echo 'cd /run/guest || exit 125'
