@@ -96,8 +96,5 @@ bool fs_options_xattr(const struct fs_options *options)
 
 bool fs_options_killpriv(const struct fs_options *options)
 {
-    if (options->killpriv_v2 >= 0)
-        return options->killpriv_v2;
-    return fs_options_xattr(options) || options->cache == FS_CACHE_NEVER ||
-           options->cache == FS_CACHE_METADATA;
+    return options->killpriv_v2 != 0;
 }

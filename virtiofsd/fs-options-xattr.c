@@ -135,8 +135,8 @@ static const struct vu_option options_xattr_rows[] = {
      .parse = options_parse_killpriv,
      .group = FS_GROUP_XATTR,
      .help = "Take setuid and setgid bits and capabilities from files that are written, cut or "
-             "given away, so that the guest need not look at them before each write. The default "
-             "with --xattr, and where the guest keeps no data."},
+             "given away, so that the guest need not look at them before each write and each "
+             "change of owner (the default)."},
     {.name = "no-killpriv-v2",
      .in_o_list = true,
      .is_long = true,

@@ -42,7 +42,7 @@ struct fs_options {
     struct fs_xattrmap *xattrmap; /* NULL: names are the same in guest and host */
     bool posix_acl;
     bool security_label;
-    int killpriv_v2; /* 1: --killpriv-v2, 0: --no-killpriv-v2, negative: see fs_options_killpriv */
+    int killpriv_v2;      /* 1: --killpriv-v2, 0: --no-killpriv-v2, negative: as it comes */
     int n_request_queues; /* as the configuration space says; a front-end may use more */
     int max_helpers;      /* --thread-pool-size */
     int rlimit_nofile;    /* 0: leave as it is; FS_NOFILE_MAX: up to the hard limit */
@@ -63,7 +63,8 @@ void fs_options_clear(struct fs_options *options);
 bool fs_options_check(const struct fs_options *options, GError **error);
 /* Whether the guest may use extended attributes: asked for, or implied by another option. */
 bool fs_options_xattr(const struct fs_options *options);
-/* Whether clearing setuid bits is taken over from the guest: asked for; else where the guest's
- * Linux leaves it to us anyway (writes past its page cache), or saves a GETXATTR before each write.
+/* Whether clearing setuid bits is taken over from the guest, unless refused: its Linux leaves that
+ * to us anyway for writes past its page cache, and saves a GETXATTR before each write and a GETATTR
+ * before each change of owner.
  */
 bool fs_options_killpriv(const struct fs_options *options);

@@ -207,9 +207,6 @@ static void test_xattr(void)
 
     test_accepts("-o source=/srv", &options);
     g_assert_false(fs_options_xattr(&options));
-    g_assert_false(fs_options_killpriv(&options));
-    fs_options_clear(&options);
-    test_accepts("-o source=/srv,cache=none", &options);
     g_assert_true(fs_options_killpriv(&options));
     fs_options_clear(&options);
     test_accepts("-o source=/srv,no_xattr,xattr,no_killpriv_v2", &options);

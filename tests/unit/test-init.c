@@ -21,10 +21,9 @@ static void test_flags(void)
 {
     /* What we do not implement must stay off, whatever is offered. */
     const uint64_t never = FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS | FUSE_POSIX_ACL | FUSE_DONT_MASK |
-                           FUSE_WRITEBACK_CACHE | FUSE_HANDLE_KILLPRIV | FUSE_HANDLE_KILLPRIV_V2 |
-                           FUSE_SETXATTR_EXT | FUSE_MAP_ALIGNMENT | FUSE_NO_OPEN_SUPPORT |
-                           FUSE_EXPLICIT_INVAL_DATA | FUSE_SECURITY_CTX | FUSE_HAS_INODE_DAX |
-                           FUSE_PASSTHROUGH;
+                           FUSE_WRITEBACK_CACHE | FUSE_HANDLE_KILLPRIV | FUSE_SETXATTR_EXT |
+                           FUSE_MAP_ALIGNMENT | FUSE_NO_OPEN_SUPPORT | FUSE_EXPLICIT_INVAL_DATA |
+                           FUSE_SECURITY_CTX | FUSE_HAS_INODE_DAX | FUSE_PASSTHROUGH;
     struct fs_options options;
     uint64_t agreed;
 
@@ -77,7 +76,7 @@ static void test_option_flags(void)
     g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_SECURITY_CTX, ==, 0);
     /* Attributes cost the guest a question before each write, but for this. */
     g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_HANDLE_KILLPRIV_V2, !=, 0);
-    options.killpriv_v2 = 0;
+    options.killpriv_v2 = 0; /* --no-killpriv-v2 */
     g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_HANDLE_KILLPRIV_V2, ==, 0);
     options.security_label = true;
     g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_SECURITY_CTX, !=, 0);
