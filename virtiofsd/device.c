@@ -26,6 +26,7 @@ static void device_get_config(void *device, uint8_t *ret_config)
 static void device_reset(void *device)
 {
     fs_share_reset(device);
+    fs_counters_log(&((struct fs_share *)device)->counters);
 }
 
 static void device_quiesce(void *device, unsigned queue)

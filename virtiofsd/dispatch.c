@@ -289,6 +289,8 @@ void fs_request_process(void *device, struct vu_vring *vring, struct vu_elem **e
     for (unsigned i = 0; i < n; i++) {
         int result = fs_request_decode(device, elems[i], &request);
 
+        if (result != FS_NO_ANSWER)
+            fs_counters_add(&request.share->counters, request.header.opcode);
         if (result == 0)
             result = dispatch_run(&request);
         if (vu_log_get_level() >= VU_LOG_DEBUG)

@@ -25,14 +25,31 @@ static const uint32_t fs_kind_local[] = {
     FS_KIND_JFS,       FS_KIND_NTFS3,        FS_KIND_ZFS,
 };
 
-bool fs_kind_is_local(int fd)
+static const uint32_t fs_kind_written_back[] = {
+    BTRFS_SUPER_MAGIC,
+    EXT4_SUPER_MAGIC,
+    F2FS_SUPER_MAGIC,
+    XFS_SUPER_MAGIC,
+};
+
+static bool kind_is_among(int fd, const uint32_t *kinds, size_t n_kinds)
 {
     struct statfs st;
 
     if (fstatfs(fd, &st) < 0)
         return false;
-    for (size_t i = 0; i < G_N_ELEMENTS(fs_kind_local); i++)
-        if ((uint32_t)st.f_type == fs_kind_local[i])
+    for (size_t i = 0; i < n_kinds; i++)
+        if ((uint32_t)st.f_type == kinds[i])
             return true;
     return false;
+}
+
+bool fs_kind_is_local(int fd)
+{
+    return kind_is_among(fd, fs_kind_local, G_N_ELEMENTS(fs_kind_local));
+}
+
+bool fs_kind_is_written_back(int fd)
+{
+    return kind_is_among(fd, fs_kind_written_back, G_N_ELEMENTS(fs_kind_written_back));
 }

@@ -12,3 +12,8 @@
  * O_PATH.
  */
 bool fs_kind_is_local(int fd);
+/*
+ * True where the kernel writes pages back by itself and notes the time of the first store into a
+ * mapped page after that. fd may be O_PATH.
+ */
+bool fs_kind_is_written_back(int fd);

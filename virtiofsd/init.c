@@ -177,5 +177,6 @@ int fs_do_init(struct fs_request *request)
 int fs_do_destroy(struct fs_request *request)
 {
     fs_share_reset(request->share);
+    fs_counters_log(&request->share->counters);
     return 0;
 }

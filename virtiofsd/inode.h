@@ -21,6 +21,7 @@ struct fs_inode {
     uint64_t ino;
     uint64_t mount_id;  /* stx_mnt_id: one inode seen through two mounts is two */
     uint64_t n_lookup;  /* guarded by the shard's lock */
+    uint64_t version;   /* atomic: see unchanged.h */
     uint32_t mode_type; /* S_IFMT part, fixed for the life of an inode */
     int32_t fd;         /* O_PATH, of this process */
 };

@@ -23,6 +23,7 @@
 #include "virtiofsd/kill-privileges.h"
 #include "virtiofsd/locks.h"
 #include "virtiofsd/request.h"
+#include "virtiofsd/unchanged.h"
 
 #define OPEN_HOST_FLAGS     (O_ACCMODE | O_TRUNC)
 #define OPEN_CREATE_RETRIES 4 /* while a name comes and goes on the host */
@@ -119,12 +120,13 @@ static int open_file(struct fs_share *share, uint64_t nodeid, uint32_t flags, ui
 {
     struct fs_inode *inode = fs_inode_get(share->inodes, nodeid);
     vu_autofd int fd = -1;
-    bool past_cache;
+    bool past_cache, keep_cache;
     int ret = 0;
 
     if (!inode)
         return -ESTALE;
     fd = open_regular(share, inode, flags, &past_cache);
+    keep_cache = fd >= 0 && fs_unchanged_since_open(share, inode, fd);
     fs_inode_put(share->inodes, inode);
     if (fd >= 0 && (flags & O_TRUNC))
         ret = fs_kill_privileges(share, fd, open_flags & FUSE_OPEN_KILL_SUIDGID);
@@ -133,6 +135,8 @@ static int open_file(struct fs_share *share, uint64_t nodeid, uint32_t flags, ui
     ret = open_add_handle(share, nodeid, flags, &fd, ret_open);
     if (ret == 0 && past_cache)
         ret_open->open_flags = FOPEN_DIRECT_IO;
+    else if (ret == 0 && keep_cache)
+        ret_open->open_flags |= FOPEN_KEEP_CACHE;
     return ret;
 }
 

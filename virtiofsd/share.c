@@ -18,6 +18,7 @@
 #include "virtiofsd/locks.h"
 #include "virtiofsd/permit.h"
 #include "virtiofsd/request.h"
+#include "virtiofsd/unchanged.h"
 
 static struct timespec share_seconds(double seconds)
 {
@@ -81,6 +82,8 @@ bool fs_share_open(struct fs_share *share, const struct fs_options *options,
         return share_fail(error, "the shared directory (openat2)", -ret);
     }
     share->restricted = fs_permit_is_needed(options);
+    if (options->cache == FS_CACHE_AUTO)
+        share->versioned_dev = fs_unchanged_find_dev(root_fd);
     share->creds_policy = fs_creds_choose_policy(root_fd);
     ret = fs_inodes_create(vu_steal_fd(&root_fd), place->budget.max_inodes, &share->inodes);
     if (ret == 0)

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "virtiofsd/counters.h"
 #include "virtiofsd/creds.h"
 #include "virtiofsd/fd-budget.h"
 #include "virtiofsd/fs-options.h"
@@ -33,7 +34,9 @@ struct fs_share {
     struct fs_locks *locks; /* NULL: the guest's locks are its own affair */
     bool restricted;        /* fs_permit_request has something to say */
     struct fs_negotiated negotiated;
+    struct fs_counters counters;
     uint32_t slow_metadata;           /* atomic: see pace.h */
+    uint64_t versioned_dev;           /* see unchanged.h; 0: nothing to compare */
     struct timespec entry_timeout;    /* how long the guest may keep names, */
     struct timespec attr_timeout;     /* ... attributes, */
     struct timespec negative_timeout; /* ... and that a name is not there */
