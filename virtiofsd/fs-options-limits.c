@@ -20,10 +20,11 @@ static const struct vu_option options_limits_rows[] = {
      .type = VU_OPTION_INT,
      FIELD(max_helpers),
      .min = 0,
-     .max = 1024,
+     .max = G_MAXINT,
      .metavar = "N",
      .group = FS_GROUP_LIMITS,
-     .help = "Most threads for requests that wait for the disk (default 64). They are started as "
+     .help = "Most threads for requests that wait for the disk (default 64, 1024 at most). They "
+             "are started as "
              "they are needed; 0: every request waits on its queue's thread."},
     {.name = "rlimit-nofile",
      .is_long = true,

@@ -26,27 +26,34 @@ static bool options_parse_killpriv(void *target, const char *name, const char *v
     return options_parse_switch(&((struct fs_options *)target)->killpriv_v2, name, value, error);
 }
 
-/* NAME, no_NAME or NAME=never|auto|always: the guest always has a say in what it can do without. */
-static bool options_parse_mode(bool *target, const char *name, const char *value, GError **error)
+/* NAME, no_NAME or NAME=never|auto|always. */
+static bool options_parse_negotiation(int *target, const char *name, const char *value,
+                                      GError **error)
 {
-    if (value && strcmp(value, "never") != 0 && strcmp(value, "auto") != 0 &&
-        strcmp(value, "always") != 0) {
-        g_set_error(error, VU_OPTION_ERROR, 0, "expected never, auto or always, got \"%s\"", value);
-        return false;
-    }
-    *target = value ? strcmp(value, "never") != 0 : !g_str_has_prefix(name, "no");
-    return true;
+    static const char *const words[] = {
+        [FS_NEVER] = "never", [FS_ALWAYS] = "always", [FS_AUTO] = "auto"};
+
+    if (!value)
+        value = words[g_str_has_prefix(name, "no") ? FS_NEVER : FS_ALWAYS];
+    for (size_t i = 0; i < G_N_ELEMENTS(words); i++)
+        if (strcmp(words[i], value) == 0) {
+            *target = (int)i;
+            return true;
+        }
+    g_set_error(error, VU_OPTION_ERROR, 0, "expected never, auto or always, got \"%s\"", value);
+    return false;
 }
 
 static bool options_parse_posix_acl(void *target, const char *name, const char *value,
                                     GError **error)
 {
-    return options_parse_mode(&((struct fs_options *)target)->posix_acl, name, value, error);
+    return options_parse_negotiation(&((struct fs_options *)target)->posix_acl, name, value, error);
 }
 
 static bool options_parse_label(void *target, const char *name, const char *value, GError **error)
 {
-    return options_parse_mode(&((struct fs_options *)target)->security_label, name, value, error);
+    return options_parse_negotiation(&((struct fs_options *)target)->security_label, name, value,
+                                     error);
 }
 
 static bool options_parse_xattrmap(void *target, const char *name, const char *value,
@@ -103,8 +110,10 @@ static const struct vu_option options_xattr_rows[] = {
      .parse = options_parse_posix_acl,
      .metavar = "never|auto|always",
      .group = FS_GROUP_XATTR,
-     .help = "Let the guest use, and obey, POSIX access control lists. Implies --xattr. auto and "
-             "always are the same, and the default where no word follows."},
+     .help =
+         "Let the guest use, and obey, POSIX access control lists. Implies --xattr. always, which "
+         "is meant where no word follows: guests that know none are refused; auto: they do "
+         "without."},
     {.name = "no_posix_acl",
      .in_o_list = true,
      .type = VU_OPTION_CALL,

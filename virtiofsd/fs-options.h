@@ -18,7 +18,11 @@
 
 #define FS_TAG_MAX            36 /* bytes, without a NUL: as the configuration space has it */
 #define FS_MAX_REQUEST_QUEUES 64
+#define FS_MAX_HELPERS        1024 /* more are taken for as many */
 #define FS_NOFILE_MAX         (-1)
+
+/* What a guest must be able to do, or may. */
+enum fs_negotiation { FS_NEVER, FS_ALWAYS, FS_AUTO };
 
 enum fs_cache { FS_CACHE_NEVER, FS_CACHE_METADATA, FS_CACHE_AUTO, FS_CACHE_ALWAYS };
 
@@ -40,14 +44,14 @@ struct fs_options {
     bool flock;                   /* ... and those of flock */
     int xattr;                    /* 1: --xattr, 0: no_xattr, negative: see fs_options_xattr */
     struct fs_xattrmap *xattrmap; /* NULL: names are the same in guest and host */
-    bool posix_acl;
-    bool security_label;
-    int killpriv_v2;      /* 1: --killpriv-v2, 0: --no-killpriv-v2, negative: as it comes */
-    int n_request_queues; /* as the configuration space says; a front-end may use more */
-    int max_helpers;      /* --thread-pool-size */
-    int rlimit_nofile;    /* 0: leave as it is; FS_NOFILE_MAX: up to the hard limit */
-    int sandbox;          /* enum vu_sandbox_mode */
-    int seccomp;          /* enum vu_seccomp_mode */
+    int posix_acl;                /* enum fs_negotiation */
+    int security_label;           /* enum fs_negotiation */
+    int killpriv_v2;              /* 1: --killpriv-v2, 0: --no-killpriv-v2, negative: as it comes */
+    int n_request_queues;         /* as the configuration space says; a front-end may use more */
+    int max_helpers;              /* --thread-pool-size */
+    int rlimit_nofile;            /* 0: leave as it is; FS_NOFILE_MAX: up to the hard limit */
+    int sandbox;                  /* enum vu_sandbox_mode */
+    int seccomp;                  /* enum vu_seccomp_mode */
     struct vu_capability_changes modcaps;
     struct vu_id_map uid_map, gid_map; /* of a user namespace */
 };

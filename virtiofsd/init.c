@@ -68,6 +68,12 @@ static const struct init_flag {
     {FUSE_DIRECT_IO_ALLOW_MMAP, "DIRECT_IO_ALLOW_MMAP", INIT_IF_ALLOW_MMAP},
 };
 
+/* Of a flag that is required: whether a guest may do without. */
+static bool init_is_optional(const struct fs_options *options, enum init_want want)
+{
+    return (want == INIT_IF_ACL ? options->posix_acl : options->security_label) == FS_AUTO;
+}
+
 static bool init_wants(const struct fs_options *options, enum init_want want)
 {
     switch (want) {
@@ -78,9 +84,9 @@ static bool init_wants(const struct fs_options *options, enum init_want want)
     case INIT_IF_KILLPRIV:
         return fs_options_killpriv(options);
     case INIT_IF_ACL:
-        return options->posix_acl;
+        return options->posix_acl != FS_NEVER;
     case INIT_IF_LABEL:
-        return options->security_label;
+        return options->security_label != FS_NEVER;
     case INIT_IF_READDIRPLUS:
         return fs_cache_wants_readdirplus(options);
     case INIT_IF_WRITEBACK:
@@ -116,13 +122,27 @@ static bool init_has_required(const struct fs_options *options, uint64_t agreed)
     for (size_t i = 0; i < G_N_ELEMENTS(init_flags); i++) {
         const struct init_flag *flag = &init_flags[i];
 
-        if (flag->is_required && init_wants(options, flag->want) && !(agreed & flag->bit)) {
+        if (flag->is_required && init_wants(options, flag->want) &&
+            !init_is_optional(options, flag->want) && !(agreed & flag->bit)) {
             vu_error("virtiofsd: the guest's kernel does not know FUSE_%s, which %s needs",
                      flag->name, flag->want == INIT_IF_ACL ? "--posix-acl" : "--security-label");
             return false;
         }
     }
     return true;
+}
+
+/* Flags that are required are only of use together. */
+static uint64_t init_drop_incomplete(uint64_t agreed)
+{
+    uint64_t dropped = 0;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(init_flags); i++)
+        for (size_t j = 0; j < G_N_ELEMENTS(init_flags); j++)
+            if (init_flags[i].is_required && !(agreed & init_flags[i].bit) &&
+                init_flags[j].want == init_flags[i].want)
+                dropped |= init_flags[j].bit;
+    return agreed & ~dropped;
 }
 
 static void init_log(const struct fuse_init_in *in, uint64_t agreed)
@@ -160,6 +180,7 @@ int fs_do_init(struct fs_request *request)
     agreed = fs_init_negotiate(share->options, in->flags | (uint64_t)in->flags2 << 32);
     if (!init_has_required(share->options, agreed))
         return -EPROTO;
+    agreed = init_drop_incomplete(agreed);
     out->max_readahead = in->max_readahead;
     out->flags = (uint32_t)agreed;
     out->flags2 = (uint32_t)(agreed >> 32);

@@ -9,6 +9,7 @@
 #include "vhost-user/daemon/capabilities.h"
 #include "vhost-user/daemon/daemon.h"
 #include "vhost-user/daemon/listen.h"
+#include "vhost-user/daemon/ready.h"
 #include "vhost-user/daemon/sandbox.h"
 #include "vhost-user/daemon/seccomp.h"
 #include "virtiofsd/device.h"
@@ -23,8 +24,10 @@ static const char man_text[] =
     ".SH EXIT STATUS\n"
     "0 after SIGTERM, SIGINT or the end of an only session; 1 where it could not start.\n";
 
-/* Words of vhost-user's descriptions of back-ends: --name=value works, not only -o name=value. */
-static const char *const capabilities[] = {"separate-options", NULL};
+/* Words of vhost-user's descriptions of back-ends: --name=value works, not only -o name=value; and
+ * --posix-acl and --security-label take values. */
+static const char *const capabilities[] = {
+    "posix-acl-negotiation-mode", "security-label-negotiation-mode", "separate-options", NULL};
 
 static const struct vu_program program = {
     .name = "virtiofsd",
@@ -88,6 +91,8 @@ static int start(const struct vu_daemon_options *daemon, const struct fs_options
     GError *error = NULL;
     int socket_fd, status;
 
+    if (!vu_ready_prepare(program.name, daemon->background, &status))
+        return status;
     if (!fs_options_check(options, &error) || !fs_share_check_source(options, &error) ||
         !fs_fd_budget_take(options->rlimit_nofile, &place.budget, &error))
         return fail(error);

@@ -89,7 +89,8 @@ bool fs_share_open(struct fs_share *share, const struct fs_options *options,
     if (ret == 0)
         ret = fs_handles_create(place->budget.max_handles, &share->handles);
     if (ret == 0)
-        ret = fs_helpers_create((unsigned)options->max_helpers, &share->helpers);
+        ret =
+            fs_helpers_create((unsigned)MIN(options->max_helpers, FS_MAX_HELPERS), &share->helpers);
     if (ret == 0)
         ret = fs_locks_create(options, place->budget.max_lock_owners, &share->locks);
     if (ret < 0) {

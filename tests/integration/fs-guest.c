@@ -11,7 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +33,7 @@ struct guest_case {
     const struct fs_guest_mode *mode;
     const char *option; /* may be NULL */
     fs_guest_test test;
+    const char *line; /* else NULL: the whole command line */
 };
 
 /* --- the host's side --- */
@@ -91,17 +94,73 @@ static void guest_exec(const struct fs_guest *guest, const char *option)
     _exit(99);
 }
 
-static void guest_start_daemon(struct fs_guest *guest, const char *option)
+static bool guest_line_has_fd(const char *line)
 {
-    guest->pid = fork();
-    g_assert_cmpint(guest->pid, >=, 0);
-    if (guest->pid == 0)
-        guest_exec(guest, option);
+    return line && strstr(line, "--fd") != NULL;
 }
 
-static void guest_stop_daemon(struct fs_guest *guest)
+/* As a front-end starts it, which has made the socket itself where it passes one on. */
+static void guest_exec_line(const struct fs_guest *guest, const char *line, int listen_fd)
+{
+    g_autoptr(GString) text = g_string_new(line);
+    g_autoptr(GPtrArray) argv = g_ptr_array_new();
+    g_autofree char *pid = g_strdup_printf("%d", getpid());
+    const char *program = g_getenv("VIRTIOFSD");
+    char **words;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    g_string_replace(text, "%s", guest->socket, 0);
+    g_string_replace(text, "%d", guest->share, 0);
+    words = g_strsplit(text->str, " ", -1);
+    for (; (*words)[0] != '-'; words++) {
+        g_auto(GStrv) parts = g_strsplit(*words, "=", 2);
+
+        g_setenv(parts[0], parts[1], TRUE);
+        g_setenv("LISTEN_PID", pid, TRUE);
+    }
+    g_ptr_array_add(argv, (gpointer)(uintptr_t)program);
+    for (; *words; words++)
+        g_ptr_array_add(argv, *words);
+    g_ptr_array_add(argv, NULL);
+    if (listen_fd == 3)
+        fcntl(3, F_SETFD, 0);
+    else if (listen_fd >= 0)
+        dup2(listen_fd, 3);
+    execv(program, (char **)argv->pdata);
+    _exit(99);
+}
+
+static int guest_listen(const struct fs_guest *guest)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    g_strlcpy(address.sun_path, guest->socket, sizeof(address.sun_path));
+    g_assert_cmpint(bind(fd, (const struct sockaddr *)&address, sizeof(address)), ==, 0);
+    g_assert_cmpint(listen(fd, 1), ==, 0);
+    return fd;
+}
+
+static void guest_start_daemon(struct fs_guest *guest, const struct guest_case *one)
+{
+    int listen_fd = guest_line_has_fd(one->line) ? guest_listen(guest) : -1;
+
+    guest->pid = fork();
+    g_assert_cmpint(guest->pid, >=, 0);
+    if (guest->pid == 0 && one->line)
+        guest_exec_line(guest, one->line, listen_fd);
+    else if (guest->pid == 0)
+        guest_exec(guest, one->option);
+    if (listen_fd >= 0)
+        close(listen_fd);
+}
+
+static void guest_stop_daemon(struct fs_guest *guest, const struct guest_case *one)
 {
     int status;
+
+    if (guest_line_has_fd(one->line))
+        g_assert_cmpint(unlink(guest->socket), ==, 0); /* it is the front-end's */
 
     g_assert_cmpint(kill(guest->pid, SIGTERM), ==, 0);
     g_assert_cmpint(waitpid(guest->pid, &status, 0), ==, guest->pid);
@@ -226,7 +285,7 @@ static void guest_run(gconstpointer data)
         return;
     }
     guest_make_folders(&guest);
-    guest_start_daemon(&guest, one->option);
+    guest_start_daemon(&guest, one);
     if (guest_connect(&guest)) {
         one->test(&guest);
         /* It lives, and serves the next guest. */
@@ -234,7 +293,7 @@ static void guest_run(gconstpointer data)
         g_assert_cmpint(fs_guest_init(&guest), ==, 0);
         g_assert_cmpint(fs_guest_call(&guest, &still_there), ==, sizeof(attr));
         guest_disconnect(&guest);
-        guest_stop_daemon(&guest);
+        guest_stop_daemon(&guest, one);
         guest_check_outside(&guest);
     } else if (g_str_equal(one->mode->sandbox, "--sandbox=none")) {
         g_error("the daemon does not start");
@@ -255,7 +314,7 @@ void fs_guest_add_with(const char *suite, const char *option, fs_guest_test test
         struct guest_case *one = g_new(struct guest_case, 1);
         g_autofree char *path = g_strdup_printf("/%s/%s", suite, guest_modes[i].name);
 
-        *one = (struct guest_case){&guest_modes[i], option, test};
+        *one = (struct guest_case){&guest_modes[i], option, test, NULL};
         g_test_add_data_func_full(path, one, guest_run, g_free);
     }
 }
@@ -263,4 +322,14 @@ void fs_guest_add_with(const char *suite, const char *option, fs_guest_test test
 void fs_guest_add(const char *suite, fs_guest_test test)
 {
     fs_guest_add_with(suite, NULL, test);
+}
+
+void fs_guest_add_line(const char *name, const char *line, fs_guest_test test)
+{
+    const struct fs_guest_mode *mode = &guest_modes[strstr(line, "none") ? 2 : 0];
+    struct guest_case *one = g_new(struct guest_case, 1);
+    g_autofree char *path = g_strdup_printf("/front-ends/%s", name);
+
+    *one = (struct guest_case){mode, NULL, test, line};
+    g_test_add_data_func_full(path, one, guest_run, g_free);
 }

@@ -61,6 +61,13 @@ void fs_guest_add(const char *suite, fs_guest_test test);
 /* The same with a further option for the daemon. */
 void fs_guest_add_with(const char *suite, const char *option, fs_guest_test test);
 
+/*
+ * The same once, as "/front-ends/NAME", for a daemon started with the words of `line`: first
+ * VARIABLE=VALUE, then options, in which %s is the socket and %d the share. Where the line has
+ * --fd, descriptor 3 is a socket that listens there.
+ */
+void fs_guest_add_line(const char *name, const char *line, fs_guest_test test);
+
 /* Ends the connection and makes a new one, without INIT. */
 void fs_guest_reconnect(struct fs_guest *guest);
 int fs_guest_init(struct fs_guest *guest); /* INIT: 0 or -errno */

@@ -8,8 +8,8 @@
 
 struct fs_xattr_setup {
     const char *map; /* NULL: none */
-    bool posix_acl;
-    bool security_label;
+    int posix_acl;
+    int security_label;
 };
 
 /* Opens the share, with --xattr, and does INIT as a kernel that offers all flags. */

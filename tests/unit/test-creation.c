@@ -198,7 +198,7 @@ static void test_default_acl(void)
 {
     g_autofree char *path = NULL;
 
-    fs_xattr_set_up(&fixture, &(struct fs_xattr_setup){.posix_acl = true});
+    fs_xattr_set_up(&fixture, &(struct fs_xattr_setup){.posix_acl = FS_ALWAYS});
     g_assert_true(fs_share_negotiated(&fixture.share, FUSE_DONT_MASK));
     for (int with = 0; with < 2; with++) {
         g_assert_cmpint(make(FUSE_CREATE, "file", 0666, 027, O_RDWR, NULL), ==, 0);
@@ -270,7 +270,7 @@ static void test_acl_setgid(void)
 
     if (needs_root())
         return;
-    fs_xattr_set_up(&fixture, &(struct fs_xattr_setup){.posix_acl = true});
+    fs_xattr_set_up(&fixture, &(struct fs_xattr_setup){.posix_acl = FS_ALWAYS});
     g_assert_cmpint(make(FUSE_CREATE, "file", 0755, 0, O_RDWR, NULL), ==, 0);
     g_assert_cmpint(fs_client_lookup(&fixture, ROOT, "file", &entry), ==, 0);
     path = fs_client_path(&fixture, "file");
@@ -336,7 +336,7 @@ static void test_labels(void)
     if (needs_root())
         return;
     fs_xattr_set_up(&fixture, &(struct fs_xattr_setup){.map = ":map:security.:trusted.guest.:",
-                                                       .security_label = true});
+                                                       .security_label = FS_ALWAYS});
     g_assert_cmpint(fixture.share.label_tasks, ==, -1);
     for (size_t i = 0; i < 2 * G_N_ELEMENTS(opcodes); i++) {
         struct tail tail = {.is_uncounted = i % 2 != 0};
@@ -366,7 +366,7 @@ static void test_labels_refused(void)
                     &(struct fs_xattr_setup){.map = ":bad:all:security.ima:: "
                                                     ":unsupported:all:security.evm:: "
                                                     ":prefix:all:security.:nonsense.: :ok:all:::",
-                                             .security_label = true});
+                                             .security_label = FS_ALWAYS});
     for (size_t i = 0; i < G_N_ELEMENTS(opcodes); i++) {
         tail.len = 0;
         tail_add_label(&tail, XATTR_NAME_SELINUX, "label");
@@ -418,7 +418,7 @@ static void test_hostile(void)
 
     if (needs_root())
         return;
-    fs_xattr_set_up(&fixture, &(struct fs_xattr_setup){.security_label = true});
+    fs_xattr_set_up(&fixture, &(struct fs_xattr_setup){.security_label = FS_ALWAYS});
     for (size_t i = 0; i < G_N_ELEMENTS(tails); i++) {
         for (size_t j = 0; j < G_N_ELEMENTS(opcodes); j++) {
             struct tail tail = {.is_uncounted = tails[i].len == 24 && i % 2};
@@ -440,7 +440,7 @@ static void test_label_length(void)
     g_autofree char *label = g_strnfill(FS_LABEL_MAX + 1, 'l');
     struct tail tail = {.len = 0};
 
-    fs_xattr_set_up(&fixture, &(struct fs_xattr_setup){.security_label = true});
+    fs_xattr_set_up(&fixture, &(struct fs_xattr_setup){.security_label = FS_ALWAYS});
     tail_add_label(&tail, XATTR_NAME_SELINUX, label);
     g_assert_cmpint(make(FUSE_MKDIR, "new", 0700, 0, 0, &tail), ==, -E2BIG);
     g_assert_false(host_has("new"));
@@ -475,7 +475,7 @@ static void test_fscreate(void)
     g_autofree char *written = NULL;
     struct tail tail = {.len = 0};
 
-    fs_xattr_set_up(&fixture, &(struct fs_xattr_setup){.security_label = true});
+    fs_xattr_set_up(&fixture, &(struct fs_xattr_setup){.security_label = FS_ALWAYS});
     fixture.share.label_tasks = open(tasks, O_PATH | O_DIRECTORY | O_CLOEXEC);
     tail_add_label(&tail, XATTR_NAME_SELINUX, "host_label");
     g_assert_cmpint(make(FUSE_CREATE, "new", 0600, 0, O_RDWR, &tail), ==, -ENOENT);

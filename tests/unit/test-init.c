@@ -71,14 +71,14 @@ static void test_option_flags(void)
 
     fs_options_init(&options);
     g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_CREATE_SUPP_GROUP, !=, 0);
-    options.posix_acl = true;
+    options.posix_acl = FS_ALWAYS;
     g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & acl, ==, acl);
     g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_SECURITY_CTX, ==, 0);
     /* Attributes cost the guest a question before each write, but for this. */
     g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_HANDLE_KILLPRIV_V2, !=, 0);
     options.killpriv_v2 = 0; /* --no-killpriv-v2 */
     g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_HANDLE_KILLPRIV_V2, ==, 0);
-    options.security_label = true;
+    options.security_label = FS_ALWAYS;
     g_assert_cmphex(fs_init_negotiate(&options, UINT64_MAX) & FUSE_SECURITY_CTX, !=, 0);
     fs_options_clear(&options);
 
@@ -98,7 +98,7 @@ static void test_required(void)
     struct fs_fixture fixture;
 
     fs_fixture_init(&fixture);
-    fixture.options.posix_acl = fixture.options.security_label = true;
+    fixture.options.posix_acl = fixture.options.security_label = FS_ALWAYS;
     fs_fixture_open(&fixture);
     vu_log_set_level(VU_LOG_OFF);
     g_assert_cmpint(test_send(&fixture, &in, sizeof(in), &out), ==, sizeof(out));
@@ -108,9 +108,33 @@ static void test_required(void)
     in.flags = UINT32_MAX;
     in.flags2 = ~(uint32_t)(FUSE_SECURITY_CTX >> 32);
     g_assert_cmpint(test_send(&fixture, &in, sizeof(in), &out), ==, -EPROTO);
-    fixture.options.security_label = false;
+    fixture.options.security_label = FS_NEVER;
     g_assert_cmpint(test_send(&fixture, &in, sizeof(in), &out), ==, sizeof(out));
     vu_log_set_level(VU_LOG_INFO);
+    fs_fixture_finish(&fixture);
+}
+
+/* ... unless it is free to do without, then with none of it. */
+static void test_optional(void)
+{
+    const uint32_t acl = FUSE_POSIX_ACL | FUSE_DONT_MASK;
+    struct fuse_init_in in = {.major = 7, .minor = 38, .flags = UINT32_MAX, .flags2 = UINT32_MAX};
+    struct fuse_init_out out;
+    struct fs_fixture fixture;
+
+    fs_fixture_init(&fixture);
+    fixture.options.posix_acl = fixture.options.security_label = FS_AUTO;
+    fs_fixture_open(&fixture);
+    g_assert_cmpint(test_send(&fixture, &in, sizeof(in), &out), ==, sizeof(out));
+    g_assert_cmphex(out.flags & acl, ==, acl);
+    g_assert_cmphex(out.flags2 & (FUSE_SECURITY_CTX >> 32), !=, 0);
+    in.flags = ~(uint32_t)FUSE_SETXATTR_EXT;
+    g_assert_cmpint(test_send(&fixture, &in, sizeof(in), &out), ==, sizeof(out));
+    g_assert_cmphex(out.flags & acl, ==, 0);
+    g_assert_cmphex(out.flags2 & (FUSE_SECURITY_CTX >> 32), !=, 0);
+    in.flags2 = ~(uint32_t)(FUSE_SECURITY_CTX >> 32);
+    g_assert_cmpint(test_send(&fixture, &in, sizeof(in), &out), ==, sizeof(out));
+    g_assert_cmphex(out.flags2 & (FUSE_SECURITY_CTX >> 32), ==, 0);
     fs_fixture_finish(&fixture);
 }
 
@@ -208,6 +232,7 @@ int main(int argc, char **argv)
     g_test_add_func("/init/flags", test_flags);
     g_test_add_func("/init/option-flags", test_option_flags);
     g_test_add_func("/init/required", test_required);
+    g_test_add_func("/init/optional", test_optional);
     g_test_add_func("/init/versions", test_versions);
     g_test_add_func("/init/again", test_again);
     return g_test_run();

@@ -27,6 +27,7 @@
 
 #include "vhost-user/cleanup.h"
 #include "vhost-user/daemon/listen.h"
+#include "vhost-user/daemon/ready.h"
 #include "vhost-user/log.h"
 #include "vhost-user/thread.h"
 
@@ -198,6 +199,9 @@ static int daemon_run_loop(struct daemon *daemon)
     err = vu_thread_create("session", daemon_session, daemon, &session);
     if (err != 0)
         return err;
+    /* These very words on standard error are what Kata Containers waits for. */
+    vu_info("%s: Waiting for vhost-user socket connection...", daemon->name);
+    vu_ready_announce();
     g_main_loop_run(daemon->loop);
     pthread_join(session, NULL);
     return 0;

@@ -24,7 +24,8 @@ struct vu_daemon_options {
     bool help, version, print_man;
     int log_level; /* enum vu_log_level */
     bool syslog;
-    bool foreground; /* -f: accepted, always so */
+    bool foreground; /* -f: accepted, the default */
+    bool background; /* --daemonize: see vu_ready_prepare */
     bool exit_on_disconnect;
     bool inband_notifications;
     int poll_us;

@@ -87,7 +87,10 @@ const struct vu_option vu_daemon_option_rows[] = {
     {.name = "syslog", .is_long = true, .type = VU_OPTION_FLAG, .offset = OFFSET(syslog),
      .group = PARSE_GROUP_RUN, .help = "Log to the system log instead of standard error."},
     {.name = "foreground", .short_name = 'f', .is_long = true, .type = VU_OPTION_FLAG, .offset = OFFSET(foreground),
-     .group = PARSE_GROUP_RUN, .help = "Stay in the foreground, as the daemon always does."},
+     .group = PARSE_GROUP_RUN, .help = "Stay in the foreground (the default)."},
+    {.name = "daemonize", .is_long = true, .type = VU_OPTION_FLAG, .offset = OFFSET(background),
+     .group = PARSE_GROUP_RUN,
+     .help = "Go into the background; the command ends when the daemon is ready. Implies --syslog."},
     {.name = "poll-us", .is_long = true, .type = VU_OPTION_INT, .offset = OFFSET(poll_us),
      .min = 0, .max = PARSE_POLL_US_MAX, .metavar = "N", .group = PARSE_GROUP_RUN,
      .help = "Poll a queue for at most N microseconds before its thread sleeps, where that has been "
@@ -181,6 +184,8 @@ static bool parse_check(const struct vu_daemon_options *options, GError **error)
         problem = "--socket-path and --fd exclude each other";
     else if (options->socket_group != NULL && options->socket_path == NULL)
         problem = "--socket-group: expected --socket-path with it";
+    else if (options->background && options->fd < 0 && options->socket_path == NULL)
+        problem = "--daemonize: expected --socket-path or --fd with it";
     else if (options->fd < 0 && options->socket_path == NULL && !vu_daemon_is_activated())
         problem = "no socket: expected --socket-path=PATH, --fd=N or socket activation";
     if (problem != NULL)
@@ -225,7 +230,7 @@ bool vu_daemon_parse(const struct vu_program *program, struct vu_daemon_options 
         return false;
     }
     vu_log_set_level((enum vu_log_level)options->log_level);
-    if (options->syslog)
+    if (options->syslog || options->background)
         vu_log_use_syslog(program->name);
     vu_options_log_ignored(ignored);
     return true;

@@ -258,7 +258,8 @@ bool vu_sandbox_enter(const struct vu_sandbox_options *options, int socket_fd,
                       struct vu_sandbox *ret_sandbox, int *ret_exit_status)
 {
     struct vu_sandbox sandbox = {.root_fd = -1, .proc_fds = -1};
-    struct vu_supervision supervision = {.child = 0, .life_fd = -1};
+    struct vu_supervision supervision = {
+        .child = 0, .life_fd = -1, .ready_fd = -1, .signal_fd = -1};
     bool forks = sandbox_mode_infos[options->mode].forks;
     g_autoptr(GError) error = NULL;
     bool ok;

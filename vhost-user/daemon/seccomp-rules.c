@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "vhost-user/daemon/seccomp.h"
 
@@ -81,6 +82,9 @@ static const struct vu_syscall_rule rules_daemon[] = {
     VU_SYSCALL_IF("fcntl", 1, F_DUPFD_CLOEXEC),
     VU_SYSCALL_IF("fcntl", 1, F_ADD_SEALS),
     VU_SYSCALL_IF("fcntl", 1, F_GET_SEALS),
+    VU_SYSCALL_IF("dup3", 1, STDIN_FILENO), /* by /dev/null, in the background */
+    VU_SYSCALL_IF("dup3", 1, STDOUT_FILENO),
+    VU_SYSCALL_IF("dup3", 1, STDERR_FILENO),
     VU_SYSCALL("eventfd2"),
     VU_SYSCALL("epoll_create1"),
     VU_SYSCALL("epoll_ctl"),

@@ -8,17 +8,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glib.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
 #include "vhost-user/daemon/listen.h"
+#include "vhost-user/daemon/ready.h"
 #include "vhost-user/log.h"
 
 static void supervise_signals(sigset_t *ret_set)
@@ -29,33 +32,74 @@ static void supervise_signals(sigset_t *ret_set)
     sigaddset(ret_set, SIGCHLD);
 }
 
-int vu_supervise_fork(struct vu_supervision *ret_supervision)
+static void supervise_close(struct vu_supervision *supervision)
 {
-    sigset_t set, saved;
-    int fds[2];
-    pid_t child;
+    vu_clear_fd(&supervision->life_fd);
+    vu_clear_fd(&supervision->ready_fd);
+    vu_clear_fd(&supervision->signal_fd);
+}
 
-    if (pipe2(fds, O_CLOEXEC) < 0)
+/* What both sides have to open: pairs of descriptors, and the outside's signals. 0 or -errno. */
+static int supervise_open(const sigset_t *set, int *ret_life, int *ret_ready, int *ret_signal_fd)
+{
+    vu_autofd int signal_fd = signalfd(-1, set, SFD_CLOEXEC);
+
+    if (signal_fd < 0 || pipe2(ret_life, O_CLOEXEC) < 0)
         return -errno;
-    supervise_signals(&set);
-    sigprocmask(SIG_BLOCK, &set, &saved);
-    child = fork();
-    if (child < 0) {
+    if (pipe2(ret_ready, O_CLOEXEC) < 0) {
         int err = errno;
 
-        sigprocmask(SIG_SETMASK, &saved, NULL);
-        close(fds[0]);
-        close(fds[1]);
+        close(ret_life[0]);
+        close(ret_life[1]);
         return -err;
     }
-    if (child == 0) {
-        sigdelset(&set, SIGTERM);
-        sigdelset(&set, SIGINT);
-        sigprocmask(SIG_UNBLOCK, &set, NULL);
-    }
-    close(fds[child == 0]);
-    *ret_supervision = (struct vu_supervision){.child = child, .life_fd = fds[child != 0]};
+    *ret_signal_fd = vu_steal_fd(&signal_fd);
     return 0;
+}
+
+/* In the child: it keeps the reading end of one pipe and the writing end of the other. */
+static void supervise_become_child(struct vu_supervision *supervision, const int *life,
+                                   const int *ready, int signal_fd)
+{
+    sigset_t child_end;
+
+    sigemptyset(&child_end);
+    sigaddset(&child_end, SIGCHLD);
+    sigprocmask(SIG_UNBLOCK, &child_end, NULL);
+    close(life[1]);
+    close(ready[0]);
+    close(signal_fd);
+    vu_ready_pass_to(ready[1]);
+    *supervision =
+        (struct vu_supervision){.child = 0, .life_fd = life[0], .ready_fd = -1, .signal_fd = -1};
+}
+
+int vu_supervise_fork(struct vu_supervision *ret_supervision)
+{
+    int life[2], ready[2], signal_fd = -1, ret;
+    sigset_t set, saved;
+    pid_t child;
+
+    supervise_signals(&set);
+    ret = supervise_open(&set, life, ready, &signal_fd);
+    if (ret < 0)
+        return ret;
+    sigprocmask(SIG_BLOCK, &set, &saved);
+    child = fork();
+    if (child == 0) {
+        supervise_become_child(ret_supervision, life, ready, signal_fd);
+        return 0;
+    }
+    ret = child < 0 ? -errno : 0;
+    close(life[0]);
+    close(ready[1]);
+    *ret_supervision = (struct vu_supervision){
+        .child = child, .life_fd = life[1], .ready_fd = ready[0], .signal_fd = signal_fd};
+    if (ret < 0) {
+        sigprocmask(SIG_SETMASK, &saved, NULL);
+        supervise_close(ret_supervision);
+    }
+    return ret;
 }
 
 bool vu_supervise_bind(struct vu_supervision *supervision)
@@ -89,22 +133,36 @@ static int supervise_end(const char *program, int status)
     return 128 + sig;
 }
 
+/* Waits for something to pass on, one way or the other, or for the child's end. */
+static void supervise_pass_on(struct vu_supervision *supervision)
+{
+    struct pollfd fds[] = {
+        {.fd = supervision->signal_fd, .events = POLLIN},
+        {.fd = supervision->ready_fd, .events = POLLIN},
+    };
+    struct signalfd_siginfo info;
+    char byte;
+
+    if (poll(fds, G_N_ELEMENTS(fds), -1) < 0)
+        return;
+    if (fds[1].revents != 0) {
+        if (read(supervision->ready_fd, &byte, 1) == 1)
+            vu_ready_announce();
+        vu_clear_fd(&supervision->ready_fd);
+    }
+    if (fds[0].revents != 0 && read(supervision->signal_fd, &info, sizeof(info)) == sizeof(info) &&
+        info.ssi_signo != SIGCHLD)
+        kill(supervision->child, (int)info.ssi_signo);
+}
+
 int vu_supervise_wait(struct vu_supervision *supervision, const char *program)
 {
-    pid_t child = supervision->child;
-    siginfo_t info;
-    sigset_t set;
     int status;
 
-    supervise_signals(&set);
     /* A child that was stopped or continued raises SIGCHLD, too. */
-    while (waitpid(child, &status, WNOHANG) != child) {
-        int sig = sigwaitinfo(&set, &info);
-
-        if (sig == SIGTERM || sig == SIGINT)
-            kill(child, sig);
-    }
-    vu_clear_fd(&supervision->life_fd);
+    while (waitpid(supervision->child, &status, WNOHANG) != supervision->child)
+        supervise_pass_on(supervision);
+    supervise_close(supervision);
     vu_daemon_remove_socket();
     return supervise_end(program, status);
 }

@@ -12,11 +12,14 @@
 struct vu_supervision {
     pid_t child; /* 0 in the child */
     int life_fd; /* outside: held open; in the child: hangs up when the outside has gone */
+    /* Outside only: */
+    int ready_fd;  /* a byte comes when the child is ready (ready.h); -1 after that */
+    int signal_fd; /* signalfd: what is to be passed on, and the child's end */
 };
 
 /*
  * Forks. In the child, SIGTERM and SIGINT stay blocked until somebody handles them (vu_daemon_run),
- * so that none is lost. 0, or -errno of fork.
+ * so that none is lost; what it announces (ready.h) goes through the process outside. 0 or -errno.
  */
 int vu_supervise_fork(struct vu_supervision *ret_supervision);
 /*
@@ -25,7 +28,8 @@ int vu_supervise_fork(struct vu_supervision *ret_supervision);
  */
 bool vu_supervise_bind(struct vu_supervision *supervision);
 /*
- * Outside: passes signals on until the child has ended, and removes the socket file. Returns the
+ * Outside: passes signals and the child's readiness on until it has ended, and removes the socket
+ * file. Returns the
  * child's exit status; where a signal killed it, says so and dies of the same.
  */
 int vu_supervise_wait(struct vu_supervision *supervision, const char *program);
