@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Asynchronous file operations behind one interface: io_uring, Linux native AIO, or threads.
+ * Asynchronous reads, writes and flushes of files behind one interface: io_uring, Linux native AIO,
+ * or threads.
  *
- * An engine belongs to one thread (a queue's worker, or a tool's main loop): it queues operations
- * there, submits all that is queued with one system call, and reaps what is finished there. `done`
- * is called from vblk_aio_reap on that thread, never from vblk_aio_queue.
+ * An engine belongs to one thread (a queue's worker, or a tool's main loop), which creates it and
+ * makes every call: it queues operations, submits all that is queued with one system call, and
+ * reaps what is finished. `done` is called from vblk_aio_reap, never from vblk_aio_queue.
  *
- *   queue ... queue -> submit -> (vblk_aio_fd readable, or just look) -> reap -> done, done, ...
+ *   queue ... queue -> submit -> (the descriptor of vblk_aio_fd, or just look) -> reap -> done, ...
  */
 #pragma once
 
@@ -18,14 +19,11 @@
 enum vblk_op {
     VBLK_OP_READ,
     VBLK_OP_WRITE,
-    VBLK_OP_FLUSH,   /* what was written is durable; no range */
-    VBLK_OP_DISCARD, /* space may be given back; what the range then reads as is not said */
-    VBLK_OP_ZERO,    /* the range reads as zeros */
+    VBLK_OP_FLUSH, /* what was written is durable; no range */
 };
 
 enum vblk_io_flags {
-    VBLK_IO_FUA = 1 << 0,   /* WRITE, ZERO: durable when done */
-    VBLK_IO_UNMAP = 1 << 1, /* ZERO: may give the space back */
+    VBLK_IO_FUA = 1 << 0, /* WRITE: durable when done */
 };
 
 /*
@@ -48,8 +46,10 @@ struct vblk_io {
 
     /* the engine's own while it has the operation */
     struct vblk_io *next;
-    uint64_t progress; /* bytes done by earlier, short, attempts */
-    void *engine_data;
+    uint64_t progress;  /* bytes done by earlier, short, attempts */
+    struct iovec *rest; /* then: what of iov remains; g_free */
+    unsigned n_rest;
+    int result; /* of what could not be submitted */
 };
 
 enum vblk_aio_kind {
@@ -57,8 +57,8 @@ enum vblk_aio_kind {
     VBLK_AIO_URING,
     VBLK_AIO_THREADS,
 };
-extern const char
-    *const vblk_aio_kinds[]; /* "native", "io_uring", "threads", NULL: as --help has it */
+/* "native", "io_uring", "threads", NULL: as --help has it */
+extern const char *const vblk_aio_kinds[];
 
 struct vblk_aio;
 
@@ -68,12 +68,12 @@ struct vblk_aio;
  * taken); -ENOMEM and others.
  */
 int vblk_aio_create(enum vblk_aio_kind kind, unsigned depth, struct vblk_aio **ret_aio);
-/* Nothing may be in flight. */
+/* Nothing may be in flight. NULL is allowed. */
 void vblk_aio_destroy(struct vblk_aio *aio);
 
-/* Optional speed-ups; errors are not told, things just go on without. Nothing may be in flight. */
+/* An optional speed-up for one descriptor; where it fails things just go on without. Nothing may be
+ * in flight. */
 void vblk_aio_register_file(struct vblk_aio *aio, int fd);
-void vblk_aio_register_memory(struct vblk_aio *aio, const struct iovec *ranges, unsigned n);
 
 void vblk_aio_queue(struct vblk_aio *aio, struct vblk_io *io);
 /* One system call for all that is queued, as far as depth allows (none where nothing is). */
@@ -81,7 +81,12 @@ void vblk_aio_submit(struct vblk_aio *aio);
 /* Calls `done` of all that is finished; how many. Makes no system call where that can be known from
  * memory. `done` may queue further operations. */
 unsigned vblk_aio_reap(struct vblk_aio *aio);
+/* Submits, sleeps until something is finished, and reaps. 0 where nothing is pending. */
+unsigned vblk_aio_wait(struct vblk_aio *aio);
 /* Queued or in flight. */
 unsigned vblk_aio_n_pending(const struct vblk_aio *aio);
-/* Becomes readable when vblk_aio_reap would find something; reap makes it unreadable. */
+/*
+ * For EPOLLET: an edge whenever vblk_aio_reap has come to have something to find. Nobody reads it,
+ * so that a level may be left behind.
+ */
 int vblk_aio_fd(const struct vblk_aio *aio);

@@ -37,6 +37,8 @@
 
 enum vblk_map_flags {
     VBLK_NOWAIT = 1 << 0,
+    /* map: what was never written is told as ZERO, though that takes a system call. */
+    VBLK_HOLES = 1 << 1,
 };
 
 enum vblk_extent_kind {

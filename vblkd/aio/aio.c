@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What all engines share: the operations that wait for a slot, and what becomes of a transfer that
+ * came back short. The engine's thread runs all of it.
+ */
+#include "vblkd/aio/aio.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "vblkd/aio/engine.h"
+#include "vhost-user/iov.h"
+
+/* A direct transfer goes on at a multiple of this, whatever it was cut at. */
+#define AIO_RESUME_ALIGN 4096
+
+const char *const vblk_aio_kinds[] = {
+    [VBLK_AIO_NATIVE] = "native",
+    [VBLK_AIO_URING] = "io_uring",
+    [VBLK_AIO_THREADS] = "threads",
+    NULL,
+};
+
+static const struct vblk_aio_engine *const aio_engines[] = {
+    [VBLK_AIO_NATIVE] = &vblk_aio_native,
+    [VBLK_AIO_URING] = &vblk_aio_uring,
+    [VBLK_AIO_THREADS] = &vblk_aio_threads,
+};
+
+/* --- for the engines --- */
+
+void vblk_aio_init(struct vblk_aio *aio, const struct vblk_aio_engine *engine, unsigned depth)
+{
+    *aio = (struct vblk_aio){.engine = engine, .fd = -1, .depth = depth};
+    aio->last = &aio->first;
+}
+
+struct vblk_io *vblk_aio_take(struct vblk_aio *aio)
+{
+    struct vblk_io *io = aio->first;
+
+    if (!io || aio->n_in_flight >= aio->depth)
+        return NULL;
+    aio->first = io->next;
+    if (!aio->first)
+        aio->last = &aio->first;
+    aio->n_waiting--;
+    aio->n_in_flight++;
+    return io;
+}
+
+void vblk_aio_put_back(struct vblk_aio *aio, struct vblk_io *io)
+{
+    io->next = aio->first;
+    aio->first = io;
+    if (!io->next)
+        aio->last = &io->next;
+    aio->n_waiting++;
+    aio->n_in_flight--;
+}
+
+void vblk_aio_fail(struct vblk_aio *aio, struct vblk_io *io, int err)
+{
+    io->result = err;
+    io->next = aio->failed;
+    aio->failed = io;
+}
+
+static void aio_append(struct vblk_aio *aio, struct vblk_io *io)
+{
+    io->next = NULL;
+    *aio->last = io;
+    aio->last = &io->next;
+    aio->n_waiting++;
+}
+
+/* Sets io->progress, and makes `rest` what remains of iov from there on. */
+static void aio_set_progress(struct vblk_io *io, uint64_t progress)
+{
+    struct vu_iov_cursor cursor;
+    uint64_t len;
+
+    io->progress = progress;
+    if (!io->rest)
+        io->rest = g_new(struct iovec, io->n_iov);
+    vu_iov_cursor_init(&cursor, io->iov, io->n_iov, progress);
+    io->n_rest = vu_iov_peek(&cursor, UINT64_MAX, io->rest, io->n_iov, &len);
+}
+
+static bool aio_is_at_end(const struct vblk_io *io, uint64_t progress)
+{
+    struct stat st;
+
+    return fstat(io->fd, &st) == 0 && S_ISREG(st.st_mode) &&
+           io->offset + progress >= (uint64_t)st.st_size;
+}
+
+static void aio_zero_rest(const struct vblk_io *io, uint64_t progress)
+{
+    struct vu_iov_cursor cursor;
+    struct iovec range;
+    uint64_t len;
+
+    vu_iov_cursor_init(&cursor, io->iov, io->n_iov, progress);
+    while (vu_iov_peek(&cursor, UINT64_MAX, &range, 1, &len) > 0) {
+        memset(range.iov_base, 0, range.iov_len);
+        vu_iov_skip(&cursor, range.iov_len);
+    }
+}
+
+/*
+ * A transfer that moved moved bytes, less than all. True where it is over, with its result. A
+ * direct one can only go on at an aligned place, if need be by moving some bytes again.
+ */
+static bool aio_end_short(struct vblk_io *io, uint64_t moved, int *ret_result)
+{
+    uint64_t progress = io->progress + moved,
+             aligned = progress & ~(AIO_RESUME_ALIGN - UINT64_C(1));
+
+    if (io->op == VBLK_OP_READ && (moved == 0 || aio_is_at_end(io, progress))) {
+        aio_zero_rest(io, progress);
+        *ret_result = 0;
+        return true;
+    }
+    if (moved == 0) {
+        *ret_result = -EIO;
+        return true;
+    }
+    aio_set_progress(io, aligned > io->progress ? aligned : progress);
+    return false;
+}
+
+void vblk_aio_finish(struct vblk_aio *aio, struct vblk_io *io, int64_t result)
+{
+    bool is_transfer = io->op != VBLK_OP_FLUSH;
+    int end = result < 0 ? (int)result : 0;
+
+    aio->n_in_flight--;
+    if (result == -EINTR || result == -EAGAIN ||
+        (is_transfer && result >= 0 && io->progress + (uint64_t)result < io->len &&
+         !aio_end_short(io, (uint64_t)result, &end))) {
+        aio_append(aio, io);
+        return;
+    }
+    g_clear_pointer(&io->rest, g_free);
+    io->done(io, end);
+}
+
+/* --- for everybody --- */
+
+int vblk_aio_create(enum vblk_aio_kind kind, unsigned depth, struct vblk_aio **ret_aio)
+{
+    return aio_engines[kind]->create(MAX(depth, 1), ret_aio);
+}
+
+void vblk_aio_destroy(struct vblk_aio *aio)
+{
+    if (!aio)
+        return;
+    g_assert(vblk_aio_n_pending(aio) == 0);
+    aio->engine->destroy(aio);
+}
+
+void vblk_aio_register_file(struct vblk_aio *aio, int fd)
+{
+    if (aio->engine->register_file)
+        aio->engine->register_file(aio, fd);
+}
+
+void vblk_aio_queue(struct vblk_aio *aio, struct vblk_io *io)
+{
+    io->progress = 0;
+    io->rest = NULL;
+    aio_append(aio, io);
+}
+
+void vblk_aio_submit(struct vblk_aio *aio)
+{
+    aio->engine->submit(aio);
+}
+
+static unsigned aio_reap_failed(struct vblk_aio *aio)
+{
+    struct vblk_io *io;
+    unsigned n = 0;
+
+    while ((io = aio->failed) != NULL) {
+        aio->failed = io->next;
+        vblk_aio_finish(aio, io, io->result);
+        n++;
+    }
+    return n;
+}
+
+unsigned vblk_aio_reap(struct vblk_aio *aio)
+{
+    unsigned n = aio->failed ? aio_reap_failed(aio) : 0;
+
+    return aio->n_in_flight > 0 ? n + aio->engine->reap(aio, false) : n;
+}
+
+unsigned vblk_aio_wait(struct vblk_aio *aio)
+{
+    unsigned n;
+
+    vblk_aio_submit(aio);
+    n = vblk_aio_reap(aio);
+    return n > 0 || aio->n_in_flight == 0 ? n : aio->engine->reap(aio, true);
+}
+
+unsigned vblk_aio_n_pending(const struct vblk_aio *aio)
+{
+    return aio->n_waiting + aio->n_in_flight;
+}
+
+int vblk_aio_fd(const struct vblk_aio *aio)
+{
+    return aio->fd;
+}
