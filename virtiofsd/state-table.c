@@ -204,7 +204,7 @@ static bool table_pin_unless_free(struct fs_record *record)
     do {
         if (pins == 0)
             return false;
-    } while (!__atomic_compare_exchange_n(&record->pins, &pins, pins + 1, true, __ATOMIC_ACQUIRE,
+    } while (!__atomic_compare_exchange_n(&record->pins, &pins, pins + 1, true, __ATOMIC_SEQ_CST,
                                           __ATOMIC_RELAXED));
     return true;
 }
@@ -228,7 +228,7 @@ struct fs_record *fs_state_table_get(struct fs_state_table *table, uint64_t id)
 
 void fs_state_table_pin(struct fs_record *record)
 {
-    uint32_t before = __atomic_fetch_add(&record->pins, 1, __ATOMIC_RELAXED);
+    uint32_t before = __atomic_fetch_add(&record->pins, 1, __ATOMIC_SEQ_CST);
 
     g_assert(before > 0);
 }
@@ -246,9 +246,24 @@ void fs_state_table_put(struct fs_state_table *table, struct fs_record *record)
     table_give_slot(table, record);
 }
 
+bool fs_state_table_is_sole_pin(const struct fs_record *record)
+{
+    /* State behind pins: while it is live, one of the two is that of being live. */
+    return __atomic_load_n(&record->pins, __ATOMIC_SEQ_CST) == 2 &&
+           __atomic_load_n(&record->state, __ATOMIC_SEQ_CST) == FS_RECORD_LIVE;
+}
+
+bool fs_state_table_pin_if_idle(struct fs_record *record)
+{
+    uint32_t pins = 1;
+
+    return __atomic_compare_exchange_n(&record->pins, &pins, 2, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_RELAXED);
+}
+
 bool fs_state_table_retire(struct fs_state_table *table, struct fs_record *record)
 {
-    if (__atomic_exchange_n(&record->state, FS_RECORD_RETIRED, __ATOMIC_RELAXED) ==
+    if (__atomic_exchange_n(&record->state, FS_RECORD_RETIRED, __ATOMIC_SEQ_CST) ==
         FS_RECORD_RETIRED)
         return false;
     __atomic_fetch_sub(&table->n_live, 1, __ATOMIC_RELAXED);

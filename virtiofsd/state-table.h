@@ -61,6 +61,12 @@ void fs_state_table_publish(struct fs_record *record);
 struct fs_record *fs_state_table_get(struct fs_state_table *table, uint64_t id);
 void fs_state_table_pin(struct fs_record *record);
 void fs_state_table_put(struct fs_state_table *table, struct fs_record *record);
+/* Pins a record that has one pin: a live one that nobody uses, or a retired one that one user has
+ * still got. False for any other. */
+bool fs_state_table_pin_if_idle(struct fs_record *record);
+/* Whether a record is live and the caller's pin its only one. Like every pin, sequentially
+ * consistent. */
+bool fs_state_table_is_sole_pin(const struct fs_record *record);
 /* NEW or LIVE to RETIRED: get no longer finds it; drops the pin of being live. Returns false where
  * it was retired already. */
 bool fs_state_table_retire(struct fs_state_table *table, struct fs_record *record);
