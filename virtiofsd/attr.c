@@ -37,10 +37,9 @@ static int attr_target_get(struct fs_request *request, bool by_handle, uint64_t 
             return -EBADF;
         target.fd = target.handle->fd;
     } else {
-        target.inode = fs_inode_get(request->share->inodes, request->header.nodeid);
-        if (!target.inode)
-            return -ESTALE;
-        target.fd = target.inode->fd;
+        target.fd = fs_inode_get_fd(request->share->inodes, request->header.nodeid, &target.inode);
+        if (target.fd < 0)
+            return target.fd;
     }
     *ret_target = target;
     return 0;
@@ -91,7 +90,7 @@ static int attr_set_owner(const struct fs_share *share, const struct fuse_setatt
     uid_t uid = arg->valid & FATTR_UID ? arg->uid : (uid_t)-1;
     gid_t gid = arg->valid & FATTR_GID ? arg->gid : (gid_t)-1;
 
-    if (target->handle || S_ISREG(target->inode->mode_type)) {
+    if (target->handle || S_ISREG(fs_inode_type(target->inode))) {
         int ret = fs_kill_capability(share, target->fd);
 
         if (ret < 0)
@@ -107,7 +106,7 @@ static int attr_set_mode(const struct fs_share *share, const struct fuse_setattr
 
     if (target->handle)
         return fchmod(target->fd, arg->mode & 07777) < 0 ? -errno : 0;
-    if (S_ISLNK(target->inode->mode_type))
+    if (S_ISLNK(fs_inode_type(target->inode)))
         return -EOPNOTSUPP;
     snprintf(name, sizeof(name), "%d", target->fd);
     return fchmodat(share->proc_fds, name, arg->mode & 07777, 0) < 0 ? -errno : 0;
@@ -203,13 +202,18 @@ static int attr_check_access(const struct fuse_in_header *header, const struct s
 int fs_do_access(struct fs_request *request)
 {
     struct fs_share *share = request->share;
-    struct fs_inode *inode = fs_inode_get(share->inodes, request->header.nodeid);
+    struct fs_inode *inode;
+    int fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &inode), ret;
     struct statx stx;
-    int ret;
 
-    if (!inode)
-        return -ESTALE;
-    ret = statx(inode->fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx) < 0 ? -errno : 0;
+    if (fd < 0)
+        return fd;
+    ret = statx(fd,
+                ""
+                "",
+                AT_EMPTY_PATH, STATX_BASIC_STATS, &stx) < 0
+              ? -errno
+              : 0;
     fs_inode_put(share->inodes, inode);
     if (ret < 0)
         return ret;
@@ -219,13 +223,13 @@ int fs_do_access(struct fs_request *request)
 int fs_do_statfs(struct fs_request *request)
 {
     struct fs_share *share = request->share;
-    struct fs_inode *inode = fs_inode_get(share->inodes, request->header.nodeid);
+    struct fs_inode *inode;
+    int fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &inode), ret;
     struct statvfs st;
-    int ret;
 
-    if (!inode)
-        return -ESTALE;
-    ret = fstatvfs(inode->fd, &st) < 0 ? -errno : 0;
+    if (fd < 0)
+        return fd;
+    ret = fstatvfs(fd, &st) < 0 ? -errno : 0;
     fs_inode_put(share->inodes, inode);
     if (ret < 0)
         return ret;
@@ -246,13 +250,14 @@ int fs_do_statfs(struct fs_request *request)
 int fs_do_syncfs(struct fs_request *request)
 {
     struct fs_share *share = request->share;
-    struct fs_inode *inode = fs_inode_get(share->inodes, request->header.nodeid);
+    struct fs_inode *inode;
+    int inode_fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &inode);
     vu_autofd int fd = -1;
 
-    if (!inode)
-        return -ESTALE;
-    fd = S_ISDIR(inode->mode_type) ? openat(inode->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-                                   : (errno = EINVAL, -1);
+    if (inode_fd < 0)
+        return inode_fd;
+    fd = S_ISDIR(fs_inode_type(inode)) ? openat(inode_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                                       : (errno = EINVAL, -1);
     fs_inode_put(share->inodes, inode);
     if (fd < 0 || syncfs(fd) < 0)
         return -errno;

@@ -47,28 +47,28 @@ int fs_do_opendir(struct fs_request *request)
 {
     struct fs_share *share = request->share;
     struct fuse_open_out *open = &request->reply.open;
-    struct fs_inode *inode = fs_inode_get(share->inodes, request->header.nodeid);
-    int noatime = fs_open_noatime(share, request->args.open.flags);
+    struct fs_inode *inode;
+    int inode_fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &inode);
+    int noatime = fs_open_noatime(share, request->args.open.flags), ret;
     vu_autofd int fd = -1;
-    int ret;
 
-    if (!inode)
-        return -ESTALE;
-    if (inode->mode_type == S_IFDIR) {
+    if (inode_fd < 0)
+        return inode_fd;
+    if (fs_inode_type(inode) == S_IFDIR) {
         /* Needs leave to search it, which root has, and is the cheapest way. */
-        fd = openat(inode->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOCTTY | noatime);
+        fd = openat(inode_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOCTTY | noatime);
         if (fd < 0)
             fd = errno == EACCES || errno == EPERM ? fs_open_inode(share, inode, O_RDONLY | noatime)
                                                    : -errno;
     } else {
         fd = -ENOTDIR;
     }
-    fs_inode_put(share->inodes, inode);
-    if (fd < 0)
-        return fd;
+    ret = fd < 0 ? fd : 0;
     *open = (struct fuse_open_out){.open_flags = fs_cache_mode_of(share->options)->directory_flags};
-    ret = fs_handle_add(share->handles, FS_HANDLE_DIRECTORY, request->header.nodeid,
-                        request->args.open.flags, &fd, &open->fh);
+    if (ret == 0)
+        ret = fs_handle_add(share->handles, FS_HANDLE_DIRECTORY, request->header.nodeid,
+                            request->args.open.flags, &fd, &open->fh);
+    fs_inode_put(share->inodes, inode);
     return ret < 0 ? ret : (int)sizeof(*open);
 }
 

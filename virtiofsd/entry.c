@@ -89,12 +89,25 @@ int fs_entry_from_fd(struct fs_share *share, int *fd, struct fuse_entry_out *ret
 }
 
 /* Opens the name, whatever it leads to by now, and counts a lookup of that. */
-static int entry_open(struct fs_share *share, const struct fs_inode *parent, const char *name,
-                      struct statx *ret_stx, struct fs_inode **ret_inode)
+static int entry_open(struct fs_share *share, int dir_fd, const char *name, struct statx *ret_stx,
+                      struct fs_inode **ret_inode)
 {
-    int fd = fs_open_beneath(parent->fd, name, O_PATH | O_NOFOLLOW, 0);
+    int fd = fs_open_beneath(dir_fd, name, O_PATH | O_NOFOLLOW, 0);
 
     return fd < 0 ? fd : entry_add(share, &fd, ret_stx, ret_inode);
+}
+
+/* The known inode behind a name of which statx has just said *stx, with one lookup more. */
+static struct fs_inode *entry_find(struct fs_share *share, int dir_fd, const char *name,
+                                   const struct statx *stx)
+{
+    union fs_file_handle handle;
+    bool doubtful;
+    struct fs_inode *inode = fs_inode_find(share->inodes, stx, NULL, 1, &doubtful);
+
+    if (!doubtful || fs_file_handle_get(dir_fd, name, &handle) < 0)
+        return inode;
+    return fs_inode_find(share->inodes, stx, &handle, 1, &doubtful);
 }
 
 /* As entry_fill; a directory on another mount than its parent is announced as such. */
@@ -112,14 +125,17 @@ static void entry_fill_below(struct fs_share *share, const struct fs_inode *pare
 int fs_entry_lookup(struct fs_share *share, struct fs_inode *parent, const char *name,
                     struct fuse_entry_out *ret_entry)
 {
+    int dir_fd = fs_inode_fd(share->inodes, parent);
     struct fs_inode *inode;
     struct statx stx;
 
-    if (statx(parent->fd, name, AT_SYMLINK_NOFOLLOW, FS_STATX_MASK, &stx) < 0)
+    if (dir_fd < 0)
+        return dir_fd;
+    if (statx(dir_fd, name, AT_SYMLINK_NOFOLLOW, FS_STATX_MASK, &stx) < 0)
         return -errno;
-    inode = fs_inode_find(share->inodes, &stx, 1);
+    inode = entry_find(share, dir_fd, name, &stx);
     if (!inode) {
-        int ret = entry_open(share, parent, name, &stx, &inode);
+        int ret = entry_open(share, dir_fd, name, &stx, &inode);
 
         if (ret < 0)
             return ret;
@@ -131,20 +147,20 @@ int fs_entry_lookup(struct fs_share *share, struct fs_inode *parent, const char 
 int fs_entry_lookup_listed(struct fs_share *share, struct fs_inode *parent, const char *name,
                            uint64_t ino, unsigned type, struct fuse_entry_out *ret_entry)
 {
-    struct statx stx = {.stx_mask = STATX_MNT_ID,
-                        .stx_mode = (uint16_t)(type << 12),
-                        .stx_ino = ino,
-                        .stx_dev_major = major(parent->dev),
-                        .stx_dev_minor = minor(parent->dev),
-                        .stx_mnt_id = parent->mount_id};
-    struct fs_inode *inode = fs_inode_find(share->inodes, &stx, 0);
-    int ret;
+    int dir_fd = fs_inode_fd(share->inodes, parent), ret;
+    struct fs_inode *inode;
+    struct statx stx;
+    bool doubtful;
 
-    if (inode) {
+    if (dir_fd < 0)
+        return dir_fd;
+    fs_inode_identify_sibling(parent, ino, type << 12, &stx);
+    inode = fs_inode_find(share->inodes, &stx, NULL, 0, &doubtful);
+    if (inode)
         fs_inode_put(share->inodes, inode);
+    if (inode || doubtful)
         return fs_entry_lookup(share, parent, name, ret_entry);
-    }
-    ret = entry_open(share, parent, name, &stx, &inode);
+    ret = entry_open(share, dir_fd, name, &stx, &inode);
     if (ret == 0)
         entry_fill_below(share, parent, inode, &stx, ret_entry);
     return ret;

@@ -10,9 +10,11 @@
 #include <stdint.h>
 
 struct fs_fd_budget {
-    uint32_t max_inodes;
+    uint32_t max_inode_fds;
     uint32_t max_handles;
     uint32_t max_lock_owners;
+    uint32_t max_mounts; /* beyond the share's own */
+    uint32_t max_inodes; /* where they can do without a descriptor: by memory, see fd-budget.c */
 };
 
 /*

@@ -2,10 +2,6 @@
 /* Options of other daemons that have nothing to say here. */
 #include "virtiofsd/fs-options-rows.h"
 
-#include <string.h>
-
-#include "vhost-user/log.h"
-
 static const char *const options_migration_modes[] = {"find-paths", "file-handles", NULL};
 static const char *const options_migration_errors[] = {"abort", "guest-error", NULL};
 
@@ -16,29 +12,7 @@ static const char *const options_migration_errors[] = {"abort", "guest-error", N
         .help = (why)                                                                        \
     }
 
-/* Inodes are held by descriptors; with handles the guest would see the same. */
-static bool options_parse_file_handles(void *target, const char *name, const char *value,
-                                       GError **error)
-{
-    if (strcmp(value, "never") != 0 && strcmp(value, "prefer") != 0 &&
-        strcmp(value, "mandatory") != 0) {
-        g_set_error(error, VU_OPTION_ERROR, 0, "expected never, prefer or mandatory, got \"%s\"",
-                    value);
-        return false;
-    }
-    if (strcmp(value, "never") != 0)
-        vu_info("--%s=%s: inodes are held by descriptors all the same", name, value);
-    return true;
-}
-
 static const struct vu_option options_compat_rows[] = {
-    {.name = "inode-file-handles",
-     .is_long = true,
-     .type = VU_OPTION_CALL,
-     .parse = options_parse_file_handles,
-     .metavar = "never|prefer|mandatory",
-     .group = FS_GROUP_COMPAT,
-     .help = "Inodes are held by descriptors in any case."},
     {.name = "migration-mode",
      .is_long = true,
      .type = VU_OPTION_IGNORED,

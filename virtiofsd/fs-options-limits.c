@@ -2,6 +2,28 @@
 /* Options: threads and descriptors. */
 #include "virtiofsd/fs-options-rows.h"
 
+#include <string.h>
+
+static const char *const options_inode_handles[] = {
+    [FS_INODE_HANDLES_AUTO] = "auto",
+    [FS_INODE_HANDLES_NEVER] = "never",
+    [FS_INODE_HANDLES_PREFER] = "prefer",
+    [FS_INODE_HANDLES_MANDATORY] = "mandatory",
+};
+
+static bool options_parse_inode_handles(void *target, const char *name, const char *value,
+                                        GError **error)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(options_inode_handles); i++)
+        if (strcmp(value, options_inode_handles[i]) == 0) {
+            ((struct fs_options *)target)->inode_handles = (int)i;
+            return true;
+        }
+    g_set_error(error, VU_OPTION_ERROR, 0, "expected auto, never, prefer or mandatory, got \"%s\"",
+                value);
+    return false;
+}
+
 static const struct vu_option options_limits_rows[] = {
     {.name = "num-request-queues",
      .in_o_list = true,
@@ -26,6 +48,18 @@ static const struct vu_option options_limits_rows[] = {
      .help = "Most threads for requests that wait for the disk (default 64, 1024 at most). They "
              "are started as "
              "they are needed; 0: every request waits on its queue's thread."},
+    {.name = "inode-file-handles",
+     .in_o_list = true,
+     .is_long = true,
+     .type = VU_OPTION_CALL,
+     .parse = options_parse_inode_handles,
+     .metavar = "auto|never|prefer|mandatory",
+     .group = FS_GROUP_LIMITS,
+     .help = "How files are remembered that the guest knows. auto (default): by descriptors and, "
+             "where those run out, by file handles, if the kernel lets us open those "
+             "(CAP_DAC_READ_SEARCH). never: by descriptors; beyond the limit the guest gets "
+             "ENFILE. prefer: by file handles, with a few descriptors at a time; by descriptors "
+             "where that cannot be. mandatory: by file handles, or not at all."},
     {.name = "rlimit-nofile",
      .is_long = true,
      .type = VU_OPTION_INT,
@@ -34,7 +68,7 @@ static const struct vu_option options_limits_rows[] = {
      .max = 1 << 30,
      .metavar = "N",
      .group = FS_GROUP_LIMITS,
-     .help = "Most open descriptors; each file the guest knows takes one. Default: the hard limit, "
+     .help = "Most open descriptors; see --inode-file-handles. Default: the hard limit, "
              "at most 1,048,576; 0 leaves the limit as it is."},
 };
 const struct vu_option_table fs_options_of_limits = {.rows = options_limits_rows,

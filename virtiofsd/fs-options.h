@@ -24,6 +24,14 @@
 /* What a guest must be able to do, or may. */
 enum fs_negotiation { FS_NEVER, FS_ALWAYS, FS_AUTO };
 
+/* How inodes are remembered that the guest knows. */
+enum fs_inode_handles {
+    FS_INODE_HANDLES_AUTO,      /* by descriptors, and where those run out, by file handles */
+    FS_INODE_HANDLES_NEVER,     /* by descriptors */
+    FS_INODE_HANDLES_PREFER,    /* by file handles, with few descriptors; or else by those */
+    FS_INODE_HANDLES_MANDATORY, /* by file handles, or not at all */
+};
+
 enum fs_cache { FS_CACHE_NEVER, FS_CACHE_METADATA, FS_CACHE_AUTO, FS_CACHE_ALWAYS };
 
 struct fs_options {
@@ -49,6 +57,7 @@ struct fs_options {
     int killpriv_v2;              /* 1: --killpriv-v2, 0: --no-killpriv-v2, negative: as it comes */
     int n_request_queues;         /* as the configuration space says; a front-end may use more */
     int max_helpers;              /* --thread-pool-size */
+    int inode_handles;            /* enum fs_inode_handles */
     int rlimit_nofile;            /* 0: leave as it is; FS_NOFILE_MAX: up to the hard limit */
     int sandbox;                  /* enum vu_sandbox_mode */
     int seccomp;                  /* enum vu_seccomp_mode */

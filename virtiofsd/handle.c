@@ -17,6 +17,7 @@
 
 struct fs_handles {
     struct fs_state_table *table;
+    struct fs_inodes *inodes;              /* or NULL */
     pthread_mutex_t locks[HANDLE_N_LOCKS]; /* each of the handles whose slot falls on it */
 };
 
@@ -27,10 +28,16 @@ static struct fs_handle *handle_of(struct fs_record *record)
 
 static void handle_release(void *opaque, struct fs_record *record, uint32_t slot)
 {
-    close(handle_of(record)->fd);
+    struct fs_handles *handles = opaque;
+    struct fs_handle *handle = handle_of(record);
+
+    close(handle->fd);
+    if (handle->pins_inode)
+        fs_inode_put_by_id(handles->inodes, handle->nodeid);
 }
 
-int fs_handles_create(uint32_t max_handles, struct fs_handles **ret_handles)
+int fs_handles_create(uint32_t max_handles, struct fs_inodes *inodes,
+                      struct fs_handles **ret_handles)
 {
     g_autofree struct fs_handles *handles = g_new0(struct fs_handles, 1);
     int ret = fs_state_table_create("virtiofsd-handles", sizeof(struct fs_handle), max_handles,
@@ -38,6 +45,7 @@ int fs_handles_create(uint32_t max_handles, struct fs_handles **ret_handles)
 
     if (ret < 0)
         return ret;
+    handles->inodes = inodes;
     fs_state_table_scatter(handles->table);
     for (unsigned i = 0; i < HANDLE_N_LOCKS; i++)
         pthread_mutex_init(&handles->locks[i], NULL);
@@ -66,7 +74,8 @@ int fs_handle_add(struct fs_handles *handles, enum fs_handle_kind kind, uint64_t
         return -EMFILE;
     handle = handle_of(record);
     handle->nodeid = nodeid;
-    handle->kind = kind;
+    handle->kind = (uint16_t)kind;
+    handle->pins_inode = handles->inodes && fs_inode_get(handles->inodes, nodeid);
     handle->open_flags = open_flags;
     handle->fd = vu_steal_fd(fd);
     *ret_fh = fs_state_table_id(handles->table, record);
@@ -81,7 +90,7 @@ struct fs_handle *fs_handle_get(struct fs_handles *handles, uint64_t fh, enum fs
 
     if (!record)
         return NULL;
-    if (handle_of(record)->kind == (uint32_t)kind)
+    if (handle_of(record)->kind == (uint16_t)kind)
         return handle_of(record);
     fs_state_table_put(handles->table, record);
     return NULL;

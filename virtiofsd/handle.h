@@ -9,14 +9,15 @@
 #include <dirent.h>
 #include <pthread.h>
 
-#include "virtiofsd/state-table.h"
+#include "virtiofsd/inode.h"
 
 enum fs_handle_kind { FS_HANDLE_FILE = 1, FS_HANDLE_DIRECTORY = 2 };
 
 struct fs_handle {
     struct fs_record record;
     uint64_t nodeid;
-    uint32_t kind;
+    uint16_t kind;
+    uint16_t pins_inode;
     uint32_t open_flags; /* as the guest gave them, but O_DIRECT only where fd has it */
     int32_t fd;          /* of this process */
     uint32_t nowait;     /* atomic hint bits: this file refuses RWF_NOWAIT reads (1), writes (2),
@@ -28,7 +29,12 @@ struct fs_handle {
 
 struct fs_handles;
 
-int fs_handles_create(uint32_t max_handles, struct fs_handles **ret_handles);
+/* What is open pins its inode (`inodes` outlives the handles; NULL: it does not), which so keeps
+ * its descriptor: a file without a name lives on for all requests, and not only for those that say
+ * fh.
+ */
+int fs_handles_create(uint32_t max_handles, struct fs_inodes *inodes,
+                      struct fs_handles **ret_handles);
 void fs_handles_destroy(struct fs_handles *handles);
 /* Takes over *fd (-1 afterwards) on success. 0 with *ret_fh, or -EMFILE, -ENOMEM. */
 int fs_handle_add(struct fs_handles *handles, enum fs_handle_kind kind, uint64_t nodeid,

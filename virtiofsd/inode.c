@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inodes: a state table for finding them by nodeid, and a hash over (device, inode number, mount)
- * for finding them by identity. The hash is cut into shards, each with its lock and its own array
- * of buckets that doubles as it fills; chains run through fs_record.next.
+ * Inodes: a state table for finding them by nodeid, a hash for finding them by identity, a cache of
+ * their descriptors and a store of their handles.
  *
  * Invariant, under a shard's lock: an inode is in its chain exactly while its n_lookup is above 0
- * (the root always); whoever takes n_lookup to 0 unlinks it and retires its record.
+ * and it is not stale (the root always); whoever takes n_lookup to 0 unlinks it and retires its
+ * record.
  *
- * Any thread. Lock order: shard, then state table.
+ * An inode number belongs to one inode only while that lives, which a descriptor sees to. A known
+ * inode without one may be long gone and its number another's: only the handle tells. One that is
+ * found out is stale: the guest may name it, and is told ESTALE, but no lookup finds it.
+ *
+ * Any thread. Lock order: shard, then those of state table and descriptor cache.
  */
 #include "virtiofsd/inode.h"
 
@@ -15,23 +19,17 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <linux/fuse.h>
-#include <sys/sysmacros.h>
 
 #include "vhost-user/cleanup.h"
-
-#define INODE_N_SHARDS      16
-#define INODE_FIRST_BUCKETS 64
-
-struct inode_shard {
-    pthread_mutex_t lock;
-    uint32_t *buckets;  /* slots of the state table, 0: empty */
-    uint32_t n_buckets; /* a power of two */
-    uint32_t n_inodes;
-};
+#include "virtiofsd/inode-hash.h"
 
 struct fs_inodes {
-    struct inode_shard shards[INODE_N_SHARDS];
     struct fs_state_table *table;
+    struct fs_inode_hash hash;
+    struct fs_fd_cache *cache;
+    struct fs_handle_store *store; /* NULL: each keeps its descriptor */
+    bool always;                   /* limits.always */
+    struct fs_inode *root;         /* pinned, so that it keeps its descriptor */
 };
 
 static struct fs_inode *inode_of(struct fs_record *record)
@@ -39,110 +37,223 @@ static struct fs_inode *inode_of(struct fs_record *record)
     return (struct fs_inode *)record;
 }
 
-static uint64_t inode_hash(uint64_t dev, uint64_t ino, uint64_t mount_id)
-{
-    uint64_t hash = (ino + mount_id * 0x9e3779b97f4a7c15u) ^ dev << 32;
-
-    hash = (hash ^ hash >> 33) * 0xff51afd7ed558ccdu;
-    hash = (hash ^ hash >> 29) * 0xc4ceb9fe1a85ec53u;
-    return hash ^ hash >> 32;
-}
-
-static uint64_t inode_hash_of(const struct fs_inode *inode)
-{
-    return inode_hash(inode->dev, inode->ino, inode->mount_id);
-}
-
-/* High bits choose the shard, low ones the bucket. */
-static struct inode_shard *inode_shard(struct fs_inodes *inodes, uint64_t hash)
-{
-    return &inodes->shards[hash >> 60 & (INODE_N_SHARDS - 1)];
-}
-
-static uint32_t *inode_bucket(struct inode_shard *shard, uint64_t hash)
-{
-    return &shard->buckets[hash & (shard->n_buckets - 1)];
-}
-
 static void inode_identity(const struct statx *stx, struct fs_inode *ret_key)
 {
-    ret_key->dev = makedev(stx->stx_dev_major, stx->stx_dev_minor);
+    ret_key->dev = fs_inode_dev(stx->stx_dev_major, stx->stx_dev_minor);
     ret_key->ino = stx->stx_ino;
-    ret_key->mount_id = stx->stx_mask & STATX_MNT_ID ? stx->stx_mnt_id : 0;
-    ret_key->mode_type = stx->stx_mode & S_IFMT;
+    ret_key->mount_id = stx->stx_mask & STATX_MNT_ID ? (uint32_t)stx->stx_mnt_id : 0;
+    ret_key->type = (uint8_t)(stx->stx_mode >> 12);
 }
 
-static bool inode_is_root(const struct fs_inodes *inodes, const struct fs_inode *inode)
+bool fs_inode_is(const struct fs_inode *inode, const struct statx *stx)
 {
-    return fs_state_table_slot(inodes->table, &inode->record) == FUSE_ROOT_ID;
+    struct fs_inode key;
+
+    inode_identity(stx, &key);
+    return key.ino == inode->ino && key.dev == inode->dev && key.mount_id == inode->mount_id &&
+           key.type == inode->type;
 }
 
-static void inode_link_locked(struct fs_inodes *inodes, struct inode_shard *shard,
-                              struct fs_inode *inode)
+void fs_inode_identify_sibling(const struct fs_inode *inode, uint64_t ino, uint32_t mode,
+                               struct statx *ret_stx)
 {
-    uint32_t *bucket = inode_bucket(shard, inode_hash_of(inode));
-
-    inode->record.next = *bucket;
-    *bucket = fs_state_table_slot(inodes->table, &inode->record);
+    *ret_stx = (struct statx){
+        .stx_mask = STATX_MNT_ID,
+        .stx_mode = (uint16_t)mode,
+        .stx_ino = ino,
+        .stx_dev_major = inode->dev >> 20,
+        .stx_dev_minor = inode->dev & ((1u << 20) - 1),
+        .stx_mnt_id = inode->mount_id,
+    };
 }
 
-static void inode_unlink_locked(struct fs_inodes *inodes, struct inode_shard *shard,
-                                struct fs_inode *inode)
-{
-    uint32_t slot = fs_state_table_slot(inodes->table, &inode->record);
-    uint32_t *link = inode_bucket(shard, inode_hash_of(inode));
+/* --- between descriptors and handles --- */
 
-    while (*link != slot)
-        link = &fs_state_table_at(inodes->table, *link)->next;
-    *link = inode->record.next;
+static int inode_remember(void *opaque, struct fs_fd_record *record, int fd)
+{
+    struct fs_inode *inode = (struct fs_inode *)record;
+
+    return fs_handle_store_keep(((struct fs_inodes *)opaque)->store, fd, inode->mount_id,
+                                &inode->handle);
 }
 
-/* Twice the buckets, or half of them; where there is no memory for it the chains just get longer.
- */
-static void inode_resize_locked(struct fs_inodes *inodes, struct inode_shard *shard,
-                                uint32_t n_buckets)
+/* Beside the generation in the handle, where a file system has one: what is opened must look like
+ * what was closed. Its type above all, which decides what may be done with it. */
+static int inode_reopen(void *opaque, struct fs_fd_record *record)
 {
-    uint32_t *old = shard->buckets, n_old = shard->n_buckets;
-    uint32_t *buckets = g_try_new0(uint32_t, n_buckets);
+    const struct fs_inode *inode = (struct fs_inode *)record;
+    vu_autofd int fd =
+        fs_handle_store_open(((struct fs_inodes *)opaque)->store, inode->mount_id, &inode->handle);
+    struct statx stx;
 
-    if (!buckets)
+    if (fd < 0)
+        return fd;
+    if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO | STATX_MNT_ID,
+              &stx) < 0)
+        return -errno;
+    return fs_inode_is(inode, &stx) ? vu_steal_fd(&fd) : -ESTALE;
+}
+
+static const struct fs_fd_cache_ops inode_cache_ops = {
+    .remember = inode_remember,
+    .reopen = inode_reopen,
+};
+
+int fs_inode_fd(struct fs_inodes *inodes, struct fs_inode *inode)
+{
+    return fs_fd_cache_get(inodes->cache, &inode->fd);
+}
+
+static void inode_release(void *opaque, struct fs_record *record, uint32_t slot)
+{
+    struct fs_inodes *inodes = opaque;
+    struct fs_inode *inode = inode_of(record);
+
+    fs_fd_cache_drop(inodes->cache, &inode->fd);
+    if (inodes->store)
+        fs_handle_store_drop(inodes->store, inode->mount_id, &inode->handle);
+}
+
+/* --- all of them --- */
+
+static int inodes_init(struct fs_inodes *inodes, const struct fs_inodes_limits *limits)
+{
+    int ret = fs_state_table_create("virtiofsd-inodes", sizeof(struct fs_inode), limits->n_inodes,
+                                    inode_release, inodes, &inodes->table);
+
+    if (ret == 0 && limits->by_handle)
+        ret = fs_handle_store_create(limits->n_inodes, limits->n_mounts, &inodes->store);
+    if (ret < 0) {
+        fs_state_table_destroy(inodes->table);
+        return ret;
+    }
+    inodes->cache = fs_fd_cache_create(inodes->table, &limits->fds,
+                                       inodes->store ? &inode_cache_ops : NULL, inodes);
+    fs_inode_hash_init(&inodes->hash, inodes->table);
+    return 0;
+}
+
+int fs_inodes_create(int root_fd, const struct fs_inodes_limits *limits,
+                     struct fs_inodes **ret_inodes)
+{
+    g_autofree struct fs_inodes *inodes = g_new0(struct fs_inodes, 1);
+    vu_autofd int fd = root_fd;
+    struct statx stx;
+    int ret;
+
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, &stx) < 0)
+        return -errno;
+    ret = inodes_init(inodes, limits);
+    if (ret < 0)
+        return ret;
+    ret = fs_inode_find_or_add(inodes, &stx, &fd, 1, &inodes->root);
+    g_assert(ret == 0 && fs_inode_nodeid(inodes, inodes->root) == FUSE_ROOT_ID);
+    /* Its mount is known from the beginning, and stays. */
+    if (inodes->store)
+        (void)inode_remember(inodes, &inodes->root->fd, fs_inode_fd(inodes, inodes->root));
+    inodes->always = limits->always;
+    fs_state_table_scatter(inodes->table);
+    *ret_inodes = g_steal_pointer(&inodes);
+    return 0;
+}
+
+void fs_inodes_destroy(struct fs_inodes *inodes)
+{
+    if (!inodes)
         return;
-    shard->buckets = buckets;
-    shard->n_buckets = n_buckets;
-    for (uint32_t i = 0; i < n_old; i++) {
-        uint32_t slot = old[i];
-
-        while (slot) {
-            struct fs_inode *inode = inode_of(fs_state_table_at(inodes->table, slot));
-
-            slot = inode->record.next;
-            inode_link_locked(inodes, shard, inode);
-        }
-    }
-    g_free(old);
+    fs_inodes_forget_all(inodes);
+    fs_state_table_retire(inodes->table, &inodes->root->fd.record);
+    fs_inode_put(inodes, inodes->root);
+    fs_inode_hash_clear(&inodes->hash);
+    fs_fd_cache_destroy(inodes->cache);
+    fs_handle_store_destroy(inodes->store);
+    fs_state_table_destroy(inodes->table);
+    g_free(inodes);
 }
 
-static struct fs_inode *inode_find_locked(struct fs_inodes *inodes, struct inode_shard *shard,
-                                          const struct fs_inode *key, uint64_t n_lookups)
+struct fs_inode *fs_inode_get(struct fs_inodes *inodes, uint64_t nodeid)
 {
-    uint32_t slot = *inode_bucket(shard, inode_hash_of(key));
+    struct fs_record *record = fs_state_table_get(inodes->table, nodeid);
 
-    while (slot) {
-        struct fs_inode *inode = inode_of(fs_state_table_at(inodes->table, slot));
+    return record ? inode_of(record) : NULL;
+}
 
-        if (inode->ino == key->ino && inode->dev == key->dev && inode->mount_id == key->mount_id &&
-            inode->mode_type == key->mode_type) {
-            inode->n_lookup += n_lookups;
-            fs_state_table_pin(&inode->record);
-            return inode;
-        }
-        slot = inode->record.next;
+int fs_inode_get_fd(struct fs_inodes *inodes, uint64_t nodeid, struct fs_inode **ret_inode)
+{
+    struct fs_inode *inode = fs_inode_get(inodes, nodeid);
+    int fd;
+
+    if (!inode)
+        return -ESTALE;
+    fd = fs_inode_fd(inodes, inode);
+    if (fd < 0)
+        fs_inode_put(inodes, inode);
+    else
+        *ret_inode = inode;
+    return fd;
+}
+
+void fs_inode_put(struct fs_inodes *inodes, struct fs_inode *inode)
+{
+    fs_state_table_put(inodes->table, &inode->fd.record);
+}
+
+void fs_inode_put_by_id(struct fs_inodes *inodes, uint64_t nodeid)
+{
+    fs_state_table_put(inodes->table, fs_state_table_at(inodes->table, (uint32_t)nodeid));
+}
+
+/* --- by identity --- */
+
+/* Whether an inode of the right identity, pinned, is the one that was looked up. */
+static bool inode_is_proven(struct fs_inodes *inodes, const struct fs_inode *inode,
+                            const union fs_file_handle *handle)
+{
+    if (fs_fd_cache_has(&inode->fd))
+        return true;
+    return handle && fs_handle_store_equal(inodes->store, &inode->handle, handle);
+}
+
+/* Pinned and counted, or NULL; then *ret_doubtful (not pinned) has the identity, and no proof. */
+static struct fs_inode *inode_find_locked(struct fs_inodes *inodes, struct fs_inode_shard *shard,
+                                          const struct fs_inode *key,
+                                          const union fs_file_handle *handle, uint64_t n_lookups,
+                                          struct fs_inode **ret_doubtful)
+{
+    struct fs_inode *inode = fs_inode_hash_find_locked(&inodes->hash, shard, key);
+
+    *ret_doubtful = NULL;
+    if (!inode)
+        return NULL;
+    /* First the pin: what has a descriptor then keeps it. In its chain it is live, so that this
+     * pin is never the last. */
+    fs_state_table_pin(&inode->fd.record);
+    if (inode_is_proven(inodes, inode, handle)) {
+        inode->n_lookup += n_lookups;
+        return inode;
     }
+    fs_inode_put(inodes, inode);
+    *ret_doubtful = inode;
     return NULL;
 }
 
+struct fs_inode *fs_inode_find(struct fs_inodes *inodes, const struct statx *stx,
+                               const union fs_file_handle *handle, uint64_t n_lookups,
+                               bool *ret_doubtful)
+{
+    struct fs_inode key, *inode, *doubtful;
+    struct fs_inode_shard *shard;
+
+    inode_identity(stx, &key);
+    shard = fs_inode_hash_shard(&inodes->hash, &key);
+    VU_LOCK_SCOPE(&shard->lock);
+    inode = inode_find_locked(inodes, shard, &key, handle, n_lookups, &doubtful);
+    *ret_doubtful = doubtful && !handle;
+    return inode;
+}
+
 /* Takes over *fd. NULL when the table is full. */
-static struct fs_inode *inode_add_locked(struct fs_inodes *inodes, struct inode_shard *shard,
+static struct fs_inode *inode_add_locked(struct fs_inodes *inodes, struct fs_inode_shard *shard,
                                          const struct fs_inode *key, int *fd, uint64_t n_lookups)
 {
     struct fs_record *record = fs_state_table_alloc(inodes->table);
@@ -154,106 +265,73 @@ static struct fs_inode *inode_add_locked(struct fs_inodes *inodes, struct inode_
     inode->dev = key->dev;
     inode->ino = key->ino;
     inode->mount_id = key->mount_id;
-    inode->mode_type = key->mode_type;
+    inode->type = key->type;
     inode->n_lookup = n_lookups;
-    inode->fd = vu_steal_fd(fd);
-    if (++shard->n_inodes > shard->n_buckets)
-        inode_resize_locked(inodes, shard, shard->n_buckets * 2);
-    inode_link_locked(inodes, shard, inode);
+    fs_fd_cache_add(inodes->cache, &inode->fd, fd);
+    fs_inode_hash_add_locked(&inodes->hash, shard, inode);
     fs_state_table_publish(record);
     return inode;
 }
 
-static void inode_release(void *opaque, struct fs_record *record, uint32_t slot)
+/* -EAGAIN where the handle of *fd is needed. Takes over *fd for a new one. */
+static int inode_find_or_add_once(struct fs_inodes *inodes, const struct fs_inode *key, int *fd,
+                                  const union fs_file_handle *handle, bool has_room,
+                                  uint64_t n_lookups, struct fs_inode **ret_inode)
 {
-    close(inode_of(record)->fd);
-}
+    struct fs_inode_shard *shard = fs_inode_hash_shard(&inodes->hash, key);
+    struct fs_inode *inode, *doubtful;
+    VU_LOCK_SCOPE(&shard->lock);
 
-int fs_inodes_create(int root_fd, uint32_t max_inodes, struct fs_inodes **ret_inodes)
-{
-    g_autofree struct fs_inodes *inodes = g_new0(struct fs_inodes, 1);
-    vu_autofd int fd = root_fd;
-    struct fs_inode *root;
-    struct statx stx;
-    int ret;
-
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, &stx) < 0)
-        return -errno;
-    ret = fs_state_table_create("virtiofsd-inodes", sizeof(struct fs_inode), max_inodes,
-                                inode_release, inodes, &inodes->table);
-    if (ret < 0)
-        return ret;
-    for (unsigned i = 0; i < INODE_N_SHARDS; i++) {
-        struct inode_shard *shard = &inodes->shards[i];
-
-        pthread_mutex_init(&shard->lock, NULL);
-        shard->n_buckets = INODE_FIRST_BUCKETS;
-        shard->buckets = g_new0(uint32_t, shard->n_buckets);
+    inode = inode_find_locked(inodes, shard, key, handle, n_lookups, &doubtful);
+    if (doubtful && !handle)
+        return -EAGAIN;
+    if (doubtful) {
+        doubtful->is_stale = true;
+        fs_inode_hash_remove_locked(&inodes->hash, shard, doubtful);
     }
-    ret = fs_inode_find_or_add(inodes, &stx, &fd, 1, &root);
-    g_assert(ret == 0 && fs_inode_nodeid(inodes, root) == FUSE_ROOT_ID);
-    fs_inode_put(inodes, root);
-    fs_state_table_scatter(inodes->table);
-    *ret_inodes = g_steal_pointer(&inodes);
+    if (!inode && has_room)
+        inode = inode_add_locked(inodes, shard, key, fd, n_lookups);
+    if (!inode)
+        return -ENFILE;
+    *ret_inode = inode;
     return 0;
 }
 
-void fs_inodes_destroy(struct fs_inodes *inodes)
+/* What a new inode has to meet, and what a known one gains from a lookup: *fd, if it has none. */
+static int inode_settle(struct fs_inodes *inodes, struct fs_inode *inode, int *fd)
 {
-    struct fs_inode *root;
+    bool is_new = *fd < 0;
 
-    if (!inodes)
-        return;
-    fs_inodes_forget_all(inodes);
-    root = fs_inode_get(inodes, FUSE_ROOT_ID);
-    fs_state_table_retire(inodes->table, &root->record);
-    fs_inode_put(inodes, root);
-    fs_state_table_destroy(inodes->table);
-    for (unsigned i = 0; i < INODE_N_SHARDS; i++) {
-        pthread_mutex_destroy(&inodes->shards[i].lock);
-        g_free(inodes->shards[i].buckets);
-    }
-    g_free(inodes);
-}
-
-struct fs_inode *fs_inode_get(struct fs_inodes *inodes, uint64_t nodeid)
-{
-    struct fs_record *record = fs_state_table_get(inodes->table, nodeid);
-
-    return record ? inode_of(record) : NULL;
-}
-
-void fs_inode_put(struct fs_inodes *inodes, struct fs_inode *inode)
-{
-    fs_state_table_put(inodes->table, &inode->record);
-}
-
-struct fs_inode *fs_inode_find(struct fs_inodes *inodes, const struct statx *stx,
-                               uint64_t n_lookups)
-{
-    struct inode_shard *shard;
-    struct fs_inode key;
-
-    inode_identity(stx, &key);
-    shard = inode_shard(inodes, inode_hash_of(&key));
-    VU_LOCK_SCOPE(&shard->lock);
-    return inode_find_locked(inodes, shard, &key, n_lookups);
+    if (is_new && inodes->always)
+        return inode_remember(inodes, &inode->fd, fs_inode_fd(inodes, inode));
+    if (!is_new && inodes->store)
+        fs_fd_cache_offer(inodes->cache, &inode->fd, fd);
+    return 0;
 }
 
 int fs_inode_find_or_add(struct fs_inodes *inodes, const struct statx *stx, int *fd,
                          uint64_t n_lookups, struct fs_inode **ret_inode)
 {
-    struct inode_shard *shard;
+    bool has_room = fs_fd_cache_make_room(inodes->cache) == 0;
+    union fs_file_handle handle;
     struct fs_inode key, *inode;
+    int ret;
 
     inode_identity(stx, &key);
-    shard = inode_shard(inodes, inode_hash_of(&key));
-    VU_LOCK_SCOPE(&shard->lock);
-    inode = inode_find_locked(inodes, shard, &key, n_lookups);
-    if (!inode)
-        inode = inode_add_locked(inodes, shard, &key, fd, n_lookups);
-    if (!inode)
-        return -ENFILE;
+    ret = inode_find_or_add_once(inodes, &key, fd, NULL, has_room, n_lookups, &inode);
+    if (ret == -EAGAIN) {
+        ret = fs_file_handle_get(*fd, "", &handle);
+        if (ret == 0)
+            ret = inode_find_or_add_once(inodes, &key, fd, &handle, has_room, n_lookups, &inode);
+    }
+    if (ret < 0)
+        return ret;
+    ret = inode_settle(inodes, inode, fd);
+    if (ret < 0) {
+        fs_inode_forget(inodes, fs_inode_nodeid(inodes, inode), n_lookups);
+        fs_inode_put(inodes, inode);
+        return ret;
+    }
     *ret_inode = inode;
     return 0;
 }
@@ -261,7 +339,7 @@ int fs_inode_find_or_add(struct fs_inodes *inodes, const struct statx *stx, int 
 /* Takes n_lookups from a pinned inode that is not the root; with the last one it is retired. */
 static void inode_drop_lookups(struct fs_inodes *inodes, struct fs_inode *inode, uint64_t n_lookups)
 {
-    struct inode_shard *shard = inode_shard(inodes, inode_hash_of(inode));
+    struct fs_inode_shard *shard = fs_inode_hash_shard(&inodes->hash, inode);
     VU_LOCK_SCOPE(&shard->lock);
 
     if (inode->n_lookup == 0)
@@ -269,11 +347,10 @@ static void inode_drop_lookups(struct fs_inodes *inodes, struct fs_inode *inode,
     inode->n_lookup -= MIN(n_lookups, inode->n_lookup);
     if (inode->n_lookup > 0)
         return;
-    inode_unlink_locked(inodes, shard, inode);
-    if (--shard->n_inodes < shard->n_buckets / 8 && shard->n_buckets > INODE_FIRST_BUCKETS)
-        inode_resize_locked(inodes, shard, shard->n_buckets / 2);
+    if (!inode->is_stale)
+        fs_inode_hash_remove_locked(&inodes->hash, shard, inode);
     /* The caller's pin keeps the record, so nothing is closed under the lock. */
-    fs_state_table_retire(inodes->table, &inode->record);
+    fs_state_table_retire(inodes->table, &inode->fd.record);
 }
 
 void fs_inode_forget(struct fs_inodes *inodes, uint64_t nodeid, uint64_t n_lookups)
@@ -282,7 +359,7 @@ void fs_inode_forget(struct fs_inodes *inodes, uint64_t nodeid, uint64_t n_looku
 
     if (!inode)
         return;
-    if (!inode_is_root(inodes, inode))
+    if (inode != inodes->root)
         inode_drop_lookups(inodes, inode, n_lookups);
     fs_inode_put(inodes, inode);
 }
@@ -301,17 +378,22 @@ void fs_inodes_forget_all(struct fs_inodes *inodes)
 
 uint64_t fs_inode_nodeid(const struct fs_inodes *inodes, const struct fs_inode *inode)
 {
-    return fs_state_table_id(inodes->table, &inode->record);
+    return fs_state_table_id(inodes->table, &inode->fd.record);
 }
 
 uint64_t fs_inode_generation(const struct fs_inode *inode)
 {
-    return inode->record.generation;
+    return inode->fd.record.generation;
 }
 
-bool fs_inodes_are_full(const struct fs_inodes *inodes)
+bool fs_inodes_are_full(struct fs_inodes *inodes)
 {
-    return fs_state_table_is_full(inodes->table);
+    return fs_state_table_is_full(inodes->table) || fs_fd_cache_make_room(inodes->cache) < 0;
+}
+
+bool fs_inodes_are_by_handle(const struct fs_inodes *inodes)
+{
+    return inodes->store != NULL;
 }
 
 uint32_t fs_inodes_count(const struct fs_inodes *inodes)
@@ -319,11 +401,17 @@ uint32_t fs_inodes_count(const struct fs_inodes *inodes)
     return fs_state_table_n_live(inodes->table);
 }
 
-size_t fs_inodes_bytes(const struct fs_inodes *inodes)
+void fs_inodes_get_usage(struct fs_inodes *inodes, struct fs_inodes_usage *ret_usage)
 {
-    size_t bytes = sizeof(*inodes) + fs_state_table_bytes(inodes->table);
+    struct fs_inodes_usage usage = {
+        .n_inodes = fs_inodes_count(inodes),
+        .n_fds = inodes->store ? fs_fd_cache_count(inodes->cache) : fs_inodes_count(inodes),
+        .n_mounts = inodes->store ? fs_handle_store_n_mounts(inodes->store) : 0,
+        .bytes = sizeof(*inodes) + fs_state_table_bytes(inodes->table) +
+                 fs_inode_hash_bytes(&inodes->hash),
+    };
 
-    for (unsigned i = 0; i < INODE_N_SHARDS; i++)
-        bytes += inodes->shards[i].n_buckets * sizeof(uint32_t);
-    return bytes;
+    if (inodes->store)
+        usage.bytes += fs_handle_store_bytes(inodes->store) + usage.n_fds * sizeof(uint32_t);
+    *ret_usage = usage;
 }

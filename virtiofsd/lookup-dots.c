@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include "vhost-user/cleanup.h"
 #include "virtiofsd/entry.h"
@@ -35,8 +34,7 @@ static int dots_is_root(const struct fs_inode *root, int fd)
 
     if (statx(fd, "", AT_EMPTY_PATH, FS_STATX_MASK, &stx) < 0)
         return -errno;
-    return stx.stx_ino == root->ino && makedev(stx.stx_dev_major, stx.stx_dev_minor) == root->dev &&
-           (stx.stx_mask & STATX_MNT_ID ? stx.stx_mnt_id : 0) == root->mount_id;
+    return fs_inode_is(root, &stx);
 }
 
 /* 0 where the way up from a directory comes to the root of the share, else -ESTALE. */
@@ -59,23 +57,26 @@ static int dots_check_below_root(struct fs_share *share, int dir_fd)
     return ret == 1 ? 0 : -ESTALE;
 }
 
-int fs_lookup_dots(struct fs_request *request, const struct fs_inode *inode)
+int fs_lookup_dots(struct fs_request *request, struct fs_inode *inode)
 {
     struct fs_share *share = request->share;
     bool is_parent = strcmp(request->name, "..") == 0;
     vu_autofd int fd = -1;
-    int ret;
+    int inode_fd, ret;
 
-    if (is_parent && inode->mode_type != S_IFDIR)
+    if (is_parent && fs_inode_type(inode) != S_IFDIR)
         return -ENOTDIR;
+    inode_fd = fs_inode_fd(share->inodes, inode);
+    if (inode_fd < 0)
+        return inode_fd;
     /* That of the root is the root. */
     if (!is_parent || request->header.nodeid == FUSE_ROOT_ID) {
-        fd = fcntl(inode->fd, F_DUPFD_CLOEXEC, 0);
+        fd = fcntl(inode_fd, F_DUPFD_CLOEXEC, 0);
         if (fd < 0)
             return -errno;
         return fs_entry_from_fd(share, &fd, &request->reply.entry);
     }
-    fd = dots_open_parent(inode->fd);
+    fd = dots_open_parent(inode_fd);
     if (fd < 0)
         return fd;
     ret = dots_check_below_root(share, fd);

@@ -11,4 +11,4 @@
 
 bool fs_lookup_is_dots(const char *name);
 /* The entry of request->name, which is one of both, in request->reply. 0 or -errno. */
-int fs_lookup_dots(struct fs_request *request, const struct fs_inode *inode);
+int fs_lookup_dots(struct fs_request *request, struct fs_inode *inode);

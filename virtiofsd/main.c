@@ -26,7 +26,7 @@ static const char man_text[] =
 
 /* Words of vhost-user's descriptions of back-ends: --name=value works, not only -o name=value; and
  * --posix-acl and --security-label take values. */
-static const char *const capabilities[] = {
+static const char *const program_features[] = {
     "posix-acl-negotiation-mode", "security-label-negotiation-mode", "separate-options", NULL};
 
 static const struct vu_program program = {
@@ -34,7 +34,7 @@ static const struct vu_program program = {
     .usage = "virtiofsd --socket-path=PATH --shared-dir=DIR [OPTION]...",
     .summary = "share a host directory with a virtual machine",
     .device_type = "fs",
-    .capability_features = capabilities,
+    .capability_features = program_features,
     .man_text = man_text,
 };
 
@@ -55,6 +55,7 @@ static int fail(GError *error)
 static int serve(const struct vu_daemon_options *daemon, const struct fs_options *options,
                  const struct fs_share_place *place, int socket_fd)
 {
+    uint64_t capabilities = CAPABILITIES;
     struct fs_share share;
     struct vu_device device;
     GError *error = NULL;
@@ -65,7 +66,10 @@ static int serve(const struct vu_daemon_options *daemon, const struct fs_options
         close(socket_fd);
         return fail(error);
     }
-    if (vu_capabilities_limit(CAPABILITIES, &options->modcaps, &error) &&
+    /* What opens files by handles is kept only where that is done. */
+    if (fs_inodes_are_by_handle(share.inodes))
+        capabilities |= VU_CAPABILITY(CAP_DAC_READ_SEARCH);
+    if (vu_capabilities_limit(capabilities, &options->modcaps, &error) &&
         vu_seccomp_install((enum vu_seccomp_mode)options->seccomp, &fs_syscall_rules, &error)) {
         fs_device_describe(options, &device);
         status = vu_daemon_run(daemon, &device, &share, socket_fd);

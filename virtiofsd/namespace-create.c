@@ -20,18 +20,16 @@ typedef int (*create_call)(const struct fs_request *request, int dir_fd, mode_t 
                            const char *target);
 
 /* Labels what was just made and counts a lookup of it. One openat2 and one statx. */
-static int create_reply(struct fs_request *request, const struct fs_inode *parent,
-                        const struct fs_creation *creation)
+static int create_reply(struct fs_request *request, int dir_fd, const struct fs_creation *creation)
 {
-    vu_autofd int fd = fs_open_beneath(parent->fd, request->name, O_PATH | O_NOFOLLOW, 0);
+    vu_autofd int fd = fs_open_beneath(dir_fd, request->name, O_PATH | O_NOFOLLOW, 0);
     int ret;
 
     if (fd < 0)
         return fd;
     ret = fs_creation_label(request->share, creation, fd);
     if (ret < 0) {
-        unlinkat(parent->fd, request->name,
-                 request->header.opcode == FUSE_MKDIR ? AT_REMOVEDIR : 0);
+        unlinkat(dir_fd, request->name, request->header.opcode == FUSE_MKDIR ? AT_REMOVEDIR : 0);
         return ret;
     }
     ret = fs_entry_from_fd(request->share, &fd, &request->reply.entry);
@@ -43,21 +41,21 @@ static int create_object(struct fs_request *request, mode_t mode, mode_t umask, 
                          create_call call)
 {
     struct fs_share *share = request->share;
-    struct fs_inode *parent = fs_inode_get(share->inodes, request->header.nodeid);
+    struct fs_inode *parent;
+    int dir_fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &parent), ret;
     struct fs_creation creation;
-    int ret;
 
-    if (!parent)
-        return -ESTALE;
+    if (dir_fd < 0)
+        return dir_fd;
     /* Nothing is left behind that could not be told of. */
     ret = fs_inodes_are_full(share->inodes) ? -ENFILE : 0;
     if (ret == 0)
         ret = fs_creation_begin(request, mode, umask, &creation);
     if (ret == 0) {
-        ret = call(request, parent->fd, creation.mode, target) < 0 ? -errno : 0;
+        ret = call(request, dir_fd, creation.mode, target) < 0 ? -errno : 0;
         fs_creation_end(request, &creation);
         if (ret == 0)
-            ret = create_reply(request, parent, &creation);
+            ret = create_reply(request, dir_fd, &creation);
     }
     fs_inode_put(share->inodes, parent);
     return ret;
@@ -109,30 +107,30 @@ int fs_do_mkdir(struct fs_request *request)
 
 /* Gives an inode another name. By its O_PATH descriptor itself it would take CAP_DAC_READ_SEARCH.
  */
-static int create_link(const struct fs_share *share, const struct fs_inode *inode, int dir_fd,
-                       const char *name)
+static int create_link(const struct fs_share *share, int fd, int dir_fd, const char *name)
 {
     char source[16];
 
-    snprintf(source, sizeof(source), "%d", inode->fd);
+    snprintf(source, sizeof(source), "%d", fd);
     return linkat(share->proc_fds, source, dir_fd, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 }
 
 int fs_do_link(struct fs_request *request)
 {
     struct fs_share *share = request->share;
-    struct fs_inode *parent = fs_inode_get(share->inodes, request->header.nodeid);
-    struct fs_inode *inode = fs_inode_get(share->inodes, request->args.link.oldnodeid);
-    int ret = -ESTALE;
+    struct fs_inode *parent, *inode;
+    int dir_fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &parent), fd, ret;
 
-    if (parent && inode)
-        ret = create_link(share, inode, parent->fd, request->name);
-    if (ret == 0)
-        ret = fs_entry_lookup(share, parent, request->name, &request->reply.entry);
-    if (inode)
+    if (dir_fd < 0)
+        return dir_fd;
+    ret = fd = fs_inode_get_fd(share->inodes, request->args.link.oldnodeid, &inode);
+    if (fd >= 0) {
+        ret = create_link(share, fd, dir_fd, request->name);
+        if (ret == 0)
+            ret = fs_entry_lookup(share, parent, request->name, &request->reply.entry);
         fs_inode_put(share->inodes, inode);
-    if (parent)
-        fs_inode_put(share->inodes, parent);
+    }
+    fs_inode_put(share->inodes, parent);
     return ret < 0 ? ret : (int)sizeof(request->reply.entry);
 }
 
@@ -140,13 +138,14 @@ int fs_do_link(struct fs_request *request)
 int fs_do_readlink(struct fs_request *request)
 {
     struct fs_share *share = request->share;
-    struct fs_inode *inode = fs_inode_get(share->inodes, request->header.nodeid);
+    struct fs_inode *inode;
+    int fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &inode);
     char target[PATH_MAX];
     ssize_t len;
 
-    if (!inode)
-        return -ESTALE;
-    len = readlinkat(inode->fd, "", target, sizeof(target));
+    if (fd < 0)
+        return fd;
+    len = readlinkat(fd, "", target, sizeof(target));
     if (len < 0)
         len = errno == ENOENT ? -EINVAL : -errno; /* no symbolic link */
     fs_inode_put(share->inodes, inode);

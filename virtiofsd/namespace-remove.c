@@ -15,12 +15,12 @@
 static int remove_name(struct fs_request *request, int flags)
 {
     struct fs_share *share = request->share;
-    struct fs_inode *parent = fs_inode_get(share->inodes, request->header.nodeid);
-    int ret;
+    struct fs_inode *parent;
+    int dir_fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &parent), ret;
 
-    if (!parent)
-        return -ESTALE;
-    ret = unlinkat(parent->fd, request->name, flags) < 0 ? -errno : 0;
+    if (dir_fd < 0)
+        return dir_fd;
+    ret = unlinkat(dir_fd, request->name, flags) < 0 ? -errno : 0;
     fs_inode_put(share->inodes, parent);
     return ret;
 }
@@ -54,16 +54,17 @@ static int rename_at(const struct fs_request *request, int from_fd, int to_fd, u
 static int rename_names(struct fs_request *request, uint64_t to_nodeid, unsigned flags)
 {
     struct fs_share *share = request->share;
-    struct fs_inode *from = fs_inode_get(share->inodes, request->header.nodeid);
-    struct fs_inode *to = fs_inode_get(share->inodes, to_nodeid);
-    int ret = -ESTALE;
+    struct fs_inode *from, *to;
+    int from_fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &from), to_fd, ret;
 
-    if (from && to)
-        ret = rename_at(request, from->fd, to->fd, flags);
-    if (to)
+    if (from_fd < 0)
+        return from_fd;
+    ret = to_fd = fs_inode_get_fd(share->inodes, to_nodeid, &to);
+    if (to_fd >= 0) {
+        ret = rename_at(request, from_fd, to_fd, flags);
         fs_inode_put(share->inodes, to);
-    if (from)
-        fs_inode_put(share->inodes, from);
+    }
+    fs_inode_put(share->inodes, from);
     return ret;
 }
 

@@ -28,20 +28,23 @@
 #define OPEN_HOST_FLAGS     (O_ACCMODE | O_TRUNC)
 #define OPEN_CREATE_RETRIES 4 /* while a name comes and goes on the host */
 
-int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, int flags)
+int fs_open_inode(const struct fs_share *share, struct fs_inode *inode, int flags)
 {
-    bool directory = inode->mode_type == S_IFDIR;
-    int fd;
+    bool directory = fs_inode_type(inode) == S_IFDIR;
+    int path_fd, fd;
 
-    if (inode->mode_type == S_IFLNK)
+    if (fs_inode_type(inode) == S_IFLNK)
         return -ELOOP;
-    if (inode->mode_type != S_IFREG && !directory)
+    if (fs_inode_type(inode) != S_IFREG && !directory)
         return -EOPNOTSUPP;
     if (directory && (flags & O_ACCMODE) != O_RDONLY)
         return -EISDIR;
-    fd = fs_share_reopen(share, inode->fd, flags | O_NOCTTY);
+    path_fd = fs_inode_fd(share->inodes, inode);
+    if (path_fd < 0)
+        return path_fd;
+    fd = fs_share_reopen(share, path_fd, flags | O_NOCTTY);
     if (fd == -EPERM && (flags & O_NOATIME))
-        fd = fs_share_reopen(share, inode->fd, (flags & ~O_NOATIME) | O_NOCTTY);
+        fd = fs_share_reopen(share, path_fd, (flags & ~O_NOATIME) | O_NOCTTY);
     return fd;
 }
 
@@ -98,13 +101,13 @@ static int open_add_handle(struct fs_share *share, uint64_t nodeid, uint32_t fla
  * A descriptor, or -errno. Where the host lets us write and not read, as it may do with an ordinary
  * user, *ret_past_cache: the guest must not keep pages that it could not complete.
  */
-static int open_regular(const struct fs_share *share, const struct fs_inode *inode, uint32_t flags,
+static int open_regular(const struct fs_share *share, struct fs_inode *inode, uint32_t flags,
                         bool *ret_past_cache)
 {
     int noatime = fs_open_noatime(share, flags), fd;
 
     *ret_past_cache = false;
-    if (inode->mode_type == S_IFDIR)
+    if (fs_inode_type(inode) == S_IFDIR)
         return -EISDIR;
     fd = fs_open_inode(share, inode, fs_open_host_flags(share, flags) | noatime);
     if (fd == -EACCES && open_must_read(share, flags)) {
@@ -127,12 +130,13 @@ static int open_file(struct fs_share *share, uint64_t nodeid, uint32_t flags, ui
         return -ESTALE;
     fd = open_regular(share, inode, flags, &past_cache);
     keep_cache = fd >= 0 && fs_unchanged_since_open(share, inode, fd);
-    fs_inode_put(share->inodes, inode);
     if (fd >= 0 && (flags & O_TRUNC))
         ret = fs_kill_privileges(share, fd, open_flags & FUSE_OPEN_KILL_SUIDGID);
     if (fd < 0 || ret < 0)
-        return fd < 0 ? fd : ret;
-    ret = open_add_handle(share, nodeid, flags, &fd, ret_open);
+        ret = fd < 0 ? fd : ret;
+    else
+        ret = open_add_handle(share, nodeid, flags, &fd, ret_open);
+    fs_inode_put(share->inodes, inode);
     if (ret == 0 && past_cache)
         ret_open->open_flags = FOPEN_DIRECT_IO;
     else if (ret == 0 && keep_cache)
@@ -150,7 +154,7 @@ int fs_do_open(struct fs_request *request)
 }
 
 /* Makes the file, which must not exist: the descriptor, or -errno. As the guest's user. */
-static int create_new(const struct fs_request *request, const struct fs_inode *parent)
+static int create_new(const struct fs_request *request, int dir_fd)
 {
     const struct fuse_create_in *in = &request->args.create;
     struct fs_share *share = request->share;
@@ -166,7 +170,7 @@ static int create_new(const struct fs_request *request, const struct fs_inode *p
     ret = fs_creation_begin(request, in->mode & 07777, in->umask, &creation);
     if (ret < 0)
         return ret;
-    fd = fs_creation_open(share, &creation, parent->fd, request->name, flags);
+    fd = fs_creation_open(share, &creation, dir_fd, request->name, flags);
     fs_creation_end(request, &creation);
     return fd;
 }
@@ -217,13 +221,13 @@ static int create_reply_existing(struct fs_request *request, struct fs_inode *pa
 int fs_do_create(struct fs_request *request)
 {
     struct fs_share *share = request->share;
-    struct fs_inode *parent = fs_inode_get(share->inodes, request->header.nodeid);
-    int ret = -ESTALE;
+    struct fs_inode *parent;
+    int dir_fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &parent), ret = -ESTALE;
 
-    if (!parent)
-        return -ESTALE;
+    if (dir_fd < 0)
+        return dir_fd;
     for (int i = 0; i < OPEN_CREATE_RETRIES; i++) {
-        ret = create_new(request, parent);
+        ret = create_new(request, dir_fd);
         if (ret >= 0) {
             ret = fs_open_reply_new(request, ret);
             break;

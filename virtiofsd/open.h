@@ -16,7 +16,7 @@ struct fs_request;
  * -EISDIR (a directory to be written), -ELOOP (a symbolic link), -EOPNOTSUPP (devices, fifos and
  * sockets: theirs is the guest's, the host's are never opened), or -errno of openat.
  */
-int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, int flags);
+int fs_open_inode(const struct fs_share *share, struct fs_inode *inode, int flags);
 
 /* Entry and handle in the reply of a request that made the regular file new_fd (taken over). 0 or
  * -errno. */

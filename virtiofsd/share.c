@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "vhost-user/cleanup.h"
+#include "vhost-user/log.h"
 #include "virtiofsd/beneath.h"
 #include "virtiofsd/cache-mode.h"
 #include "virtiofsd/label.h"
@@ -19,6 +20,8 @@
 #include "virtiofsd/permit.h"
 #include "virtiofsd/request.h"
 #include "virtiofsd/unchanged.h"
+
+#define SHARE_FEW_FDS 4096 /* of inodes in use of late, where handles are preferred */
 
 static struct timespec share_seconds(double seconds)
 {
@@ -64,11 +67,49 @@ static int share_check_kernel(int root_fd)
     return fd < 0 ? fd : 0;
 }
 
+/*
+ * How inodes are remembered. Whether handles can be opened is tried out: by what this process may
+ * do now, and goes on to be allowed. False with *error where they are asked for in vain.
+ */
+static bool share_choose_limits(const struct fs_options *options,
+                                const struct fs_share_place *place,
+                                struct fs_inodes_limits *ret_limits, GError **error)
+{
+    enum fs_inode_handles wish = (enum fs_inode_handles)options->inode_handles;
+    struct fs_inodes_limits limits = {
+        .n_inodes = place->budget.max_inode_fds,
+        .always = wish == FS_INODE_HANDLES_MANDATORY,
+        .fds = {.n_fds = place->budget.max_inode_fds, .n_fds_aim = place->budget.max_inode_fds},
+        .n_mounts = 1 + place->budget.max_mounts,
+    };
+    int ret = -EPERM;
+
+    if (wish != FS_INODE_HANDLES_NEVER &&
+        !(options->modcaps.drop & VU_CAPABILITY(CAP_DAC_READ_SEARCH)))
+        ret = fs_file_handle_probe(place->root_fd);
+    limits.by_handle = ret == 0;
+    if (limits.by_handle)
+        limits.n_inodes = place->budget.max_inodes;
+    if (wish == FS_INODE_HANDLES_PREFER || wish == FS_INODE_HANDLES_MANDATORY)
+        limits.fds.n_fds_aim = MIN(limits.fds.n_fds_aim, SHARE_FEW_FDS);
+    if (wish == FS_INODE_HANDLES_MANDATORY && ret < 0)
+        return share_fail(error,
+                          ret == -EPERM ? "--inode-file-handles=mandatory (takes "
+                                          "CAP_DAC_READ_SEARCH of the initial user namespace)"
+                                        : "--inode-file-handles=mandatory",
+                          -ret);
+    if (wish == FS_INODE_HANDLES_PREFER && ret < 0)
+        vu_info("virtiofsd: no file handles: %s; inodes are held by descriptors", g_strerror(-ret));
+    *ret_limits = limits;
+    return true;
+}
+
 bool fs_share_open(struct fs_share *share, const struct fs_options *options,
                    const struct fs_share_place *place, GError **error)
 {
     struct fs_cache_timeouts timeouts = fs_cache_timeouts_of(options);
     vu_autofd int root_fd = fcntl(place->root_fd, F_DUPFD_CLOEXEC, 0);
+    struct fs_inodes_limits limits;
     int ret;
 
     *share = (struct fs_share){.options = options, .label_tasks = -1};
@@ -85,9 +126,13 @@ bool fs_share_open(struct fs_share *share, const struct fs_options *options,
     if (options->cache == FS_CACHE_AUTO)
         share->versioned_dev = fs_unchanged_find_dev(root_fd);
     share->creds_policy = fs_creds_choose_policy(root_fd);
-    ret = fs_inodes_create(vu_steal_fd(&root_fd), place->budget.max_inodes, &share->inodes);
+    if (!share_choose_limits(options, place, &limits, error)) {
+        fs_share_close(share);
+        return false;
+    }
+    ret = fs_inodes_create(vu_steal_fd(&root_fd), &limits, &share->inodes);
     if (ret == 0)
-        ret = fs_handles_create(place->budget.max_handles, &share->handles);
+        ret = fs_handles_create(place->budget.max_handles, share->inodes, &share->handles);
     if (ret == 0)
         ret =
             fs_helpers_create((unsigned)MIN(options->max_helpers, FS_MAX_HELPERS), &share->helpers);
@@ -103,8 +148,23 @@ bool fs_share_open(struct fs_share *share, const struct fs_options *options,
     return true;
 }
 
+/* What the guest had us remember, for whoever wonders where the memory goes. */
+static void share_report(struct fs_share *share)
+{
+    struct fs_inodes_usage usage;
+
+    if (vu_log_get_level() < VU_LOG_DEBUG)
+        return;
+    fs_inodes_get_usage(share->inodes, &usage);
+    vu_debug("virtiofsd: %u inodes, %.1f bytes each, %u of them with a descriptor; %u mounts; %u "
+             "open files",
+             usage.n_inodes, (double)usage.bytes / usage.n_inodes, usage.n_fds, usage.n_mounts,
+             fs_handles_count(share->handles));
+}
+
 void fs_share_reset(struct fs_share *share)
 {
+    share_report(share);
     __atomic_store_n(&share->negotiated.done, false, __ATOMIC_RELEASE);
     __atomic_store_n(&share->negotiated.flags, 0, __ATOMIC_RELAXED);
     fs_locks_reset(share->locks);

@@ -36,7 +36,7 @@ struct fs_share {
     struct fs_negotiated negotiated;
     struct fs_counters counters;
     uint32_t slow_metadata;           /* atomic: see pace.h */
-    uint64_t versioned_dev;           /* see unchanged.h; 0: nothing to compare */
+    uint32_t versioned_dev;           /* see unchanged.h; 0: nothing to compare */
     struct timespec entry_timeout;    /* how long the guest may keep names, */
     struct timespec attr_timeout;     /* ... attributes, */
     struct timespec negative_timeout; /* ... and that a name is not there */

@@ -52,18 +52,19 @@ static int statx_ask(struct fs_request *request, struct statx *ret_stx)
     struct fs_share *share = request->share;
     struct fs_handle *handle = NULL;
     struct fs_inode *inode = NULL;
-    int ret;
+    int fd, ret;
 
     if (in->getattr_flags & FUSE_GETATTR_FH) {
         handle = fs_handle_get(share->handles, in->fh, FS_HANDLE_FILE);
         if (!handle)
             return -EBADF;
+        fd = handle->fd;
     } else {
-        inode = fs_inode_get(share->inodes, request->header.nodeid);
-        if (!inode)
-            return -ESTALE;
+        fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &inode);
+        if (fd < 0)
+            return fd;
     }
-    ret = statx(handle ? handle->fd : inode->fd, "", flags, in->sx_mask & STATX_WIRE_MASK, ret_stx);
+    ret = statx(fd, "", flags, in->sx_mask & STATX_WIRE_MASK, ret_stx);
     ret = ret < 0 ? -errno : 0;
     if (handle)
         fs_handle_put(share->handles, handle);

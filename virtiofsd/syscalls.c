@@ -57,6 +57,8 @@ static const struct vu_syscall_rule syscalls_fs[] = {
     /* names */
     VU_SYSCALL_ON_FD("openat", 0),
     VU_SYSCALL_ON_FD("openat2", 0),
+    VU_SYSCALL_ON_FD("name_to_handle_at", 0),
+    VU_SYSCALL_ON_FD("open_by_handle_at", 0),
     VU_SYSCALL("getdents64"),
     VU_SYSCALL_ON_FD("readlinkat", 0),
     VU_SYSCALL_ON_FD("mkdirat", 0),

@@ -12,7 +12,7 @@
 #include "virtiofsd/request.h"
 
 /* A descriptor or -errno. Without O_EXCL it can be linked. */
-static int tmpfile_open(const struct fs_request *request, const struct fs_inode *parent)
+static int tmpfile_open(const struct fs_request *request, int dir_fd)
 {
     const struct fuse_create_in *in = &request->args.create;
     int flags = (fs_open_host_flags(request->share, in->flags) & O_ACCMODE) |
@@ -23,7 +23,7 @@ static int tmpfile_open(const struct fs_request *request, const struct fs_inode 
 
     if (ret < 0)
         return ret;
-    fd = fs_open_beneath(parent->fd, ".", flags, creation.mode);
+    fd = fs_open_beneath(dir_fd, ".", flags, creation.mode);
     fs_creation_end(request, &creation);
     if (fd < 0)
         return fd;
@@ -34,12 +34,12 @@ static int tmpfile_open(const struct fs_request *request, const struct fs_inode 
 int fs_do_tmpfile(struct fs_request *request)
 {
     struct fs_share *share = request->share;
-    struct fs_inode *parent = fs_inode_get(share->inodes, request->header.nodeid);
-    int ret;
+    struct fs_inode *parent;
+    int dir_fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &parent), ret;
 
-    if (!parent)
-        return -ESTALE;
-    ret = tmpfile_open(request, parent);
+    if (dir_fd < 0)
+        return dir_fd;
+    ret = tmpfile_open(request, dir_fd);
     fs_inode_put(share->inodes, parent);
     if (ret >= 0)
         ret = fs_open_reply_new(request, ret);

@@ -15,6 +15,7 @@
 #include "virtiofsd/unchanged.h"
 
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 
 #include "virtiofsd/fs-kind.h"
@@ -61,9 +62,11 @@ bool fs_unchanged_since_open(const struct fs_share *share, struct fs_inode *inod
     return version != 0 && version == before;
 }
 
-uint64_t fs_unchanged_find_dev(int root_fd)
+uint32_t fs_unchanged_find_dev(int root_fd)
 {
     struct stat st;
 
-    return fs_kind_is_written_back(root_fd) && fstat(root_fd, &st) == 0 ? st.st_dev : 0;
+    if (!fs_kind_is_written_back(root_fd) || fstat(root_fd, &st) < 0)
+        return 0;
+    return fs_inode_dev(major(st.st_dev), minor(st.st_dev));
 }

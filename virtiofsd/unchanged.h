@@ -14,5 +14,5 @@
  * relied on for this, no system call elsewhere.
  */
 bool fs_unchanged_since_open(const struct fs_share *share, struct fs_inode *inode, int fd);
-/* The device number of the share's root if files on it can be asked that, else 0. */
-uint64_t fs_unchanged_find_dev(int root_fd);
+/* fs_inode_dev of the share's root if files on it can be asked that, else 0. */
+uint32_t fs_unchanged_find_dev(int root_fd);

@@ -84,8 +84,7 @@ static int xattr_reply_len(struct fs_request *request, ssize_t len)
     return (int)vu_iov_write(&request->in, &out, sizeof(out));
 }
 
-static int xattr_get(struct fs_request *request, const struct fs_inode *inode,
-                     const char *host_name)
+static int xattr_get(struct fs_request *request, int fd, const char *host_name)
 {
     const struct fs_share *share = request->share;
     size_t size = request->args.getxattr.size;
@@ -93,7 +92,7 @@ static int xattr_get(struct fs_request *request, const struct fs_inode *inode,
     int ret;
 
     if (size == 0)
-        return xattr_reply_len(request, fs_xattr_get(share, inode->fd, host_name, NULL, 0));
+        return xattr_reply_len(request, fs_xattr_get(share, fd, host_name, NULL, 0));
     ret = xattr_room_init(request, size, &room);
     if (ret < 0)
         return ret;
@@ -101,7 +100,7 @@ static int xattr_get(struct fs_request *request, const struct fs_inode *inode,
     if (room.len == 0)
         return xattr_room_finish(request, &room, -ERANGE);
     return xattr_room_finish(request, &room,
-                             fs_xattr_get(share, inode->fd, host_name, room.data, room.len));
+                             fs_xattr_get(share, fd, host_name, room.data, room.len));
 }
 
 int fs_do_getxattr(struct fs_request *request)
@@ -109,7 +108,7 @@ int fs_do_getxattr(struct fs_request *request)
     struct fs_share *share = request->share;
     char host_name[XATTR_NAME_MAX + 1];
     struct fs_inode *inode;
-    int ret;
+    int fd, ret;
 
     if (!fs_options_xattr(share->options))
         return -ENOSYS;
@@ -119,10 +118,10 @@ int fs_do_getxattr(struct fs_request *request)
         return -ENODATA;
     if (ret < 0)
         return ret;
-    inode = fs_inode_get(share->inodes, request->header.nodeid);
-    if (!inode)
-        return -ESTALE;
-    ret = xattr_get(request, inode, host_name);
+    fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &inode);
+    if (fd < 0)
+        return fd;
+    ret = xattr_get(request, fd, host_name);
     fs_inode_put(share->inodes, inode);
     return ret;
 }
@@ -157,7 +156,7 @@ static size_t xattr_filter(const struct fs_request *request, char *names, size_t
     return (size_t)(to - names);
 }
 
-static int xattr_list(struct fs_request *request, const struct fs_inode *inode)
+static int xattr_list(struct fs_request *request, int fd)
 {
     g_autofree char *names = g_try_malloc(XATTR_LIST_MAX);
     size_t size = request->args.getxattr.size, len;
@@ -165,7 +164,7 @@ static int xattr_list(struct fs_request *request, const struct fs_inode *inode)
 
     if (!names)
         return -ENOMEM;
-    ret = fs_xattr_list(request->share, inode->fd, names, XATTR_LIST_MAX);
+    ret = fs_xattr_list(request->share, fd, names, XATTR_LIST_MAX);
     if (ret < 0)
         return (int)ret;
     len = xattr_filter(request, names, (size_t)ret);
@@ -180,14 +179,14 @@ int fs_do_listxattr(struct fs_request *request)
 {
     struct fs_share *share = request->share;
     struct fs_inode *inode;
-    int ret;
+    int fd, ret;
 
     if (!fs_options_xattr(share->options))
         return -ENOSYS;
-    inode = fs_inode_get(share->inodes, request->header.nodeid);
-    if (!inode)
-        return -ESTALE;
-    ret = xattr_list(request, inode);
+    fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &inode);
+    if (fd < 0)
+        return fd;
+    ret = xattr_list(request, fd);
     fs_inode_put(share->inodes, inode);
     return ret;
 }
@@ -214,8 +213,7 @@ static int xattr_set_as_stranger(const struct fs_request *request, int fd, const
 }
 
 /* Sets the value that is left in `out`. */
-static int xattr_set(struct fs_request *request, const struct fs_inode *inode,
-                     const char *host_name)
+static int xattr_set(struct fs_request *request, int fd, const char *host_name)
 {
     const struct fuse_setxattr_in *in = &request->args.setxattr;
     g_autofree void *bounce = NULL;
@@ -235,9 +233,8 @@ static int xattr_set(struct fs_request *request, const struct fs_inode *inode,
     }
     if (in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID &&
         strcmp(host_name, XATTR_NAME_POSIX_ACL_ACCESS) == 0)
-        return xattr_set_as_stranger(request, inode->fd, iov.iov_base);
-    return fs_xattr_set(request->share, inode->fd, host_name, iov.iov_base, in->size,
-                        (int)in->flags);
+        return xattr_set_as_stranger(request, fd, iov.iov_base);
+    return fs_xattr_set(request->share, fd, host_name, iov.iov_base, in->size, (int)in->flags);
 }
 
 /* The second half of the arguments, which only comes where it was agreed on. */
@@ -259,7 +256,7 @@ int fs_do_setxattr(struct fs_request *request)
     struct fs_share *share = request->share;
     char host_name[XATTR_NAME_MAX + 1];
     struct fs_inode *inode;
-    int ret;
+    int fd, ret;
 
     if (!fs_options_xattr(share->options))
         return -ENOSYS;
@@ -268,10 +265,10 @@ int fs_do_setxattr(struct fs_request *request)
         ret = xattr_read_name(request, host_name);
     if (ret < 0)
         return ret;
-    inode = fs_inode_get(share->inodes, request->header.nodeid);
-    if (!inode)
-        return -ESTALE;
-    ret = xattr_set(request, inode, host_name);
+    fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &inode);
+    if (fd < 0)
+        return fd;
+    ret = xattr_set(request, fd, host_name);
     fs_inode_put(share->inodes, inode);
     return ret;
 }
@@ -281,7 +278,7 @@ int fs_do_removexattr(struct fs_request *request)
     struct fs_share *share = request->share;
     char host_name[XATTR_NAME_MAX + 1];
     struct fs_inode *inode;
-    int ret;
+    int fd, ret;
 
     if (!fs_options_xattr(share->options))
         return -ENOSYS;
@@ -290,10 +287,10 @@ int fs_do_removexattr(struct fs_request *request)
         ret = -EINVAL;
     if (ret < 0)
         return ret;
-    inode = fs_inode_get(share->inodes, request->header.nodeid);
-    if (!inode)
-        return -ESTALE;
-    ret = fs_xattr_remove(share, inode->fd, host_name);
+    fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &inode);
+    if (fd < 0)
+        return fd;
+    ret = fs_xattr_remove(share, fd, host_name);
     fs_inode_put(share->inodes, inode);
     return ret;
 }

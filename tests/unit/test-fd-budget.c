@@ -93,15 +93,15 @@ static void test_limits(void)
     g_assert_true(fs_fd_budget_take(0, &budget, &error));
     getrlimit(RLIMIT_NOFILE, &limit);
     g_assert_cmpuint(limit.rlim_cur, ==, N_FDS);
-    g_assert_cmpuint(budget.max_inodes + budget.max_handles, <=, N_FDS * 3 / 4);
+    g_assert_cmpuint(budget.max_inode_fds + budget.max_handles, <=, N_FDS * 3 / 4);
     g_assert_false(fs_fd_budget_take(20, &budget, &error));
     g_assert_nonnull(strstr(error->message, "--rlimit-nofile"));
     g_clear_error(&error);
     g_assert_true(fs_fd_budget_take(FS_NOFILE_MAX, &budget, &error));
     getrlimit(RLIMIT_NOFILE, &limit);
     g_assert_cmpuint(limit.rlim_cur, >, N_FDS);
-    g_assert_cmpuint(budget.max_inodes, >, budget.max_handles);
-    g_assert_cmpuint(budget.max_inodes + budget.max_handles, <, limit.rlim_cur);
+    g_assert_cmpuint(budget.max_inode_fds, >, budget.max_handles);
+    g_assert_cmpuint(budget.max_inode_fds + budget.max_handles, <, limit.rlim_cur);
 }
 
 int main(int argc, char **argv)
@@ -114,6 +114,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fd-budget/limits", test_limits);
     fs_fixture_init(&fixture);
     fixture.options.rlimit_nofile = N_FDS;
+    fixture.options.inode_handles = FS_INODE_HANDLES_NEVER;
     for (unsigned i = 0; i < N_FILES; i++) {
         g_autofree char *name = g_strdup_printf("%u", i), *path = fs_client_path(&fixture, name);
 

@@ -239,6 +239,7 @@ static void test_limits(void)
 
     fs_fixture_init(&fixture);
     fixture.options.rlimit_nofile = 200;
+    fixture.options.inode_handles = FS_INODE_HANDLES_NEVER;
     fs_fixture_open(&fixture);
     fs_fixture_send_init(&fixture, &(struct fuse_init_out){.minor = 0});
     do {

@@ -25,7 +25,7 @@ static void test_life(void)
     uint64_t fh;
     int fd;
 
-    g_assert_cmpint(fs_handles_create(100, &handles), ==, 0);
+    g_assert_cmpint(fs_handles_create(100, NULL, &handles), ==, 0);
     fh = test_add(handles, FS_HANDLE_FILE, &fd);
     g_assert_null(fs_handle_get(handles, fh, FS_HANDLE_DIRECTORY));
     g_assert_cmpint(fs_handle_release(handles, fh, FS_HANDLE_DIRECTORY), ==, -EBADF);
@@ -52,7 +52,7 @@ static void test_cap(void)
     int fds[10], extra = open("/dev/null", O_RDWR | O_CLOEXEC), kept = extra;
     uint64_t fh;
 
-    g_assert_cmpint(fs_handles_create(10, &handles), ==, 0);
+    g_assert_cmpint(fs_handles_create(10, NULL, &handles), ==, 0);
     for (unsigned i = 0; i < 10; i++)
         test_add(handles, i % 2 ? FS_HANDLE_FILE : FS_HANDLE_DIRECTORY, &fds[i]);
     g_assert_cmpint(fs_handle_add(handles, FS_HANDLE_FILE, 7, 0, &extra, &fh), ==, -EMFILE);
@@ -96,7 +96,7 @@ static void test_threads(void)
     struct fs_handles *handles = NULL;
     pthread_t threads[4];
 
-    g_assert_cmpint(fs_handles_create(100, &handles), ==, 0);
+    g_assert_cmpint(fs_handles_create(100, NULL, &handles), ==, 0);
     for (unsigned i = 0; i < G_N_ELEMENTS(threads); i++)
         g_assert_cmpint(pthread_create(&threads[i], NULL, test_race_thread, handles), ==, 0);
     for (unsigned i = 0; i < G_N_ELEMENTS(threads); i++)

@@ -16,9 +16,10 @@
 
 static struct fs_inodes *test_inodes(uint32_t max)
 {
+    const struct fs_inodes_limits limits = {.n_inodes = max};
     struct fs_inodes *inodes = NULL;
 
-    g_assert_cmpint(fs_inodes_create(open("/", O_PATH), max, &inodes), ==, 0);
+    g_assert_cmpint(fs_inodes_create(open("/", O_PATH), &limits, &inodes), ==, 0);
     return inodes;
 }
 
@@ -35,7 +36,8 @@ static struct statx test_stx(uint64_t ino)
 /* Looks an identity up as a request does; its nodeid, 0 when the table is full. */
 static uint64_t test_lookup(struct fs_inodes *inodes, const struct statx *stx)
 {
-    struct fs_inode *inode = fs_inode_find(inodes, stx, 1);
+    bool doubtful;
+    struct fs_inode *inode = fs_inode_find(inodes, stx, NULL, 1, &doubtful);
     uint64_t nodeid;
 
     if (!inode) {
@@ -126,7 +128,7 @@ static void test_hostile_forgets(void)
     fs_inode_forget(inodes, nodeid, UINT64_MAX);
     g_assert_false(test_knows(inodes, nodeid));
     /* A request still at work keeps its descriptor. */
-    g_assert_cmpint(fcntl(pinned->fd, F_GETFD), >=, 0);
+    g_assert_cmpint(fcntl(fs_inode_fd(inodes, pinned), F_GETFD), >=, 0);
     fs_inode_put(inodes, pinned);
     g_assert_cmpuint(fs_inodes_count(inodes), ==, 1);
     fs_inodes_destroy(inodes);
@@ -170,6 +172,14 @@ static void test_full(void)
     g_assert_cmpuint(test_n_fds(), ==, n_fds);
 }
 
+static size_t test_bytes(struct fs_inodes *inodes)
+{
+    struct fs_inodes_usage usage;
+
+    fs_inodes_get_usage(inodes, &usage);
+    return usage.bytes;
+}
+
 /* Each holds a descriptor of its own as far as the limit goes, and none beyond. */
 static void test_memory(void)
 {
@@ -185,20 +195,20 @@ static void test_memory(void)
     setrlimit(RLIMIT_NOFILE, &limit);
     nodeids = g_new(uint64_t, n);
     inodes = test_inodes(200000);
-    empty = fs_inodes_bytes(inodes);
+    empty = test_bytes(inodes);
     for (unsigned i = 0; i < n; i++) {
         struct statx stx = test_stx(1000 + i * 13u);
 
         nodeids[i] = test_lookup(inodes, &stx);
         g_assert_cmpuint(nodeids[i], !=, 0);
     }
-    full = fs_inodes_bytes(inodes);
+    full = test_bytes(inodes);
     for (unsigned i = 0; i < n; i++)
         fs_inode_forget(inodes, nodeids[i], 1);
-    after = fs_inodes_bytes(inodes);
+    after = test_bytes(inodes);
     g_test_message("%u inodes: %.1f bytes each; %zu KiB empty, %zu KiB full, %zu KiB after FORGET",
                    n, (double)(full - empty) / n, empty / 1024, full / 1024, after / 1024);
-    g_assert_cmpuint((full - empty) / n, <=, 80);
+    g_assert_cmpuint((full - empty) / n, <=, 90);
     g_assert_cmpuint(after, <=, empty + 256 * 1024);
     g_assert_cmpuint(fs_inodes_count(inodes), ==, 1);
     fs_inodes_destroy(inodes);
@@ -219,7 +229,7 @@ static void *test_race_thread(void *opaque)
         g_assert_nonnull(inode);
         g_assert_cmpuint(inode->ino, ==, stx.stx_ino);
         fs_inode_forget(inodes, nodeid, 1);
-        g_assert_cmpint(fcntl(inode->fd, F_GETFD), >=, 0);
+        g_assert_cmpint(fcntl(fs_inode_fd(inodes, inode), F_GETFD), >=, 0);
         fs_inode_put(inodes, inode);
     }
     return NULL;
