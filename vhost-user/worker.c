@@ -4,7 +4,7 @@
  *
  *   pop and process until empty -> poll while poll-policy.h says so -> arm kicks -> sleep in epoll
  *
- * Kicks are disarmed from the moment the thread is awake until it is about to sleep. Both
+ * Kicks are disarmed from the moment the thread is awake until it is about to sleep. All
  * descriptors it sleeps on are watched edge-triggered, and an eventfd is never read: every write is
  * a new edge, which saves a system call a wake-up. That leaves the counter growing; at one a kick
  * it takes centuries to be full, and a front-end that fills it on purpose mutes only its own queue.
@@ -116,6 +116,13 @@ static void worker_drain_kick(const struct vu_worker *worker)
     }
 }
 
+/* Lets the device push what it has finished; whether that was anything. */
+static bool worker_complete(struct vu_worker *worker)
+{
+    return worker->ops->complete != NULL &&
+           worker->ops->complete(worker->device, worker->vring) > 0;
+}
+
 /*
  * Looks at the ring until there is work (true), or something to see to, or the window is over. The
  * look itself lets session threads that want the ring's lock in first.
@@ -128,7 +135,7 @@ static bool worker_spin(struct vu_worker *worker, uint64_t until_ns, uint64_t *r
         for (int i = 0; i < WORKER_PAUSES; i++)
             vu_cpu_relax();
         *ret_now_ns = vu_now_ns();
-        if (vu_vring_has_work(vring))
+        if (vu_vring_has_work(vring) || worker_complete(worker))
             return true;
         if (worker_is_stopping(worker) || __atomic_load_n(&worker->woken, __ATOMIC_RELAXED))
             return false;
@@ -157,21 +164,23 @@ static bool worker_poll(struct vu_worker *worker, uint64_t dry_ns, uint64_t *ret
     return won;
 }
 
-/* Sleeps until a kick or a wake-up. */
+/* Sleeps until a kick, a completion or a wake-up. */
 static void worker_sleep(struct vu_worker *worker)
 {
     bool blind = worker->kick_fd < 0 && worker->kick_is_needed;
-    struct epoll_event events[2];
+    struct epoll_event events[3];
+    bool kicked = false;
     int n;
 
     n = epoll_wait(worker->epoll_fd, events, G_N_ELEMENTS(events), blind ? WORKER_NO_KICK_MS : -1);
     for (int i = 0; i < n; i++)
-        if (events[i].data.fd != worker->wake_fd && worker->kick_is_stream)
-            worker_drain_kick(worker);
+        kicked = kicked || events[i].data.fd == worker->kick_fd;
+    if (kicked && worker->kick_is_stream)
+        worker_drain_kick(worker);
     /* Cleared before the ring and the descriptors are looked at: what is woken later is seen. */
     __atomic_store_n(&worker->woken, false, __ATOMIC_SEQ_CST);
     VU_LOCK_SCOPE(&worker->vring->lock);
-    worker->vring->stats.n_kicks += n > 0;
+    worker->vring->stats.n_kicks += kicked;
     worker_follow_kick_locked(worker);
 }
 
@@ -202,7 +211,8 @@ static void worker_loop(struct vu_worker *worker)
         while (!worker_is_stopping(worker) &&
                (n = vu_vring_pop(worker->vring, elems, VU_WORKER_BATCH)) > 0)
             worker->ops->process(worker->device, worker->vring, elems, n);
-        if (!worker_is_stopping(worker))
+        /* What is completed makes the driver think of more. */
+        if (!worker_complete(worker) && !worker_is_stopping(worker))
             worker_wait(worker);
     }
 }
@@ -215,6 +225,11 @@ static void *worker_run(void *arg)
 
     if (worker->ops->thread_start != NULL)
         err = worker->ops->thread_start(worker->device, queue);
+    if (err == 0 && worker->ops->completion_fd != NULL) {
+        err = worker_watch(worker, worker->ops->completion_fd(worker->device, queue));
+        if (err != 0 && worker->ops->thread_stop != NULL)
+            worker->ops->thread_stop(worker->device, queue);
+    }
     if (err != 0) {
         vu_vring_break(worker->vring, "cannot start its thread: %s", g_strerror(-err));
         return NULL;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One thread per running queue: waits for the kick, pops all there is, hands the batch to the
- * device, and polls the ring for a while before sleeping when that has been paying. Polling adapts
- * per queue: it grows while requests keep arriving within the window, shrinks to nothing when they
- * do not, and an idle queue costs no CPU at all.
+ * One thread per running queue: waits for the kick or a completion, pops all there is, hands the
+ * batch to the device, and polls the ring for a while before sleeping when that has been paying.
+ * Polling adapts per queue: it grows while requests keep arriving within the window, shrinks to
+ * nothing when they do not, and an idle queue costs no CPU at all.
  */
 #pragma once
 
@@ -23,6 +23,15 @@ struct vu_worker_ops {
      * thread. May take elements in any order; should push what is finished in one go.
      */
     void (*process)(void *device, struct vu_vring *vring, struct vu_elem **elems, unsigned n);
+    /*
+     * Both or neither: for a device that works on requests while its thread does something else.
+     * The descriptor (asked for after thread_start, watched edge-triggered, never read) says that
+     * complete would find something. complete pushes what is finished, and returns how many that
+     * were; it is called between batches, and over and over while the queue is polled, so that
+     * finding nothing should cost no system call.
+     */
+    int (*completion_fd)(void *device, unsigned queue);
+    unsigned (*complete)(void *device, struct vu_vring *vring);
 };
 
 struct vu_worker;

@@ -28,6 +28,9 @@ struct fake_ring {
     int kick_write_fd;
     bool started, stopped;
     pthread_cond_t changed;
+    /* a device that finishes requests later */
+    int later_fd;
+    unsigned n_later, n_finished;
 };
 
 static struct vu_elem fake_elems[VU_WORKER_BATCH];
@@ -340,6 +343,69 @@ static void test_failing_start(void)
     ring_finish(&ring);
 }
 
+static int later_fd(void *device, unsigned queue)
+{
+    return ((struct fake_ring *)device)->later_fd;
+}
+
+static void later_process(void *device, struct vu_vring *vring, struct vu_elem **elems, unsigned n)
+{
+    struct fake_ring *ring = device;
+    VU_LOCK_SCOPE(&vring->lock);
+
+    ring->n_later += n;
+    pthread_cond_broadcast(&ring->changed);
+}
+
+static unsigned later_complete(void *device, struct vu_vring *vring)
+{
+    struct fake_ring *ring = device;
+    VU_LOCK_SCOPE(&vring->lock);
+    unsigned n = ring->n_finished;
+
+    ring->n_finished = 0;
+    ring->n_done += n;
+    pthread_cond_broadcast(&ring->changed);
+    return n;
+}
+
+/* Finishes n requests, once the device has them. */
+static void later_finish(struct fake_ring *ring, unsigned n)
+{
+    VU_LOCK_SCOPE(&ring->vring.lock);
+
+    while (ring->n_later < n)
+        pthread_cond_wait(&ring->changed, &ring->vring.lock);
+    ring->n_later -= n;
+    ring->n_finished += n;
+    (void)eventfd_write(ring->later_fd, 1);
+}
+
+/* What a device finishes wakes the thread, or is seen while it polls. */
+static void test_completions(gconstpointer poll_us)
+{
+    static const struct vu_worker_ops ops = {
+        .process = later_process, .completion_fd = later_fd, .complete = later_complete};
+    struct fake_ring ring;
+    struct vu_worker *worker = NULL;
+
+    ring_init_eventfd(&ring);
+    ring.later_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    g_assert_cmpint(vu_worker_create(&ring.vring, &ops, &ring, GPOINTER_TO_UINT(poll_us), &worker),
+                    ==, 0);
+    for (unsigned i = 0; i < 300; i++) {
+        ring_submit(&ring, 2);
+        if (i % 3 == 0)
+            g_usleep(50);
+        later_finish(&ring, 2);
+        ring_wait_done(&ring, 2 * (i + 1));
+    }
+    vu_worker_destroy(worker);
+    g_assert_cmpuint(ring.vring.stats.n_kicks, <=, ring.n_kicks_sent);
+    close(ring.later_fd);
+    ring_finish(&ring);
+}
+
 static uint64_t ring_polls_won(struct fake_ring *ring)
 {
     VU_LOCK_SCOPE(&ring->vring.lock);
@@ -407,6 +473,8 @@ int main(int argc, char **argv)
     g_test_add_func("/worker/replaced", test_replaced);
     g_test_add_func("/worker/no-descriptor", test_no_descriptor);
     g_test_add_func("/worker/failing-start", test_failing_start);
+    g_test_add_data_func("/worker/completions/asleep", GUINT_TO_POINTER(0), test_completions);
+    g_test_add_data_func("/worker/completions/polling", GUINT_TO_POINTER(1000), test_completions);
     g_test_add_func("/worker/polling", test_polling);
     g_test_add_func("/worker/destroy", test_destroy);
     return g_test_run();
