@@ -13,16 +13,8 @@
 #include "vhost-user/daemon/sandbox.h"
 #include "vhost-user/daemon/seccomp.h"
 #include "virtiofsd/device.h"
+#include "virtiofsd/manual.h"
 #include "virtiofsd/syscalls.h"
-
-static const char man_text[] =
-    ".SH DESCRIPTION\n"
-    "The guest mounts the directory with \\fBmount -t virtiofs TAG DIR\\fR. virtiofsd listens on "
-    "a\n"
-    "unix socket for the virtual machine monitor, serves it, and listens again when it has gone.\n"
-    "It stays in the foreground and ends on SIGTERM.\n"
-    ".SH EXIT STATUS\n"
-    "0 after SIGTERM, SIGINT or the end of an only session; 1 where it could not start.\n";
 
 /* Words of vhost-user's descriptions of back-ends: --name=value works, not only -o name=value; and
  * --posix-acl and --security-label take values. */
@@ -35,7 +27,8 @@ static const struct vu_program program = {
     .summary = "share a host directory with a virtual machine",
     .device_type = "fs",
     .capability_features = program_features,
-    .man_text = man_text,
+    .man_description = fs_manual_description,
+    .man_text = fs_manual_sections,
 };
 
 static int fail(GError *error)

@@ -40,11 +40,12 @@ void vu_daemon_options_clear(struct vu_daemon_options *options);
 
 /* A program, as its main() describes it. */
 struct vu_program {
-    const char *name;        /* "virtiofsd" */
-    const char *summary;     /* "serves a host directory to a guest", for the man page */
-    const char *usage;       /* "virtiofsd --socket-path=PATH --shared-dir=DIR [OPTION]..." */
-    const char *man_text;    /* roff: the man page's further sections, may be NULL */
-    const char *device_type; /* of --print-capabilities: "fs", "block", "rng" */
+    const char *name;            /* "virtiofsd" */
+    const char *summary;         /* "serves a host directory to a guest", for the man page */
+    const char *usage;           /* "virtiofsd --socket-path=PATH --shared-dir=DIR [OPTION]..." */
+    const char *man_description; /* roff: the man page's sections before OPTIONS, may be NULL */
+    const char *man_text;        /* ... and behind it */
+    const char *device_type;     /* of --print-capabilities: "fs", "block", "rng" */
     const char *const *capability_features; /* NULL ended, may be NULL */
 };
 

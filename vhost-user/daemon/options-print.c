@@ -10,8 +10,9 @@
 #include "vhost-user/daemon/options-words.h"
 #include "vhost-user/daemon/options.h"
 
-#define PRINT_WIDTH       100
-#define PRINT_HELP_COLUMN 32
+#define PRINT_WIDTH       79
+#define PRINT_HELP_COLUMN 28
+#define PRINT_ROFF_WIDTH  64 /* less than 80 also where dashes become longer */
 
 typedef void (*print_row_fn)(const struct vu_option *row);
 typedef void (*print_group_fn)(const char *group);
@@ -111,8 +112,17 @@ static void print_help_row(const struct vu_option *row)
         g_string_append(left, row->is_long ? "    " : "");
     if (row->is_long)
         g_string_append_printf(left, "--%s%s", row->name, suffix);
-    if (row->in_o_list)
-        g_string_append_printf(left, "%s-o %s%s", row->is_long ? ", " : "    ", row->name, suffix);
+    if (row->in_o_list) {
+        g_autofree char *key = g_strdup_printf("-o %s%s", row->name, suffix);
+
+        if (row->is_long && left->len + strlen(", ") + strlen(key) > PRINT_WIDTH) {
+            printf("%s,\n", left->str);
+            g_string_assign(left, "      ");
+        } else {
+            g_string_append(left, row->is_long ? ", " : "    ");
+        }
+        g_string_append(left, key);
+    }
     fputs(left->str, stdout);
     print_wrapped(row->help, left->len);
 }
@@ -140,6 +150,28 @@ void vu_options_print_roff(const char *text)
     }
 }
 
+/* A text of any length, in lines of a length that can be read. */
+static void print_roff_lines(const char *text)
+{
+    g_auto(GStrv) words = g_strsplit(text, " ", -1);
+    size_t column = 0;
+
+    for (char **word = words; *word != NULL; word++) {
+        size_t len = strlen(*word);
+
+        if (column > 0 && column + 1 + len > PRINT_ROFF_WIDTH) {
+            putchar('\n');
+            column = 0;
+        } else if (column > 0) {
+            putchar(' ');
+            column++;
+        }
+        vu_options_print_roff(*word);
+        column += len;
+    }
+    putchar('\n');
+}
+
 static void print_roff_name(const char *dashes, const char *name, const char *suffix)
 {
     fputs("\\fB", stdout);
@@ -148,6 +180,28 @@ static void print_roff_name(const char *dashes, const char *name, const char *su
     fputs("\\fR\\fI", stdout);
     vu_options_print_roff(suffix);
     fputs("\\fR", stdout);
+}
+
+void vu_options_print_man_usage(const char *usage)
+{
+    g_auto(GStrv) words = g_strsplit(usage, " ", -1);
+
+    for (char **word = words; *word != NULL; word++) {
+        size_t len = strcspn(*word, "=");
+        g_autofree char *typed = g_strndup(*word, len);
+
+        if (word != words)
+            putchar(' ');
+        fputs(typed[0] == '[' ? "" : "\\fB", stdout);
+        vu_options_print_roff(typed);
+        fputs(typed[0] == '[' ? "" : "\\fR", stdout);
+        if ((*word)[len] != '\0') {
+            fputs("\\fI", stdout);
+            vu_options_print_roff(*word + len);
+            fputs("\\fR", stdout);
+        }
+    }
+    putchar('\n');
 }
 
 static void print_man_group(const char *group)
@@ -178,8 +232,7 @@ static void print_man_row(const struct vu_option *row)
         print_roff_name("-o ", row->name, suffix);
     }
     putchar('\n');
-    vu_options_print_roff(row->help);
-    putchar('\n');
+    print_roff_lines(row->help);
 }
 
 void vu_options_print_man(const struct vu_option_table *tables, size_t n_tables)

@@ -25,3 +25,5 @@ char *vu_options_suggest(const struct vu_option_table *tables, size_t n_tables,
 /* Prints text to stdout as roff that means just this text: backslashes, dashes, dots that begin a
  * line. */
 void vu_options_print_roff(const char *text);
+/* A line of usage, "PROGRAM WORD...", as roff that tells what is typed from what it stands for. */
+void vu_options_print_man_usage(const char *usage);

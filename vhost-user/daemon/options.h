@@ -64,7 +64,7 @@ bool vu_options_parse_all(const struct vu_option_table *tables, size_t n_tables,
                           char **argv, char ***ret_rest, char **ret_ignored, GError **error);
 void vu_options_log_ignored(const char *ignored);
 
-/* Prints usage and every row to stdout, grouped, wrapped at 100 columns. */
+/* Prints usage and every row to stdout, grouped, wrapped at 79 columns. */
 void vu_options_print_help(const struct vu_option_table *tables, size_t n_tables,
                            const char *usage);
 /* Prints the OPTIONS section of a man page (roff) to stdout. */

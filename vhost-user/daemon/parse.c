@@ -152,12 +152,15 @@ static void parse_print_man(const struct vu_program *program, const struct vu_op
 {
     g_autofree char *title = g_ascii_strup(program->name, -1);
 
-    printf(".TH %s 1 \"\" \"Outboard %s\" \"User Commands\"\n", title, VU_PACKAGE_VERSION);
+    printf(".TH %s 1 \"" VU_PACKAGE_DATE "\" \"Outboard %s\" \"User Commands\"\n", title,
+           VU_PACKAGE_VERSION);
     printf(".SH NAME\n%s \\- ", program->name);
     vu_options_print_roff(program->summary ? program->summary : "");
-    printf("\n.SH SYNOPSIS\n.B ");
-    vu_options_print_roff(program->usage);
+    printf("\n.SH SYNOPSIS\n");
+    vu_options_print_man_usage(program->usage);
     putchar('\n');
+    if (program->man_description != NULL)
+        fputs(program->man_description, stdout);
     vu_options_print_man(tables, n_tables);
     if (program->man_text != NULL)
         fputs(program->man_text, stdout);
