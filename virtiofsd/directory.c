@@ -14,6 +14,7 @@
 
 #include "vhost-user/cleanup.h"
 #include "virtiofsd/cache-mode.h"
+#include "virtiofsd/directory-stream.h"
 #include "virtiofsd/entry.h"
 #include "virtiofsd/open.h"
 #include "virtiofsd/request.h"
@@ -43,13 +44,11 @@ struct directory_reply {
     size_t used;
 };
 
-int fs_do_opendir(struct fs_request *request)
+int fs_open_directory(struct fs_share *share, uint64_t nodeid, uint32_t flags, uint64_t *ret_fh)
 {
-    struct fs_share *share = request->share;
-    struct fuse_open_out *open = &request->reply.open;
     struct fs_inode *inode;
-    int inode_fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &inode);
-    int noatime = fs_open_noatime(share, request->args.open.flags), ret;
+    int inode_fd = fs_inode_get_fd(share->inodes, nodeid, &inode);
+    int noatime = fs_open_noatime(share, flags), ret;
     vu_autofd int fd = -1;
 
     if (inode_fd < 0)
@@ -64,11 +63,23 @@ int fs_do_opendir(struct fs_request *request)
         fd = -ENOTDIR;
     }
     ret = fd < 0 ? fd : 0;
-    *open = (struct fuse_open_out){.open_flags = fs_cache_mode_of(share->options)->directory_flags};
     if (ret == 0)
-        ret = fs_handle_add(share->handles, FS_HANDLE_DIRECTORY, request->header.nodeid,
-                            request->args.open.flags, &fd, &open->fh);
+        ret = fs_handle_add(share->handles, FS_HANDLE_DIRECTORY, nodeid, flags, &fd, ret_fh);
     fs_inode_put(share->inodes, inode);
+    return ret;
+}
+
+int fs_do_opendir(struct fs_request *request)
+{
+    struct fs_share *share = request->share;
+    struct fuse_open_out *open = &request->reply.open;
+    int ret;
+
+    /* It then neither opens nor releases directories any more, and keeps what it reads of them. */
+    if (fs_share_negotiated(share, FUSE_NO_OPENDIR_SUPPORT))
+        return -ENOSYS;
+    *open = (struct fuse_open_out){.open_flags = fs_cache_mode_of(share->options)->directory_flags};
+    ret = fs_open_directory(share, request->header.nodeid, request->args.open.flags, &open->fh);
     return ret < 0 ? ret : (int)sizeof(*open);
 }
 
@@ -178,15 +189,17 @@ static int directory_read(struct fs_request *request, bool plus)
 {
     struct fs_share *share = request->share;
     struct directory_reply reply = {.request = request, .room = request->args.read.size};
-    int ret = -ESTALE;
+    int ret;
 
     if (reply.room > request->in.left)
         reply.room = (size_t)request->in.left;
     if (reply.room > INT_MAX)
         reply.room = INT_MAX;
-    reply.handle = fs_handle_get(share->handles, request->args.read.fh, FS_HANDLE_DIRECTORY);
+    reply.handle =
+        fs_directory_handle_get(share, request->header.nodeid, request->args.read.fh, &ret);
     if (!reply.handle)
-        return -EBADF;
+        return ret;
+    ret = -ESTALE;
     if (plus)
         reply.plus = fs_inode_get(share->inodes, reply.handle->nodeid);
     if (!plus || reply.plus) {
@@ -197,6 +210,8 @@ static int directory_read(struct fs_request *request, bool plus)
     if (reply.plus)
         fs_inode_put(share->inodes, reply.plus);
     fs_handle_put(share->handles, reply.handle);
+    if (ret == 0 && request->args.read.fh == 0)
+        fs_directory_stream_end(share, request->header.nodeid);
     return ret;
 }
 
@@ -218,5 +233,14 @@ int fs_do_releasedir(struct fs_request *request)
 
 int fs_do_fsyncdir(struct fs_request *request)
 {
-    return fs_open_sync(request, FS_HANDLE_DIRECTORY);
+    struct fs_share *share = request->share;
+    int ret;
+    struct fs_handle *handle =
+        fs_directory_handle_get(share, request->header.nodeid, request->args.fsync.fh, &ret);
+
+    if (!handle)
+        return ret;
+    ret = fs_open_sync(request, handle);
+    fs_handle_put(share->handles, handle);
+    return ret;
 }

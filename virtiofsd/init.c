@@ -29,6 +29,7 @@ enum init_want {
     INIT_IF_ACL,         /* --posix-acl */
     INIT_IF_LABEL,       /* --security-label */
     INIT_IF_READDIRPLUS, /* --readdirplus, and a cache mode that keeps attributes */
+    INIT_IF_DIRECTORIES, /* a cache mode that keeps the names in directories */
     INIT_IF_WRITEBACK,   /* --writeback, and a cache mode that keeps data */
     INIT_IF_SUBMOUNTS,   /* --announce-submounts */
     INIT_IF_ALLOW_MMAP,  /* --allow-mmap */
@@ -55,6 +56,7 @@ static const struct init_flag {
     {FUSE_WRITEBACK_CACHE, "WRITEBACK_CACHE", INIT_IF_WRITEBACK},
     {FUSE_PARALLEL_DIROPS, "PARALLEL_DIROPS", INIT_ALWAYS},
     {FUSE_MAX_PAGES, "MAX_PAGES", INIT_ALWAYS},
+    {FUSE_NO_OPENDIR_SUPPORT, "NO_OPENDIR_SUPPORT", INIT_IF_DIRECTORIES},
     {FUSE_CACHE_SYMLINKS, "CACHE_SYMLINKS", INIT_IF_CACHED},
     /* Linux itself takes setuid bits away before a write to its page cache, but not past it. */
     {FUSE_HANDLE_KILLPRIV_V2, "HANDLE_KILLPRIV_V2", INIT_IF_KILLPRIV},
@@ -89,6 +91,8 @@ static bool init_wants(const struct fs_options *options, enum init_want want)
         return options->security_label != FS_NEVER;
     case INIT_IF_READDIRPLUS:
         return fs_cache_wants_readdirplus(options);
+    case INIT_IF_DIRECTORIES:
+        return fs_cache_mode_of(options)->directory_flags & FOPEN_CACHE_DIR;
     case INIT_IF_WRITEBACK:
         return fs_cache_is_writeback(options);
     case INIT_IF_SUBMOUNTS:

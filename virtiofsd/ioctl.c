@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "virtiofsd/directory-stream.h"
 #include "virtiofsd/request.h"
 
 struct ioctl_command {
@@ -63,16 +64,22 @@ static int ioctl_run(struct fs_request *request, const struct ioctl_command *com
 {
     const struct fuse_ioctl_in *in = &request->args.ioctl;
     enum fs_handle_kind kind = in->flags & FUSE_IOCTL_DIR ? FS_HANDLE_DIRECTORY : FS_HANDLE_FILE;
-    struct fs_handle *handle = fs_handle_get(request->share->handles, in->fh, kind);
-    int ret = 0;
+    struct fs_share *share = request->share;
+    struct fs_handle *handle;
+    int ret = -EBADF;
 
+    if (kind == FS_HANDLE_DIRECTORY)
+        handle = fs_directory_handle_get(share, request->header.nodeid, in->fh, &ret);
+    else
+        handle = fs_handle_get(share->handles, in->fh, kind);
     if (!handle)
-        return -EBADF;
+        return ret;
+    ret = 0;
     if (command->check)
         ret = command->check(handle->fd, data);
     if (ret == 0 && ioctl(handle->fd, command->command, data) < 0)
         ret = -errno;
-    fs_handle_put(request->share->handles, handle);
+    fs_handle_put(share->handles, handle);
     return ret;
 }
 

@@ -286,24 +286,26 @@ int fs_do_flush(struct fs_request *request)
     return ret;
 }
 
-int fs_open_sync(struct fs_request *request, enum fs_handle_kind kind)
+int fs_open_sync(const struct fs_request *request, const struct fs_handle *handle)
 {
-    struct fs_share *share = request->share;
-    struct fs_handle *handle = fs_handle_get(share->handles, request->args.fsync.fh, kind);
     int ret;
 
-    if (!handle)
-        return -EBADF;
     if (request->args.fsync.fsync_flags & FUSE_FSYNC_FDATASYNC)
         ret = fdatasync(handle->fd);
     else
         ret = fsync(handle->fd);
-    ret = ret < 0 ? -errno : 0;
-    fs_handle_put(share->handles, handle);
-    return ret;
+    return ret < 0 ? -errno : 0;
 }
 
 int fs_do_fsync(struct fs_request *request)
 {
-    return fs_open_sync(request, FS_HANDLE_FILE);
+    struct fs_handles *handles = request->share->handles;
+    struct fs_handle *handle = fs_handle_get(handles, request->args.fsync.fh, FS_HANDLE_FILE);
+    int ret;
+
+    if (!handle)
+        return -EBADF;
+    ret = fs_open_sync(request, handle);
+    fs_handle_put(handles, handle);
+    return ret;
 }

@@ -22,8 +22,11 @@ int fs_open_inode(const struct fs_share *share, struct fs_inode *inode, int flag
  * -errno. */
 int fs_open_reply_new(struct fs_request *request, int new_fd);
 
-/* FSYNC and FSYNCDIR on a handle of that kind, by the request's arguments. As fs_handler. */
-int fs_open_sync(struct fs_request *request, enum fs_handle_kind kind);
+/* FSYNC and FSYNCDIR on a handle, by the request's arguments. 0 or -errno. */
+int fs_open_sync(const struct fs_request *request, const struct fs_handle *handle);
+
+/* A handle of a directory that the guest knows, opened with `flags` of its own. 0 or -errno. */
+int fs_open_directory(struct fs_share *share, uint64_t nodeid, uint32_t flags, uint64_t *ret_fh);
 
 /* O_NOATIME, or 0: what an open of the guest's with `flags` does to the time of access. */
 int fs_open_noatime(const struct fs_share *share, uint32_t flags);

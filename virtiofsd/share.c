@@ -112,7 +112,8 @@ bool fs_share_open(struct fs_share *share, const struct fs_options *options,
     struct fs_inodes_limits limits;
     int ret;
 
-    *share = (struct fs_share){.options = options, .label_tasks = -1};
+    *share = (struct fs_share){
+        .options = options, .label_tasks = -1, .streams.lock = PTHREAD_MUTEX_INITIALIZER};
     share->entry_timeout = share_seconds(timeouts.entry);
     share->attr_timeout = share_seconds(timeouts.attr);
     share->negative_timeout = share_seconds(timeouts.negative);

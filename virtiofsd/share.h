@@ -12,6 +12,7 @@
 
 #include "virtiofsd/counters.h"
 #include "virtiofsd/creds.h"
+#include "virtiofsd/directory-stream.h"
 #include "virtiofsd/fd-budget.h"
 #include "virtiofsd/fs-options.h"
 #include "virtiofsd/handle.h"
@@ -35,6 +36,7 @@ struct fs_share {
     bool restricted;        /* fs_permit_request has something to say */
     struct fs_negotiated negotiated;
     struct fs_counters counters;
+    struct fs_directory_streams streams;
     uint32_t slow_metadata;           /* atomic: see pace.h */
     uint32_t versioned_dev;           /* see unchanged.h; 0: nothing to compare */
     struct timespec entry_timeout;    /* how long the guest may keep names, */

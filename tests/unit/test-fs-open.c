@@ -89,6 +89,9 @@ static void test_cache_modes(void)
         g_assert_cmpint(fs_client_open(&fixture, nodeid, O_RDONLY, &open), ==, 0);
         g_assert_cmphex(open.open_flags, ==, rows[i].file_flags);
         release(open.fh);
+        /* As for a guest that opens directories in any mode. */
+        __atomic_fetch_and(&fixture.share.negotiated.flags, ~(uint64_t)FUSE_NO_OPENDIR_SUPPORT,
+                           __ATOMIC_RELAXED);
         g_assert_cmpint(fs_client_open(&fixture, ROOT, O_DIRECTORY, &open), ==, 0);
         g_assert_cmphex(open.open_flags, ==, rows[i].directory_flags);
         /* A directory is no file. */
