@@ -41,6 +41,7 @@ static int device_thread_start(void *device, unsigned queue)
 
     if (ret < 0)
         vu_error("virtiofsd: queue %u: unshare(CLONE_FS): %s", queue, g_strerror(-ret));
+    fs_locks_resume(((struct fs_share *)device)->locks, queue);
     return ret;
 }
 

@@ -12,6 +12,7 @@
 #include <glib.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <time.h>
 
 #include "vhost-user/cleanup.h"
@@ -33,6 +34,8 @@ struct fs_lock_waits {
     pthread_cond_t gone;  /* a wait is over */
     unsigned max_waits, n_waits;
     struct lock_wait *first;
+    bool stopped[1 +
+                 FS_MAX_REQUEST_QUEUES]; /* by queue: what its helpers still bring must not wait */
 };
 
 static void lock_wait_on_signal(int signal)
@@ -92,14 +95,17 @@ static void *lock_wait_run(void *opaque)
 int fs_lock_wait_start(struct fs_lock_waits *waits, struct fs_request *request, fs_handler handler)
 {
     g_autofree struct lock_wait *wait = g_try_new(struct lock_wait, 1);
+    unsigned queue = request->elem->vring->index;
     VU_LOCK_SCOPE(&waits->lock);
 
+    if (queue < G_N_ELEMENTS(waits->stopped) && waits->stopped[queue])
+        return -EINTR;
     if (!wait || waits->n_waits >= waits->max_waits)
         return -ENOLCK;
     wait->waits = waits;
     wait->handler = handler;
     wait->request = *request;
-    wait->queue = request->elem->vring->index;
+    wait->queue = queue;
     lock_wait_add_locked(waits, wait);
     /* Under the lock: whoever finds the wait in the list finds its thread too. */
     if (vu_thread_create("lock-wait", lock_wait_run, wait, &wait->thread) < 0) {
@@ -126,6 +132,8 @@ void fs_lock_waits_cancel(struct fs_lock_waits *waits, int queue)
 {
     VU_LOCK_SCOPE(&waits->lock);
 
+    if (queue >= 0 && queue < (int)G_N_ELEMENTS(waits->stopped))
+        waits->stopped[queue] = true;
     while (lock_wait_signal_locked(waits, queue) > 0) {
         struct timespec until;
 
@@ -135,6 +143,14 @@ void fs_lock_waits_cancel(struct fs_lock_waits *waits, int queue)
         until.tv_nsec %= 1000000000L;
         pthread_cond_timedwait(&waits->gone, &waits->lock, &until);
     }
+}
+
+void fs_lock_waits_allow(struct fs_lock_waits *waits, unsigned queue)
+{
+    VU_LOCK_SCOPE(&waits->lock);
+
+    if (queue < G_N_ELEMENTS(waits->stopped))
+        waits->stopped[queue] = false;
 }
 
 int fs_lock_waits_create(unsigned max_waits, struct fs_lock_waits **ret_waits)

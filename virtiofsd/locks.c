@@ -66,6 +66,12 @@ void fs_locks_quiesce(struct fs_locks *locks, unsigned queue)
         fs_lock_waits_cancel(locks->waits, (int)queue);
 }
 
+void fs_locks_resume(struct fs_locks *locks, unsigned queue)
+{
+    if (locks)
+        fs_lock_waits_allow(locks->waits, queue);
+}
+
 void fs_locks_flush(struct fs_locks *locks, uint64_t nodeid, uint64_t owner)
 {
     if (locks)

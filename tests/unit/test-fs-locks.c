@@ -218,6 +218,7 @@ static void *waiter_run(void *opaque)
 static void waiter_start(struct waiter *waiter, bool is_flock, uint64_t owner)
 {
     *waiter = (struct waiter){.is_flock = is_flock, .owner = owner, .result = 1};
+    fs_locks_resume(fixture.share.locks, fixture.vring.index);
     g_assert_cmpint(pthread_create(&waiter->thread, NULL, waiter_run, waiter), ==, 0);
 }
 
@@ -274,6 +275,7 @@ static void test_wait(void)
 static void test_cancel(void)
 {
     struct waiter waiters[20];
+    int ret;
 
     set_up();
     g_assert_cmpint(host_lock(F_RDLCK, 0, 1), ==, 0);
@@ -290,36 +292,46 @@ static void test_cancel(void)
         for (size_t i = 0; i < G_N_ELEMENTS(waiters); i++)
             g_assert_cmpint(waiter_result(&waiters[i]), ==, -EINTR);
     }
+    /* What a helper of a stopped queue comes with later does not wait either. */
+    g_assert_cmpint(set_lock(FUSE_SETLKW, 30, F_WRLCK, 0, WHOLE), ==, -EINTR);
     g_assert_cmpint(set_lock(FUSE_SETLK, 1, F_RDLCK, 20, 30), ==, 0);
     waiter_start(&waiters[0], false, 9);
     g_usleep(50000);
     fs_share_reset(&fixture.share);
-    g_assert_cmpint(waiter_result(&waiters[0]), ==, -EINTR);
+    /* On a busy machine it may come to a share that is no longer there. */
+    ret = waiter_result(&waiters[0]);
+    g_assert_true(ret == -EINTR || ret == -EIO);
     g_assert_cmpint(host_lock(F_WRLCK, 0, 0), ==, 0);
     close(host_fd);
     fs_fixture_finish(&fixture);
+}
+
+static unsigned waiters_count(struct waiter *waiters, size_t n, int result)
+{
+    unsigned count = 0;
+
+    for (size_t i = 0; i < n; i++)
+        count += __atomic_load_n(&waiters[i].result, __ATOMIC_ACQUIRE) == result;
+    return count;
 }
 
 /* More waits than there may be. */
 static void test_bound(void)
 {
     static struct waiter waiters[300];
-    unsigned n_refused = 0;
+    const unsigned n_too_many = G_N_ELEMENTS(waiters) - 256;
 
     set_up();
     g_assert_cmpint(host_lock(F_RDLCK, 0, 1), ==, 0);
     for (size_t i = 0; i < G_N_ELEMENTS(waiters); i++)
         waiter_start(&waiters[i], false, i);
-    g_usleep(300000);
+    while (waiters_count(waiters, G_N_ELEMENTS(waiters), -ENOLCK) < n_too_many)
+        g_usleep(1000);
     waiters_cancel(waiters, G_N_ELEMENTS(waiters));
-    for (size_t i = 0; i < G_N_ELEMENTS(waiters); i++) {
-        int result = waiter_result(&waiters[i]);
-
-        g_assert_true(result == -EINTR || result == -ENOLCK);
-        n_refused += result == -ENOLCK;
-    }
-    g_assert_cmpuint(n_refused, >, 0);
-    g_assert_cmpuint(n_refused, <=, 300 - 256);
+    for (size_t i = 0; i < G_N_ELEMENTS(waiters); i++)
+        waiter_result(&waiters[i]);
+    g_assert_cmpuint(waiters_count(waiters, G_N_ELEMENTS(waiters), -EINTR), ==, 256);
+    g_assert_cmpuint(waiters_count(waiters, G_N_ELEMENTS(waiters), -ENOLCK), ==, n_too_many);
     tear_down();
 }
 
