@@ -4,6 +4,10 @@
  * call it sleeps in. One that has not begun to sleep would miss the signal, so a cancellation sends
  * it again until the thread is through.
  *
+ * A wait that was cancelled is answered ENOLCK. At EINTR the guest's kernel means to restart the
+ * call, which it does for processes that have a signal, too; all others would see a number that is
+ * no errno.
+ *
  * Any thread. The lock is never held while anything waits for a file's lock.
  */
 #include "virtiofsd/lock-wait.h"
@@ -79,6 +83,8 @@ static void *lock_wait_run(void *opaque)
     pthread_detach(pthread_self());
     lock_wait_set_mask(SIG_UNBLOCK);
     result = wait->handler(&wait->request);
+    if (result == -EINTR)
+        result = -ENOLCK;
     lock_wait_set_mask(SIG_BLOCK);
     fs_request_finish(&wait->request, result);
     vu_elem_complete(elem, elem->written);
@@ -99,7 +105,7 @@ int fs_lock_wait_start(struct fs_lock_waits *waits, struct fs_request *request, 
     VU_LOCK_SCOPE(&waits->lock);
 
     if (queue < G_N_ELEMENTS(waits->stopped) && waits->stopped[queue])
-        return -EINTR;
+        return -ENOLCK;
     if (!wait || waits->n_waits >= waits->max_waits)
         return -ENOLCK;
     wait->waits = waits;

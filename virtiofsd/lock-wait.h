@@ -16,15 +16,15 @@ void fs_lock_waits_destroy(struct fs_lock_waits *waits);
 
 /*
  * Runs `handler` on a copy of the request, on a new thread that then completes the element. Where
- * the wait is cancelled a system call in `handler` fails with EINTR, which it must give back.
- * FS_LATER, -EINTR where the queue was told to stop, or -ENOLCK where too many wait already.
+ * the wait is cancelled a system call in `handler` fails with EINTR, which it must give back; the
+ * guest gets ENOLCK. FS_LATER, or -ENOLCK: too many wait already, or the queue was told to stop.
  */
 int fs_lock_wait_start(struct fs_lock_waits *waits, struct fs_request *request, fs_handler handler);
 
 #define FS_LOCK_WAIT_ALL (-1)
 
 /* Cancels those of a queue (or FS_LOCK_WAIT_ALL), and returns when they are completed. More for
- * that queue (not for all) fail with -EINTR until they are allowed again. */
+ * that queue (not for all) fail with -ENOLCK until they are allowed again. */
 void fs_lock_waits_cancel(struct fs_lock_waits *waits, int queue);
 /* The queue starts. */
 void fs_lock_waits_allow(struct fs_lock_waits *waits, unsigned queue);

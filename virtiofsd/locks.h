@@ -17,8 +17,8 @@ int fs_locks_create(const struct fs_options *options, uint32_t max_owners,
 void fs_locks_destroy(struct fs_locks *locks);
 /* The guest is gone: nobody waits any more, no record is locked. */
 void fs_locks_reset(struct fs_locks *locks);
-/* Those that wait for locks on this queue's behalf are answered -EINTR; none is left on return, and
- * none comes until the queue is resumed. */
+/* Those that wait for locks on this queue's behalf are answered -ENOLCK; none is left on return,
+ * and none comes until the queue is resumed. */
 void fs_locks_quiesce(struct fs_locks *locks, unsigned queue);
 void fs_locks_resume(struct fs_locks *locks, unsigned queue);
 

@@ -6,13 +6,17 @@
  *        0    1  opcode, modulo 64
  *        1    1  how the header lies: bit 0 a length of its own, bit 1 extensions
  *        2    1  which nodeid the header names: one the guest knows, or an invented one
- *        3    1  which number is put over the first eight bytes of the arguments (0: none): a
- * handle or a nodeid the guest knows 4    1  room for the answer, in units of 16 bytes 5    1 where
- * the request is cut into two descriptors 6    1  bytes that follow 7       arguments, names, data
+ *        3    1  which number is put over the first eight bytes of the arguments (0: none): odd, a
+ *                handle, even, a nodeid; half of that is its index
+ *        4    1  room for the answer, in units of 16 bytes
+ *        5    1  where the request is cut into two descriptors
+ *        6    1  bytes that follow
+ *        7       arguments, names, data
  *
- * Files are limited to a few MiB by RLIMIT_FSIZE. SYNCFS is left out: it writes back the host's
- * whole file system.
+ * Files are limited to a few MiB by RLIMIT_FSIZE, and cannot be made immutable. SYNCFS is left out:
+ * it writes back the host's whole file system. No wait for a lock begins.
  */
+#include <cap-ng.h>
 #include <glib.h>
 #include <signal.h>
 #include <stdint.h>
@@ -21,6 +25,7 @@
 
 #include "tests/unit/fs-fixture.h"
 #include "vhost-user/log.h"
+#include "virtiofsd/locks.h"
 
 #define FUZZ_RECORD_HEAD 7
 #define FUZZ_MAX_KNOWN   16
@@ -55,6 +60,9 @@ static void fuzz_start(void)
 
     setrlimit(RLIMIT_FSIZE, &file_max);
     signal(SIGXFSZ, SIG_IGN);
+    capng_get_caps_process();
+    capng_update(CAPNG_DROP, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_LINUX_IMMUTABLE);
+    capng_apply(CAPNG_SELECT_CAPS);
     vu_log_set_level(VU_LOG_OFF);
 }
 
@@ -69,10 +77,12 @@ static void fuzz_begin(void)
     fs_fixture_init(&fixture);
     fixture.options.rlimit_nofile = 0;
     fixture.options.max_helpers = 2;
+    fixture.options.posix_lock = fixture.options.flock = true;
     fixture.options.posix_acl = fixture.options.security_label = true;
     fixture.options.xattrmap = fs_xattrmap_parse(":map:security.:user.guest.:", NULL);
     fs_fixture_open(&fixture);
     fs_fixture_send_init(&fixture, &out);
+    fs_locks_quiesce(fixture.share.locks, fixture.vring.index);
     nodeids = fhs = (struct fuzz_known){0};
     fuzz_learn(&nodeids, FUSE_ROOT_ID);
     for (unsigned i = 0; i < FUZZ_MAX_KNOWN; i++)
@@ -82,18 +92,19 @@ static void fuzz_begin(void)
 static void fuzz_learn_reply(uint32_t opcode, const uint8_t *reply, size_t len)
 {
     const struct fs_operation *operation = fs_operation_find(opcode);
+    bool makes = operation && operation->reply_len == sizeof(struct fuse_entry_out);
+    bool makes_open = operation && operation->reply_len == sizeof(((union fs_reply *)0)->create);
     struct fuse_entry_out entry;
     struct fuse_open_out open;
 
     if (!operation || len < operation->reply_len)
         return;
-    if (operation->reply_len >= sizeof(entry)) {
+    if (makes || makes_open) {
         memcpy(&entry, reply, sizeof(entry));
-        if (opcode != FUSE_INIT)
-            fuzz_learn(&nodeids, entry.nodeid);
+        fuzz_learn(&nodeids, entry.nodeid);
     }
-    if (opcode == FUSE_OPEN || opcode == FUSE_OPENDIR || opcode == FUSE_CREATE) {
-        memcpy(&open, reply + (opcode == FUSE_CREATE ? sizeof(entry) : 0), sizeof(open));
+    if (makes_open || opcode == FUSE_OPEN || opcode == FUSE_OPENDIR) {
+        memcpy(&open, reply + operation->reply_len - sizeof(open), sizeof(open));
         fuzz_learn(&fhs, open.fh);
     }
 }
