@@ -31,7 +31,7 @@ static const struct fs_guest_mode guest_modes[] = {
 
 struct guest_case {
     const struct fs_guest_mode *mode;
-    const char *option; /* may be NULL */
+    const char *options; /* with a space between them; may be NULL */
     fs_guest_test test;
     const char *line; /* else NULL: the whole command line */
 };
@@ -80,17 +80,25 @@ static void guest_check_outside(const struct fs_guest *guest)
     g_assert_null(g_dir_read_name(dir));
 }
 
-static void guest_exec(const struct fs_guest *guest, const char *option)
+static void guest_exec(const struct fs_guest *guest, const char *options)
 {
     const char *program = g_getenv("VIRTIOFSD");
     g_autofree char *socket = g_strconcat("--socket-path=", guest->socket, NULL);
     g_autofree char *share = g_strconcat("--shared-dir=", guest->share, NULL);
+    g_auto(GStrv) words = g_strsplit(options ? options : "", " ", -1);
+    g_autoptr(GPtrArray) argv = g_ptr_array_new();
+    const char *const fixed[] = {program, socket, share, guest->mode->sandbox, "--log-level=error"};
     unsigned uid = guest->mode->uid;
 
+    for (size_t i = 0; i < G_N_ELEMENTS(fixed); i++)
+        g_ptr_array_add(argv, (gpointer)(uintptr_t)fixed[i]);
+    for (char **word = words; *word; word++)
+        g_ptr_array_add(argv, *word);
+    g_ptr_array_add(argv, NULL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (uid != 0 && (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
         _exit(98);
-    execl(program, program, socket, share, guest->mode->sandbox, "--log-level=error", option, NULL);
+    execv(program, (char **)argv->pdata);
     _exit(99);
 }
 
@@ -150,7 +158,7 @@ static void guest_start_daemon(struct fs_guest *guest, const struct guest_case *
     if (guest->pid == 0 && one->line)
         guest_exec_line(guest, one->line, listen_fd);
     else if (guest->pid == 0)
-        guest_exec(guest, one->option);
+        guest_exec(guest, one->options);
     if (listen_fd >= 0)
         close(listen_fd);
 }
@@ -308,13 +316,13 @@ static void guest_run(gconstpointer data)
     g_free(guest.socket);
 }
 
-void fs_guest_add_with(const char *suite, const char *option, fs_guest_test test)
+void fs_guest_add_with(const char *suite, const char *options, fs_guest_test test)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(guest_modes); i++) {
         struct guest_case *one = g_new(struct guest_case, 1);
         g_autofree char *path = g_strdup_printf("/%s/%s", suite, guest_modes[i].name);
 
-        *one = (struct guest_case){&guest_modes[i], option, test, NULL};
+        *one = (struct guest_case){&guest_modes[i], options, test, NULL};
         g_test_add_data_func_full(path, one, guest_run, g_free);
     }
 }

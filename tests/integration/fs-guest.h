@@ -58,8 +58,8 @@ typedef void (*fs_guest_test)(struct fs_guest *guest);
 
 /* Adds the test for every mode: "/SUITE/MODE". It is skipped where the mode cannot be had. */
 void fs_guest_add(const char *suite, fs_guest_test test);
-/* The same with a further option for the daemon. */
-void fs_guest_add_with(const char *suite, const char *option, fs_guest_test test);
+/* The same with further options for the daemon, with a space between them. */
+void fs_guest_add_with(const char *suite, const char *options, fs_guest_test test);
 
 /*
  * The same once, as "/front-ends/NAME", for a daemon started with the words of `line`: first
