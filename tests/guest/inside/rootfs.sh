@@ -8,7 +8,7 @@
 rootfs_make()
 {
     local dir=$1
-    mkdir -p "$dir"/{bin,dev,etc,tmp,var/log,home/user,usr/share/doc}
+    mkdir -p "$dir"/{bin,dev,etc,tmp,var/log,srv/user,usr/share/doc}
     rootfs_fill_files "$dir"
     [ "$2" = no ] || rootfs_fill_owned "$dir"
     rootfs_fill_times "$dir"
@@ -54,13 +54,13 @@ rootfs_fill_owned()
     chmod 2755 "$dir/bin/setgid"
     cp "$dir/bin/true" "$dir/bin/ping"
     setcap cap_net_raw+ep "$dir/bin/ping"
-    chown -R 1000:1000 "$dir/home/user"
-    echo mine >"$dir/home/user/file"
-    chown 100000:65534 "$dir/home/user/file"
+    chown -R 1000:1000 "$dir/srv/user"
+    echo mine >"$dir/srv/user/file"
+    chown 100000:65534 "$dir/srv/user/file"
     chown -h 12:34 "$dir/etc/dangling"
     chmod 2775 "$dir/var/log"
-    setfacl -m u:1234:rw,g:56:r,m::rw "$dir/home/user/file"
-    setfacl -d -m u:1234:rwx "$dir/home/user"
+    setfacl -m u:1234:rw,g:56:r,m::rw "$dir/srv/user/file"
+    setfacl -d -m u:1234:rwx "$dir/srv/user"
 }
 
 rootfs_fill_times()
