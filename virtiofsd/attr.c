@@ -90,12 +90,8 @@ static int attr_set_owner(const struct fs_share *share, const struct fuse_setatt
     uid_t uid = arg->valid & FATTR_UID ? arg->uid : (uid_t)-1;
     gid_t gid = arg->valid & FATTR_GID ? arg->gid : (gid_t)-1;
 
-    if (target->handle || S_ISREG(fs_inode_type(target->inode))) {
-        int ret = fs_kill_capability(share, target->fd);
-
-        if (ret < 0)
-            return ret;
-    }
+    if (target->handle || S_ISREG(fs_inode_type(target->inode)))
+        return fs_kill_by_owner(share, target->fd, uid, gid);
     return fchownat(target->fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 

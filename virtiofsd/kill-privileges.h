@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "virtiofsd/share.h"
 
@@ -24,5 +25,9 @@ static inline bool fs_kill_is_needed(const struct fs_share *share, bool by_user)
     return by_user || share->capability_name;
 }
 
-/* Before the owner of fd (O_PATH will do) changes; the setuid bits go with chown. 0 or -errno. */
-int fs_kill_capability(const struct fs_share *share, int fd);
+/*
+ * chown of a regular file; fd may be O_PATH. Setuid bits and capabilities go, but not with a guest
+ * that takes them away by itself (no HANDLE_KILLPRIV_V2), and not those of a file without a name:
+ * so an overlayfs in the guest copies a file up, attributes first, owner after. 0 or -errno.
+ */
+int fs_kill_by_owner(const struct fs_share *share, int fd, uid_t uid, gid_t gid);

@@ -220,6 +220,92 @@ static void test_chown_bits(void)
     tear_down();
 }
 
+static bool has_capability(void)
+{
+    char value[64];
+
+    return fs_xattr_get_value(&fixture, nodeid, XATTR_NAME_CAPS, value, sizeof(value)) ==
+           sizeof(capability);
+}
+
+static void give_capability(void)
+{
+    g_assert_cmpint(
+        fs_xattr_set_value(&fixture, nodeid, XATTR_NAME_CAPS, &capability, sizeof(capability), 0),
+        ==, 0);
+    g_assert_true(has_capability());
+}
+
+/* Gives the file away, by whom it is open. */
+static void give_away(void)
+{
+    struct fuse_setattr_in in = {.valid = FATTR_UID | FATTR_GID | FATTR_FH | FATTR_KILL_SUIDGID,
+                                 .fh = fh,
+                                 .uid = USER,
+                                 .gid = USER};
+
+    g_assert_cmpint(set_attributes(&in), ==, 0);
+}
+
+/* A file on its way into a directory: as overlayfs makes one, owner last. */
+static void test_unnamed(void)
+{
+    char link_path[64], value[64];
+    struct stat st;
+
+    if (geteuid() != 0) {
+        g_test_skip("needs root");
+        return;
+    }
+    for (int mapped = 0; mapped < 2; mapped++) {
+        int fd;
+
+        set_up(mapped ? ":map::user.virtiofs.:" : NULL);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        g_assert_cmpint(fd, >=, 0);
+        g_snprintf(link_path, sizeof(link_path), "/proc/self/fd/%d", fd);
+        give_capability();
+        g_assert_cmpint(chmod(path, 06755), ==, 0);
+        g_assert_cmpint(unlink(path), ==, 0);
+        give_away();
+        g_assert_cmpint(fstat(fd, &st), ==, 0);
+        g_assert_cmpint(st.st_mode & 07777, ==, 06755);
+        g_assert_cmpuint(st.st_uid, ==, USER);
+        g_assert_cmpint(getxattr(link_path,
+                                 mapped ? "user.virtiofs.security.capability" : XATTR_NAME_CAPS,
+                                 value, sizeof(value)),
+                        ==, sizeof(capability));
+        close(fd);
+        tear_down();
+    }
+}
+
+/* A guest that takes privileges away by itself says so by the mode it sets, and by REMOVEXATTR. */
+static void test_guest_kills(void)
+{
+    struct fuse_setattr_in in = {.valid = FATTR_UID, .uid = USER};
+    struct stat st;
+
+    if (geteuid() != 0) {
+        g_test_skip("needs root");
+        return;
+    }
+    set_up(NULL);
+    fixture.share.negotiated.flags &= ~(uint64_t)FUSE_HANDLE_KILLPRIV_V2;
+    give_capability();
+    g_assert_cmpint(chmod(path, 04755), ==, 0);
+    g_assert_cmpint(set_attributes(&in), ==, 0);
+    g_assert_cmpint(stat(path, &st), ==, 0);
+    g_assert_cmpint(st.st_mode & 07777, ==, 04755);
+    g_assert_true(has_capability());
+    in.valid |= FATTR_MODE;
+    in.mode = 0755;
+    g_assert_cmpint(set_attributes(&in), ==, 0);
+    g_assert_cmpint(stat(path, &st), ==, 0);
+    g_assert_cmpint(st.st_mode & 07777, ==, 0755);
+    tear_down();
+}
+
 /* The guest is not told of the bits that a write takes away, so it must not keep them. */
 static void test_kept(void)
 {
@@ -243,22 +329,6 @@ static void test_kept(void)
         g_assert_cmpuint(entry.entry_valid, ==, 1);
     }
     tear_down();
-}
-
-static bool has_capability(void)
-{
-    char value[64];
-
-    return fs_xattr_get_value(&fixture, nodeid, XATTR_NAME_CAPS, value, sizeof(value)) ==
-           sizeof(capability);
-}
-
-static void give_capability(void)
-{
-    g_assert_cmpint(
-        fs_xattr_set_value(&fixture, nodeid, XATTR_NAME_CAPS, &capability, sizeof(capability), 0),
-        ==, 0);
-    g_assert_true(has_capability());
 }
 
 /* Whoever writes: capabilities go in any case, as they do on a local file system. */
@@ -336,6 +406,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/fs-capability/bits", test_bits);
     g_test_add_func("/fs-capability/chown-bits", test_chown_bits);
+    g_test_add_func("/fs-capability/unnamed", test_unnamed);
+    g_test_add_func("/fs-capability/guest-kills", test_guest_kills);
     g_test_add_func("/fs-capability/kept", test_kept);
     g_test_add_func("/fs-capability/own-name", test_own_name);
     g_test_add_func("/fs-capability/mapped-name", test_mapped_name);
