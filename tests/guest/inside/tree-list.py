@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""tree-list.py DIR: one line for each file below DIR, sorted, with all that an archive keeps of it.
+"""tree-list.py DIR [timeless]: one line for each file below DIR, sorted, with all that an archive keeps of it.
 
-Path, mode, owner, group, links, size, time in nanoseconds, device number, which other name is the same file, where its
-data lies, a digest of it, the target of a link, and the extended attributes.
+Path, mode, owner, group, links, size, time in nanoseconds (unless timeless), device number, which other name is the
+same file, how much data it has, a digest of it, the target of a link, and the extended attributes.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ import stat
 import sys
 
 TOP = sys.argv[1]
+TIMELESS = "timeless" in sys.argv[2:]
 PIECE = 65536
 names = {}  # (device, inode): the first name
 
@@ -56,7 +57,7 @@ def describe(path):
             f"{status.st_uid}:{status.st_gid}",
             "-" if is_directory else f"{status.st_nlink}",
             "-" if is_directory else f"{status.st_size}",
-            f"{status.st_mtime_ns}",
+            "-" if TIMELESS else f"{status.st_mtime_ns}",
             f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}",
             repr(first),
             repr(describe_contents(path, status)),
