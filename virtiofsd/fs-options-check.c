@@ -33,19 +33,6 @@ static bool check_acl_names(const struct fs_options *options, GError **error)
     return true;
 }
 
-/* The ids in a list are not translated. */
-static bool check_acl_ids(const struct fs_options *options, GError **error)
-{
-    const struct fs_idmap *uids = &options->translate_uid, *gids = &options->translate_gid;
-
-    if (uids->to_host.n + uids->to_guest.n + gids->to_host.n + gids->to_guest.n == 0)
-        return true;
-    g_set_error_literal(error, VU_OPTION_ERROR, 0,
-                        "--posix-acl: expected neither --translate-uid nor --translate-gid with it "
-                        "(--uid-map and --gid-map go together with it)");
-    return false;
-}
-
 static bool check_xattr(const struct fs_options *options, GError **error)
 {
     const char *needs = options->xattrmap         ? "--xattrmap"
@@ -58,8 +45,7 @@ static bool check_xattr(const struct fs_options *options, GError **error)
                     needs);
         return false;
     }
-    return !options->posix_acl ||
-           (check_acl_names(options, error) && check_acl_ids(options, error));
+    return !options->posix_acl || check_acl_names(options, error);
 }
 
 bool fs_options_check(const struct fs_options *options, GError **error)

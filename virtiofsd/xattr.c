@@ -11,6 +11,7 @@
 #include <linux/xattr.h>
 #include <string.h>
 
+#include "virtiofsd/acl-ids.h"
 #include "virtiofsd/request.h"
 #include "virtiofsd/xattr-fd.h"
 
@@ -84,12 +85,35 @@ static int xattr_reply_len(struct fs_request *request, ssize_t len)
     return (int)vu_iov_write(&request->in, &out, sizeof(out));
 }
 
+/* An access list, by the guest's ids. */
+static int xattr_get_list(struct fs_request *request, int fd, const char *host_name)
+{
+    g_autofree void *value = g_try_malloc(XATTR_SIZE_MAX);
+    size_t size = request->args.getxattr.size, len;
+    ssize_t ret;
+
+    if (!value)
+        return -ENOMEM;
+    ret = fs_xattr_get(request->share, fd, host_name, value, XATTR_SIZE_MAX);
+    if (ret < 0)
+        return (int)ret;
+    len = fs_acl_ids_to_guest(request->share->options, value, (size_t)ret);
+    if (size == 0)
+        return xattr_reply_len(request, (ssize_t)len);
+    if (len > size || len > request->in.left)
+        return -ERANGE;
+    return (int)vu_iov_write(&request->in, value, len);
+}
+
 static int xattr_get(struct fs_request *request, int fd, const char *host_name)
 {
     const struct fs_share *share = request->share;
     size_t size = request->args.getxattr.size;
     struct xattr_room room;
     int ret;
+
+    if (fs_acl_ids_matter(share->options, host_name))
+        return xattr_get_list(request, fd, host_name);
 
     if (size == 0)
         return xattr_reply_len(request, fs_xattr_get(share, fd, host_name, NULL, 0));
@@ -216,20 +240,26 @@ static int xattr_set_as_stranger(const struct fs_request *request, int fd, const
 static int xattr_set(struct fs_request *request, int fd, const char *host_name)
 {
     const struct fuse_setxattr_in *in = &request->args.setxattr;
+    bool has_ids = fs_acl_ids_matter(request->share->options, host_name);
     g_autofree void *bounce = NULL;
     struct iovec iov = {0};
     uint64_t first_len;
+    int ret;
 
     if (in->size != request->out.left)
         return -EINVAL;
     if (in->size > XATTR_SIZE_MAX)
         return -E2BIG;
     if (in->size > 0 &&
-        (vu_iov_peek(&request->out, in->size, &iov, 1, &first_len) != 1 || first_len != in->size)) {
+        (has_ids || vu_iov_peek(&request->out, in->size, &iov, 1, &first_len) != 1 ||
+         first_len != in->size)) {
         iov.iov_base = bounce = g_try_malloc(in->size);
         if (!bounce)
             return -ENOMEM;
         vu_iov_read(&request->out, bounce, in->size);
+        ret = has_ids ? fs_acl_ids_to_host(request->share->options, bounce, in->size) : 0;
+        if (ret < 0)
+            return ret;
     }
     if (in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID &&
         strcmp(host_name, XATTR_NAME_POSIX_ACL_ACCESS) == 0)

@@ -241,8 +241,6 @@ static void test_xattr(void)
     test_refuses("-o source=/srv,xattrmap=:map::user.", "-o xattrmap");
     test_refuses("--shared-dir=/srv --posix-acl --xattrmap=:map::user.virtiofs.:", "--posix-acl");
     test_refuses("--shared-dir=/srv --posix-acl -o no_xattr", "--posix-acl");
-    test_refuses("--shared-dir=/srv --posix-acl --translate-uid=map:0:1:1", "--posix-acl");
-    test_refuses("--shared-dir=/srv --posix-acl --translate-gid=map:0:1:1", "--posix-acl");
     test_refuses("--shared-dir=/srv --security-label -o no_xattr", "--security-label");
     test_refuses("--shared-dir=/srv --xattrmap=:ok:all::: -o no_xattr", "--xattrmap");
     test_refuses("-o source=/srv,xattr=1", "xattr");
