@@ -47,7 +47,9 @@ static const struct vu_option options_share_rows[] = {
      .type = VU_OPTION_FLAG,
      FIELD(readonly),
      .group = FS_GROUP_SHARE,
-     .help = "The guest cannot change anything: whatever would is answered EROFS."},
+     .help = "The guest cannot change anything: whatever would is answered EROFS. What it reads "
+             "keeps its time of access, as far as the host lets us; that of symbolic links with "
+             "--sandbox=namespace alone."},
     {.name = "preserve-noatime",
      .is_long = true,
      .type = VU_OPTION_FLAG,

@@ -82,6 +82,7 @@ static int start(const struct vu_daemon_options *daemon, const struct fs_options
         .root = options->source,
         .uid_map = &options->uid_map,
         .gid_map = &options->gid_map,
+        .readonly = options->readonly,
     };
     struct fs_share_place place;
     struct vu_sandbox sandbox;

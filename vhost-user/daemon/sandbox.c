@@ -84,23 +84,32 @@ static bool sandbox_prepare(const struct vu_sandbox_options *options, GError **e
     return unshare(CLONE_NEWPID) == 0 || sandbox_fail(error, "unshare");
 }
 
-/*
- * A mount of the directory with all that is mounted below it, in its place in our mount namespace.
- * Devices on it cannot be opened, nor programs mapped: a second lock behind the first.
- */
-static int sandbox_mount_root(const char *root, GError **error)
+/* Devices on the mounts cannot be opened, nor programs mapped: a second lock behind the first. */
+static int sandbox_lock_mounts(int tree, bool readonly)
 {
     struct mount_attr attr = {
-        .attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
+        .attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC |
+                    (readonly ? MOUNT_ATTR_RDONLY : 0),
     };
-    vu_autofd int place = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct mount_attr no_atime = {.attr_set = MOUNT_ATTR_NOATIME, .attr_clr = MOUNT_ATTR__ATIME};
+
+    /* How times of access are kept may be locked by the owner of the mount we had it from. */
+    if (readonly)
+        (void)mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &no_atime, sizeof(no_atime));
+    return mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr));
+}
+
+/* A mount of the directory with all that is mounted below it, in its place in our mount namespace.
+ */
+static int sandbox_mount_root(const struct vu_sandbox_options *options, GError **error)
+{
+    vu_autofd int place = open(options->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     vu_autofd int tree =
         place < 0 ? -1
                   : open_tree(place, "",
                               AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 
-    if (tree < 0 ||
-        mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0 ||
+    if (tree < 0 || sandbox_lock_mounts(tree, options->readonly) < 0 ||
         move_mount(tree, "", place, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0) {
         sandbox_fail(error, "mount of the directory");
         return -1;
@@ -153,7 +162,7 @@ static bool sandbox_enter_namespace(const struct vu_sandbox_options *options,
         return sandbox_fail(error, "unshare");
     if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
         return sandbox_fail(error, "propagation of mounts");
-    sandbox->root_fd = sandbox_mount_root(options->root, error);
+    sandbox->root_fd = sandbox_mount_root(options, error);
     if (sandbox->root_fd < 0)
         return false;
     sandbox->proc_fds = sandbox_mount_fds(error);

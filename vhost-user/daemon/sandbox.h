@@ -28,7 +28,8 @@ struct vu_sandbox_options {
     enum vu_sandbox_mode mode;
     const char *root; /* the directory */
     const struct vu_id_map *uid_map,
-        *gid_map; /* of a user namespace; NULL or empty: none asked for */
+        *gid_map;  /* of a user namespace; NULL or empty: none asked for */
+    bool readonly; /* namespace: nothing below the directory can be written, nor times of access */
 };
 
 struct vu_sandbox {
