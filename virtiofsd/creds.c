@@ -5,7 +5,8 @@
  *
  * setfsuid from root to a user takes the capabilities over files (CAP_DAC_OVERRIDE, CAP_FOWNER,
  * ...) out of effect; they stay permitted and are raised again at once. setfsuid and setfsgid
- * report no errors, so each change is asked back.
+ * report no errors, so the first change to an id is asked back: what the kernel has once taken from
+ * this thread it takes again, since neither our rights nor the map of a user namespace change.
  */
 #include "virtiofsd/creds.h"
 
@@ -23,6 +24,12 @@
 #else
 #define CREDS_SETGROUPS SYS_setgroups
 #endif
+
+#define CREDS_N_TAKEN 64 /* ids of each kind that a thread remembers; a power of two */
+
+/* Ids that the kernel took from this thread, plus 1, at the place of their low bits; 0: none. */
+static __thread uid_t creds_taken_uids[CREDS_N_TAKEN];
+static __thread gid_t creds_taken_gids[CREDS_N_TAKEN];
 
 /* What this thread is now. A new thread inherits its maker's ids, so it knows nothing at first. */
 static __thread struct {
@@ -48,12 +55,15 @@ static int creds_raise(bool fsetid)
 
 static int creds_set_gid(gid_t gid)
 {
+    gid_t *taken = &creds_taken_gids[gid % CREDS_N_TAKEN];
+
     if (creds_thread.gid_known && creds_thread.gid == gid)
         return 0;
     creds_thread.gid_known = false;
     syscall(SYS_setfsgid, gid);
-    if ((gid_t)syscall(SYS_setfsgid, (gid_t)-1) != gid)
+    if (*taken != gid + 1 && (gid_t)syscall(SYS_setfsgid, (gid_t)-1) != gid)
         return -EPERM;
+    *taken = gid + 1;
     creds_thread.gid = gid;
     creds_thread.gid_known = true;
     return 0;
@@ -61,6 +71,7 @@ static int creds_set_gid(gid_t gid)
 
 static int creds_set_uid(uid_t uid)
 {
+    uid_t *taken = &creds_taken_uids[uid % CREDS_N_TAKEN];
     bool raised = creds_thread.uid_known && creds_thread.uid != 0;
     int ret = 0;
 
@@ -68,8 +79,9 @@ static int creds_set_uid(uid_t uid)
         return 0;
     creds_thread.uid_known = false;
     syscall(SYS_setfsuid, uid);
-    if ((uid_t)syscall(SYS_setfsuid, (uid_t)-1) != uid)
+    if (*taken != uid + 1 && (uid_t)syscall(SYS_setfsuid, (uid_t)-1) != uid)
         return -EPERM;
+    *taken = uid + 1;
     if (uid != 0 && !raised)
         ret = creds_raise(true);
     if (ret < 0)
