@@ -12,6 +12,11 @@
  * The kick is watched through a copy of our own: when the session thread replaces the ring's
  * descriptor, an epoll entry of the old one would stay behind as long as the front-end keeps it
  * open.
+ *
+ * A thread that a request keeps for long is replaced, where the device allows it (turn.h): the
+ * watch makes another one, which inherits the rest of the batch, the queue, and all that belongs to
+ * the worker thread here. The old one knows its own struct worker_run only, and ends when its
+ * request does.
  */
 #include "vhost-user/worker.h"
 
@@ -19,6 +24,7 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <sched.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -30,6 +36,8 @@
 #include "vhost-user/log.h"
 #include "vhost-user/poll-policy.h"
 #include "vhost-user/thread.h"
+#include "vhost-user/turn.h"
+#include "vhost-user/watch.h"
 
 #define WORKER_NO_KICK_MS 1 /* a ring without a kick is looked at this often */
 #define WORKER_PAUSES     8 /* between two looks at a polled ring */
@@ -37,11 +45,24 @@
     256 /* of 512 bytes: more than a socket buffer that holds kicks back \
          */
 
+/* One thread of a worker; its own memory, which a thread that was replaced frees itself. */
+struct worker_run {
+    struct vu_worker *worker; /* gone for a thread that was replaced */
+    pthread_t thread;
+    struct vu_turn turn;
+    unsigned seen; /* the watch's: vu_turn_look a tick ago */
+    /* inherited */
+    struct vu_elem *todo[VU_WORKER_BATCH], *done[VU_WORKER_BATCH];
+    unsigned n_todo, n_done;
+};
+
 struct vu_worker {
     struct vu_vring *vring;
     const struct vu_worker_ops *ops;
     void *device;
-    pthread_t thread;
+    struct worker_run *run; /* the watch's, from vu_watch_add to vu_watch_remove */
+    struct vu_watched watched;
+    bool is_watched;
     int epoll_fd;
     int wake_fd;
     unsigned n_cpus; /* that the process may use */
@@ -172,7 +193,11 @@ static void worker_sleep(struct vu_worker *worker)
     bool kicked = false;
     int n;
 
+    if (worker->ops->spare_thread != NULL)
+        vu_watch_asleep(&worker->watched);
     n = epoll_wait(worker->epoll_fd, events, G_N_ELEMENTS(events), blind ? WORKER_NO_KICK_MS : -1);
+    if (worker->ops->spare_thread != NULL)
+        vu_watch_awake(&worker->watched);
     for (int i = 0; i < n; i++)
         kicked = kicked || events[i].data.fd == worker->kick_fd;
     if (kicked && worker->kick_is_stream)
@@ -199,7 +224,16 @@ static void worker_wait(struct vu_worker *worker)
         vu_poll_policy_slept(&worker->policy, polled_ns, vu_now_ns() - dry_ns);
 }
 
-static void worker_loop(struct vu_worker *worker)
+/* False where the thread lost its turn: the worker is another's then. */
+static bool worker_process(struct vu_worker *worker, struct worker_run *run, struct vu_elem **elems,
+                           unsigned n)
+{
+    worker->ops->process(worker->device, worker->vring, elems, n);
+    return !vu_turn_is_lost(&run->turn);
+}
+
+/* True where the worker stops, false where the thread lost its turn. */
+static bool worker_loop(struct vu_worker *worker, struct worker_run *run)
 {
     struct vu_elem *elems[VU_WORKER_BATCH];
     unsigned n;
@@ -210,34 +244,126 @@ static void worker_loop(struct vu_worker *worker)
         worker->armed = false;
         while (!worker_is_stopping(worker) &&
                (n = vu_vring_pop(worker->vring, elems, VU_WORKER_BATCH)) > 0)
-            worker->ops->process(worker->device, worker->vring, elems, n);
+            if (!worker_process(worker, run, elems, n))
+                return false;
         /* What is completed makes the driver think of more. */
         if (!worker_complete(worker) && !worker_is_stopping(worker))
             worker_wait(worker);
     }
+    return true;
+}
+
+/* The device's part of a new thread, and its completions. 0 or -errno. */
+static int worker_start(struct vu_worker *worker)
+{
+    const struct vu_worker_ops *ops = worker->ops;
+    unsigned queue = worker->vring->index;
+    int err = 0;
+
+    if (ops->thread_start != NULL)
+        err = ops->thread_start(worker->device, queue);
+    if (err != 0 || ops->completion_fd == NULL)
+        return err;
+    err = worker_watch(worker, ops->completion_fd(worker->device, queue));
+    if (err != 0 && ops->thread_stop != NULL)
+        ops->thread_stop(worker->device, queue);
+    return err;
+}
+
+/* Ends a queue whose thread cannot work: the requests it has inherited go back unanswered. */
+static void worker_break(struct vu_worker *worker, struct worker_run *run, int err)
+{
+    vu_vring_break(worker->vring, "cannot start its thread: %s", g_strerror(-err));
+    for (unsigned i = 0; i < run->n_todo; i++)
+        run->todo[i]->written = 0;
+    if (run->n_todo > 0)
+        vu_vring_push(worker->vring, run->todo, run->n_todo);
+}
+
+/* All that a thread does. False where it lost its turn. */
+static bool worker_work(struct vu_worker *worker, struct worker_run *run)
+{
+    int err;
+
+    vu_turn_use(&run->turn);
+    if (run->n_done > 0)
+        vu_vring_push(worker->vring, run->done, run->n_done);
+    err = worker_start(worker);
+    if (err != 0) {
+        worker_break(worker, run, err);
+        return true;
+    }
+    if (run->n_todo > 0 && !worker_process(worker, run, run->todo, run->n_todo))
+        return false;
+    if (!worker_loop(worker, run))
+        return false;
+    if (worker->ops->thread_stop != NULL)
+        worker->ops->thread_stop(worker->device, worker->vring->index);
+    return true;
 }
 
 static void *worker_run(void *arg)
 {
-    struct vu_worker *worker = arg;
-    unsigned queue = worker->vring->index;
-    int err = 0;
+    struct worker_run *run = arg;
 
-    if (worker->ops->thread_start != NULL)
-        err = worker->ops->thread_start(worker->device, queue);
-    if (err == 0 && worker->ops->completion_fd != NULL) {
-        err = worker_watch(worker, worker->ops->completion_fd(worker->device, queue));
-        if (err != 0 && worker->ops->thread_stop != NULL)
-            worker->ops->thread_stop(worker->device, queue);
-    }
-    if (err != 0) {
-        vu_vring_break(worker->vring, "cannot start its thread: %s", g_strerror(-err));
-        return NULL;
-    }
-    worker_loop(worker);
-    if (worker->ops->thread_stop != NULL)
-        worker->ops->thread_stop(worker->device, queue);
+    if (!worker_work(run->worker, run))
+        g_free(run);
     return NULL;
+}
+
+static int worker_make_thread(struct worker_run *run)
+{
+    char name[16];
+
+    g_snprintf(name, sizeof(name), "vq%u", run->worker->vring->index);
+    return vu_thread_create(name, worker_run, run, &run->thread);
+}
+
+/* Gives the queue of a thread that has lost its turn to a new one. */
+static int worker_replace(struct vu_worker *worker, const struct vu_turn_rest *rest)
+{
+    struct worker_run *run = g_try_new0(struct worker_run, 1);
+    int err;
+
+    if (run == NULL)
+        return -ENOMEM;
+    run->worker = worker;
+    run->n_todo = rest->n_todo;
+    run->n_done = rest->n_done;
+    memcpy(run->todo, rest->todo, rest->n_todo * sizeof(*rest->todo));
+    memcpy(run->done, rest->done, rest->n_done * sizeof(*rest->done));
+    err = worker_make_thread(run);
+    if (err != 0) {
+        g_free(run);
+        return err;
+    }
+    pthread_detach(worker->run->thread);
+    worker->run = run;
+    return 0;
+}
+
+/* On the watch's thread: has the worker's been at one request since the last tick? */
+static void worker_look(struct vu_watched *watched)
+{
+    struct vu_worker *worker =
+        (struct vu_worker *)((char *)watched - offsetof(struct vu_worker, watched));
+    struct worker_run *run = worker->run;
+    unsigned state = vu_turn_look(&run->turn), queue = worker->vring->index;
+
+    if (state == 0 || state != run->seen) {
+        run->seen = state;
+        return;
+    }
+    if (!vu_turn_take(&run->turn, state))
+        return;
+    if (worker->ops->spare_thread(worker->device, queue)) {
+        if (worker_replace(worker, &run->turn.rest) == 0) {
+            vu_turn_taken(&run->turn);
+            return;
+        }
+        worker->ops->keep_thread(worker->device, queue);
+    }
+    vu_turn_give_back(&run->turn);
 }
 
 static void worker_free(struct vu_worker *worker)
@@ -245,6 +371,7 @@ static void worker_free(struct vu_worker *worker)
     vu_clear_fd(&worker->kick_fd);
     vu_clear_fd(&worker->wake_fd);
     vu_clear_fd(&worker->epoll_fd);
+    g_free(worker->run);
     g_free(worker);
 }
 
@@ -252,12 +379,14 @@ int vu_worker_create(struct vu_vring *vring, const struct vu_worker_ops *ops, vo
                      unsigned poll_us, struct vu_worker **ret_worker)
 {
     struct vu_worker *worker = g_new0(struct vu_worker, 1);
-    char name[16];
     int err;
 
     worker->vring = vring;
     worker->ops = ops;
     worker->device = device;
+    worker->run = g_new0(struct worker_run, 1);
+    worker->run->worker = worker;
+    worker->watched.look = worker_look;
     worker->kick_fd = -1;
     worker->armed = true; /* a ring's state as it starts */
     worker->n_cpus = vu_cpu_count();
@@ -273,13 +402,17 @@ int vu_worker_create(struct vu_vring *vring, const struct vu_worker_ops *ops, vo
         worker->kick_generation = vring->kick_generation - 1;
         worker_follow_kick_locked(worker);
     }
-    g_snprintf(name, sizeof(name), "vq%u", vring->index);
     if (err == 0)
-        err = vu_thread_create(name, worker_run, worker, &worker->thread);
+        err = worker_make_thread(worker->run);
     if (err != 0) {
         worker_free(worker);
         return err;
     }
+    if (ops->spare_thread != NULL)
+        err = vu_watch_add(&worker->watched);
+    if (err != 0)
+        vu_warning("%s: without a watch: %s", vring->log_tag, g_strerror(-err));
+    worker->is_watched = ops->spare_thread != NULL && err == 0;
     *ret_worker = worker;
     return 0;
 }
@@ -287,8 +420,10 @@ int vu_worker_create(struct vu_vring *vring, const struct vu_worker_ops *ops, vo
 void vu_worker_destroy(struct vu_worker *worker)
 {
     __atomic_store_n(&worker->stopping, true, __ATOMIC_RELEASE);
+    if (worker->is_watched)
+        vu_watch_remove(&worker->watched);
     vu_worker_wake(worker);
-    pthread_join(worker->thread, NULL);
+    pthread_join(worker->run->thread, NULL);
     worker_free(worker);
 }
 

@@ -32,6 +32,15 @@ struct vu_worker_ops {
      */
     int (*completion_fd)(void *device, unsigned queue);
     unsigned (*complete)(void *device, struct vu_vring *vring);
+    /*
+     * Both or neither, and not beside completions: for a device that says by turn.h when it may
+     * sleep. The watch's thread asks: a request has kept queue's thread for VU_WATCH_TICK_MS or
+     * more; may another thread take the queue? After a yes process() learns from vu_turn_leave that
+     * this has happened; or, where no thread could be made, keep_thread is called. Neither may
+     * wait.
+     */
+    bool (*spare_thread)(void *device, unsigned queue);
+    void (*keep_thread)(void *device, unsigned queue);
 };
 
 struct vu_worker;

@@ -9,7 +9,7 @@
 
 #include "vhost-user/log.h"
 #include "virtiofsd/locks.h"
-#include "virtiofsd/request.h"
+#include "virtiofsd/pace.h"
 #include "virtiofsd/thread.h"
 
 static void device_get_config(void *device, uint8_t *ret_config)
@@ -45,13 +45,42 @@ static int device_thread_start(void *device, unsigned queue)
     return ret;
 }
 
+/* A request sleeps on the queue's own thread, which was taken for quick. */
+static bool device_spare_thread(void *device, unsigned queue)
+{
+    struct fs_share *share = device;
+
+    if (!fs_helpers_lend(share->helpers))
+        return false;
+    fs_pace_slow_down(share);
+    return true;
+}
+
+static void device_keep_thread(void *device, unsigned queue)
+{
+    fs_helpers_take_back(((struct fs_share *)device)->helpers);
+}
+
+static const struct vu_worker_ops device_worker = {
+    .thread_start = device_thread_start,
+    .process = fs_request_process,
+    .spare_thread = device_spare_thread,
+    .keep_thread = device_keep_thread,
+};
+
+/* Without helpers each request waits on its queue's thread, as --thread-pool-size=0 says. */
+static const struct vu_worker_ops device_worker_alone = {
+    .thread_start = device_thread_start,
+    .process = fs_request_process,
+};
+
 void fs_device_describe(const struct fs_options *options, struct vu_device *ret_device)
 {
     *ret_device = (struct vu_device){
         .name = "virtiofsd",
         .n_queues = 1 + FS_MAX_REQUEST_QUEUES,
         .config_len = options->tag ? sizeof(struct fs_device_config) : 0,
-        .worker = {.thread_start = device_thread_start, .process = fs_request_process},
+        .worker = options->max_helpers > 0 ? device_worker : device_worker_alone,
         .get_config = options->tag ? device_get_config : NULL,
         .quiesce = device_quiesce,
         .reset = device_reset,

@@ -9,6 +9,7 @@
 #include <glib.h>
 
 #include "vhost-user/log.h"
+#include "vhost-user/turn.h"
 #include "vhost-user/worker.h"
 #include "virtiofsd/pace.h"
 #include "virtiofsd/permit.h"
@@ -281,18 +282,50 @@ static void dispatch_add(struct dispatch_done *done, struct vu_elem *elem)
         dispatch_push(done);
 }
 
+/*
+ * The request that the queue was taken away for: its thread was a helper, for this once. Once that
+ * is over and the element pushed, by whomever, the share may be gone.
+ */
+static void dispatch_finish_alone(struct fs_request *request, int result)
+{
+    struct vu_elem *elem = request->elem;
+
+    if (result != FS_LATER && vu_log_get_level() >= VU_LOG_DEBUG)
+        dispatch_log(request, elem->vring->log_tag, result);
+    fs_helpers_take_back(request->share->helpers);
+    if (result == FS_LATER)
+        return;
+    fs_request_finish(request, result);
+    vu_elem_complete(elem, elem->written);
+}
+
+/* dispatch_run, while the watch may take the rest of the batch. False where it did. */
+static bool dispatch_run_watched(struct fs_request *request, const struct vu_turn_rest *rest,
+                                 int *ret_result)
+{
+    vu_turn_enter(rest);
+    *ret_result = dispatch_run(request);
+    return vu_turn_leave();
+}
+
 void fs_request_process(void *device, struct vu_vring *vring, struct vu_elem **elems, unsigned n)
 {
     struct dispatch_done done = {.vring = vring};
     struct fs_request request;
 
     for (unsigned i = 0; i < n; i++) {
+        const struct vu_turn_rest rest = {elems + i + 1, done.elems, n - i - 1, done.n};
         int result = fs_request_decode(device, elems[i], &request);
+        bool ours = true;
 
         if (result != FS_NO_ANSWER)
             fs_counters_add(&request.share->counters, request.header.opcode);
         if (result == 0)
-            result = dispatch_run(&request);
+            ours = dispatch_run_watched(&request, &rest, &result);
+        if (!ours) {
+            dispatch_finish_alone(&request, result);
+            return;
+        }
         if (vu_log_get_level() >= VU_LOG_DEBUG)
             dispatch_log(&request, vring->log_tag, result);
         if (result == FS_LATER)

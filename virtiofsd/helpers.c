@@ -29,9 +29,10 @@ struct helper_job {
 struct fs_helpers {
     pthread_mutex_t lock; /* guards everything below */
     pthread_cond_t work;  /* a job was queued, or stopping */
-    pthread_cond_t gone;  /* a thread left */
+    pthread_cond_t gone;  /* a thread left, or was taken back */
     unsigned max_threads;
     unsigned n_threads, n_idle;
+    unsigned n_lent; /* threads of queues that wait as helpers do */
     bool stopping;
     struct helper_job *first, **last; /* waiting, oldest first */
     unsigned n_waiting;
@@ -140,7 +141,8 @@ static bool helper_queue_job(struct fs_helpers *helpers, struct helper_job *job)
 {
     VU_LOCK_SCOPE(&helpers->lock);
 
-    if (helpers->n_idle <= helpers->n_waiting && helpers->n_threads < helpers->max_threads)
+    if (helpers->n_idle <= helpers->n_waiting &&
+        helpers->n_threads + helpers->n_lent < helpers->max_threads)
         helper_spawn_locked(helpers);
     if (helpers->n_threads == 0) {
         helper_keep_spare_locked(helpers, job);
@@ -164,6 +166,25 @@ int fs_request_hand_on(struct fs_request *request, fs_handler handler)
     job->handler = handler;
     job->request = *request;
     return helper_queue_job(helpers, job) ? FS_LATER : handler(request);
+}
+
+bool fs_helpers_lend(struct fs_helpers *helpers)
+{
+    if (!helpers)
+        return false;
+    VU_LOCK_SCOPE(&helpers->lock);
+    if (helpers->n_threads + helpers->n_lent >= helpers->max_threads)
+        return false;
+    helpers->n_lent++;
+    return true;
+}
+
+void fs_helpers_take_back(struct fs_helpers *helpers)
+{
+    VU_LOCK_SCOPE(&helpers->lock);
+
+    helpers->n_lent--;
+    pthread_cond_signal(&helpers->gone);
 }
 
 int fs_helpers_create(unsigned max_threads, struct fs_helpers **ret_helpers)
@@ -192,7 +213,7 @@ void fs_helpers_destroy(struct fs_helpers *helpers)
     pthread_mutex_lock(&helpers->lock);
     helpers->stopping = true;
     pthread_cond_broadcast(&helpers->work);
-    while (helpers->n_threads > 0)
+    while (helpers->n_threads + helpers->n_lent > 0)
         pthread_cond_wait(&helpers->gone, &helpers->lock);
     pthread_mutex_unlock(&helpers->lock);
 

@@ -15,7 +15,7 @@ static int pace_run_timed(struct fs_request *request)
     uint32_t left = __atomic_load_n(slow, __ATOMIC_RELAXED);
 
     if (vu_now_ns() - begin_ns > FS_PACE_SLOW_NS)
-        __atomic_store_n(slow, FS_PACE_HOLD, __ATOMIC_RELAXED);
+        fs_pace_slow_down(request->share);
     else if (left > 0)
         __atomic_store_n(slow, left - 1, __ATOMIC_RELAXED);
     return result;
@@ -26,4 +26,9 @@ int fs_pace_run(struct fs_request *request)
     if (__atomic_load_n(&request->share->slow_metadata, __ATOMIC_RELAXED) > 0)
         return fs_request_hand_on(request, pace_run_timed);
     return pace_run_timed(request);
+}
+
+void fs_pace_slow_down(struct fs_share *share)
+{
+    __atomic_store_n(&share->slow_metadata, FS_PACE_HOLD, __ATOMIC_RELAXED);
 }

@@ -3,7 +3,8 @@
  * Where a metadata request runs. What the host has in its caches is done on the queue's thread,
  * which is quickest; when the disk has to be asked, one request would make all of its queue wait.
  * No system call tells beforehand, so the share remembers: after a slow request the next ones go to
- * helpers, until enough of them were quick.
+ * helpers, until enough of them were quick. The slow one itself loses its queue to another thread
+ * (vhost-user/turn.h), so that nobody waits for it.
  */
 #pragma once
 
@@ -14,3 +15,5 @@
 
 /* Runs the decoded request's handler here, or hands it on. As fs_handler. */
 int fs_pace_run(struct fs_request *request);
+/* As after a slow request: the next ones go to helpers. Any thread. */
+void fs_pace_slow_down(struct fs_share *share);

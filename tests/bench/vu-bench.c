@@ -275,6 +275,14 @@ static int bench_run_all(struct bench_session *session)
     return ret;
 }
 
+static void bench_options_clear(struct bench_options *options)
+{
+    g_free(options->socket_path);
+    g_free(options->workloads);
+    g_free(options->depths);
+    g_free(options->blocks);
+}
+
 int main(int argc, char **argv)
 {
     struct bench_options options = {.queues = 1, .ms = 1000, .segment = 4096};
@@ -309,5 +317,6 @@ int main(int argc, char **argv)
     if (ret)
         fprintf(stderr, "vu-bench: %s: %s\n", options.socket_path, g_strerror(-ret));
     bench_session_close(&session);
+    bench_options_clear(&options);
     return ret ? 1 : 0;
 }
