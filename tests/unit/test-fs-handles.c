@@ -98,7 +98,7 @@ static void look_up_files(void)
         inos[i] = entry.attr.ino;
     }
     for (unsigned i = 0; i < N_FILES; i++) {
-        struct fuse_attr attr;
+        struct fuse_attr attr = {0};
 
         g_assert_cmpint(getattr(nodeids[i], &attr), ==, 0);
         g_assert_cmpuint(attr.ino, ==, inos[i]);
@@ -132,7 +132,7 @@ static void assert_has_fd(uint64_t nodeid, bool has)
 static void test_walk(gconstpointer mode)
 {
     struct fs_inodes_usage usage;
-    struct fuse_attr attr;
+    struct fuse_attr attr = {0};
 
     if (!set_up((enum fs_inode_handles)GPOINTER_TO_INT(mode)))
         return;
@@ -171,7 +171,7 @@ static void test_replaced(void)
 {
     g_autofree char *path = NULL;
     struct fuse_entry_out entry;
-    struct fuse_attr attr;
+    struct fuse_attr attr = {0};
     uint64_t old, old_ino;
 
     if (!set_up(FS_INODE_HANDLES_AUTO))
@@ -227,7 +227,7 @@ static void test_nameless(gconstpointer opcode)
                            .reply = &made,
                            .room = sizeof(made)};
     struct fuse_open_out again;
-    struct fuse_attr attr;
+    struct fuse_attr attr = {0};
     g_autofree char *path = NULL;
 
     if (!set_up(FS_INODE_HANDLES_AUTO))
@@ -274,7 +274,7 @@ static void test_kinds(void)
     uint64_t dir, link_id, fifo_id, file_id;
     struct fuse_open_out opened;
     struct fuse_entry_out entry;
-    struct fuse_attr attr;
+    struct fuse_attr attr = {0};
     char target[16] = "";
 
     if (!set_up(FS_INODE_HANDLES_PREFER))
@@ -355,7 +355,7 @@ static void *race_thread(void *opaque)
         unsigned at = (unsigned)g_rand_int_range(rand, 0, 300);
         g_autofree char *name = g_strdup_printf("f%u", at);
         struct fuse_entry_out entry;
-        struct fuse_attr attr;
+        struct fuse_attr attr = {0};
 
         g_assert_cmpint(fs_client_lookup(&fixture, ROOT, name, &entry), ==, 0);
         g_assert_cmpint(getattr(entry.nodeid, &attr), ==, 0);
