@@ -161,8 +161,8 @@ int fs_fd_cache_make_room(struct fs_fd_cache *cache)
         return 0;
     while (fs_fd_cache_count(cache) >= cache->limits.n_fds_aim)
         if (!cache_evict(cache))
-            break;
-    return fs_fd_cache_count(cache) < cache->limits.n_fds ? 0 : -ENFILE;
+            return fs_fd_cache_count(cache) < cache->limits.n_fds ? 0 : -ENFILE;
+    return 0;
 }
 
 void fs_fd_cache_add(struct fs_fd_cache *cache, struct fs_fd_record *record, int *fd)

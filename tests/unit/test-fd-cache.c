@@ -45,8 +45,27 @@ static void test_check(const struct test_record *record, int fd)
     g_assert_cmpint(st.st_size, ==, record->number);
 }
 
+static int test_use(struct test_record *record);
+
+/* Where set: who comes to use the record that is just being remembered, while the hand goes on. */
+static struct test_record *caught;
+static int caught_fd;
+
+static void test_catch(void)
+{
+    struct test_record *record = caught;
+
+    caught = NULL;
+    fs_state_table_pin(&record->fd.record);
+    caught_fd = fs_fd_cache_get(cache, &record->fd);
+    for (unsigned i = 0; i < N_RECORDS; i++)
+        test_use(records[i]);
+}
+
 static int test_remember(void *opaque, struct fs_fd_record *record, int fd)
 {
+    if (record == (struct fs_fd_record *)caught)
+        test_catch();
     test_check((struct test_record *)record, fd);
     return ((struct test_record *)record)->is_unforgettable ? -EOPNOTSUPP : 0;
 }
@@ -184,6 +203,26 @@ static void test_kept(void)
     tear_down();
 }
 
+static void test_caught(void)
+{
+    struct test_record *record;
+
+    set_up(N_FDS);
+    record = records[0];
+    test_use(record);
+    for (unsigned i = 1; i < N_RECORDS; i++) {
+        caught = record;
+        test_use(records[i]);
+        if (!caught)
+            break;
+    }
+    g_assert_null(caught);
+    test_check(record, caught_fd);
+    g_assert_cmpint(fs_fd_cache_get(cache, &record->fd), ==, caught_fd);
+    fs_state_table_put(table, &record->fd.record);
+    tear_down();
+}
+
 static void test_unforgettable(void)
 {
     int extra;
@@ -252,6 +291,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fd-cache/bound", test_bound);
     g_test_add_func("/fd-cache/gone", test_gone);
     g_test_add_func("/fd-cache/kept", test_kept);
+    g_test_add_func("/fd-cache/caught", test_caught);
     g_test_add_func("/fd-cache/unforgettable", test_unforgettable);
     g_test_add_func("/fd-cache/threads", test_threads);
     return g_test_run();
