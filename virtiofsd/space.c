@@ -4,7 +4,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <glib.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -93,19 +95,45 @@ static int64_t space_copy(const struct fuse_copy_file_range_in *in, int fd_in, i
     return (int64_t)done;
 }
 
-/* Bytes, or -errno. */
-static int64_t space_copy_files(struct fs_request *request, uint64_t len)
+/*
+ * What the host would say of the whole, which we cut up: a range that ends nowhere, or overlaps
+ * with itself. The end of the source is that of now: a file that is appended to itself ends.
+ */
+static int space_check_copy(const struct fuse_copy_file_range_in *in, int fd_in, int fd_out,
+                            uint64_t *ret_len)
+{
+    uint64_t from = in->off_in, to = in->off_out, len = 0;
+    struct stat st_in, st_out;
+
+    if (from + in->len < from || to + in->len < to)
+        return -EOVERFLOW;
+    if (fstat(fd_in, &st_in) < 0 || fstat(fd_out, &st_out) < 0)
+        return -errno;
+    if (from < (uint64_t)st_in.st_size)
+        len = MIN(in->len, (uint64_t)st_in.st_size - from);
+    if (st_in.st_dev == st_out.st_dev && st_in.st_ino == st_out.st_ino && from + len > to &&
+        to + len > from)
+        return -EINVAL;
+    *ret_len = len;
+    return 0;
+}
+
+/* Up to max_len bytes of what is asked for, or -errno. */
+static int64_t space_copy_files(struct fs_request *request, uint64_t max_len)
 {
     struct fs_share *share = request->share;
     const struct fuse_copy_file_range_in *in = &request->args.copy_file_range;
     struct fs_handle *from = fs_handle_get(share->handles, in->fh_in, FS_HANDLE_FILE);
     struct fs_handle *to = fs_handle_get(share->handles, in->fh_out, FS_HANDLE_FILE);
     int64_t ret = -EBADF;
+    uint64_t len = 0;
 
     if (from && to)
+        ret = space_check_copy(in, from->fd, to->fd, &len);
+    if (ret == 0)
         ret = space_kill_privileges(request, to->fd);
     if (ret == 0)
-        ret = space_copy(in, from->fd, to->fd, len);
+        ret = space_copy(in, from->fd, to->fd, MIN(len, max_len));
     if (to)
         fs_handle_put(share->handles, to);
     if (from)
@@ -115,13 +143,9 @@ static int64_t space_copy_files(struct fs_request *request, uint64_t len)
 
 int fs_do_copy_file_range(struct fs_request *request)
 {
-    uint64_t len = request->args.copy_file_range.len;
-    int64_t ret;
-
     /* The reply has 32 bits. */
-    if (len > UINT32_MAX)
-        len = UINT32_MAX & ~(uint64_t)(SPACE_COPY_CHUNK - 1);
-    ret = space_copy_files(request, len);
+    int64_t ret = space_copy_files(request, UINT32_MAX & ~(uint64_t)(SPACE_COPY_CHUNK - 1));
+
     if (ret < 0)
         return (int)ret;
     request->reply.write = (struct fuse_write_out){.size = (uint32_t)ret};
@@ -130,7 +154,7 @@ int fs_do_copy_file_range(struct fs_request *request)
 
 int fs_do_copy_file_range_64(struct fs_request *request)
 {
-    int64_t ret = space_copy_files(request, request->args.copy_file_range.len);
+    int64_t ret = space_copy_files(request, UINT64_MAX);
 
     if (ret < 0)
         return (int)ret;
