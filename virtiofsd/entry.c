@@ -118,8 +118,12 @@ static void entry_fill_below(struct fs_share *share, const struct fs_inode *pare
     bool is_mount_point = S_ISDIR(stx->stx_mode) && inode->mount_id != parent->mount_id;
 
     entry_fill(share, inode, stx, ret_entry);
-    if (is_mount_point && fs_share_negotiated(share, FUSE_SUBMOUNTS))
-        ret_entry->attr.flags |= FUSE_ATTR_SUBMOUNT;
+    if (!is_mount_point || !fs_share_negotiated(share, FUSE_SUBMOUNTS))
+        return;
+    ret_entry->attr.flags |= FUSE_ATTR_SUBMOUNT;
+    /* Linux keeps none for a mount point, and would take any other for a new directory each time it
+     * looks, with what is mounted there in the guest thrown away. */
+    ret_entry->generation = 0;
 }
 
 int fs_entry_lookup(struct fs_share *share, struct fs_inode *parent, const char *name,
