@@ -74,6 +74,22 @@ size_t vu_iov_write(struct vu_iov_cursor *cursor, const void *buf, size_t len)
     return done;
 }
 
+size_t vu_iov_zero(struct vu_iov_cursor *cursor, size_t len)
+{
+    size_t done = 0;
+
+    if (len > cursor->left)
+        len = (size_t)cursor->left;
+    while (done < len) {
+        size_t chunk = iov_chunk(cursor, len - done);
+
+        memset((char *)cursor->iov->iov_base + cursor->offset, 0, chunk);
+        iov_advance(cursor, chunk);
+        done += chunk;
+    }
+    return done;
+}
+
 size_t vu_iov_skip(struct vu_iov_cursor *cursor, size_t len)
 {
     if (len > cursor->left)

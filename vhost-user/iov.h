@@ -23,6 +23,8 @@ void vu_iov_cursor_init(struct vu_iov_cursor *cursor, const struct iovec *iov, u
 size_t vu_iov_read(struct vu_iov_cursor *cursor, void *buf, size_t len);
 size_t vu_iov_write(struct vu_iov_cursor *cursor, const void *buf, size_t len);
 size_t vu_iov_skip(struct vu_iov_cursor *cursor, size_t len);
+/* Sets up to len bytes to zero, advances, and returns how many. */
+size_t vu_iov_zero(struct vu_iov_cursor *cursor, size_t len);
 /*
  * The next ranges, at most len bytes and max entries (no more than IOV_MAX: one system call's
  * worth), into ret_iov, without advancing. Returns the number of entries and their bytes in

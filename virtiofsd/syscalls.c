@@ -33,7 +33,6 @@ static const struct vu_syscall_rule syscalls_fs[] = {
 
     /* attributes; statx is the most frequent of all and opens nothing */
     VU_SYSCALL("statx"),
-    VU_SYSCALL("fstatfs"),
     VU_SYSCALL("fchmod"),
     VU_SYSCALL_ON_FD("fchmodat", 0),
     VU_SYSCALL_ON_FD("fchownat", 0),

@@ -99,14 +99,9 @@ static bool aio_is_at_end(const struct vblk_io *io, uint64_t progress)
 static void aio_zero_rest(const struct vblk_io *io, uint64_t progress)
 {
     struct vu_iov_cursor cursor;
-    struct iovec range;
-    uint64_t len;
 
     vu_iov_cursor_init(&cursor, io->iov, io->n_iov, progress);
-    while (vu_iov_peek(&cursor, UINT64_MAX, &range, 1, &len) > 0) {
-        memset(range.iov_base, 0, range.iov_len);
-        vu_iov_skip(&cursor, range.iov_len);
-    }
+    vu_iov_zero(&cursor, SIZE_MAX);
 }
 
 /*

@@ -153,18 +153,6 @@ static int image_transfer(struct vblk_storage *storage, struct vu_iov_cursor *cu
     return 0;
 }
 
-static void image_zero_cursor(struct vu_iov_cursor *cursor, uint64_t len)
-{
-    struct iovec range;
-    uint64_t part_len;
-
-    while (len > 0 && vu_iov_peek(cursor, len, &range, 1, &part_len) > 0) {
-        memset(range.iov_base, 0, range.iov_len);
-        vu_iov_skip(cursor, range.iov_len);
-        len -= part_len;
-    }
-}
-
 static int image_read_compressed(struct vblk_image *image, struct vu_iov_cursor *cursor,
                                  uint64_t len, uint64_t offset)
 {
@@ -188,7 +176,7 @@ static int image_read_extent(struct vblk_image *owner, const struct vblk_extent 
     case VBLK_EXTENT_BACKING:
         break;
     }
-    image_zero_cursor(cursor, extent->len);
+    vu_iov_zero(cursor, extent->len);
     return 0;
 }
 

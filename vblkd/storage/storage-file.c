@@ -52,17 +52,6 @@ static ssize_t storage_call(const struct vblk_storage *storage, const struct iov
                     : preadv(storage->fd, iov, (int)n, (off_t)offset);
 }
 
-static void storage_zero_iov(struct vu_iov_cursor *cursor)
-{
-    struct iovec range;
-    uint64_t len;
-
-    while (vu_iov_peek(cursor, UINT64_MAX, &range, 1, &len) > 0) {
-        memset(range.iov_base, 0, range.iov_len);
-        vu_iov_skip(cursor, range.iov_len);
-    }
-}
-
 static bool storage_is_at_end(const struct vblk_storage *storage, uint64_t offset)
 {
     struct stat st;
@@ -92,7 +81,7 @@ static int storage_transfer(const struct vblk_storage *storage, const struct iov
         if (moved < len && !is_write &&
             (moved == 0 || storage_is_at_end(storage, offset + moved))) {
             vu_iov_skip(&cursor, moved);
-            storage_zero_iov(&cursor);
+            vu_iov_zero(&cursor, SIZE_MAX);
             return 0;
         }
         if (moved == 0)

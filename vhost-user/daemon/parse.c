@@ -91,7 +91,7 @@ const struct vu_option vu_daemon_option_rows[] = {
     {.name = "daemonize", .is_long = true, .type = VU_OPTION_FLAG, .offset = OFFSET(background),
      .group = PARSE_GROUP_RUN,
      .help = "Go into the background; the command ends when the daemon is ready. Implies --syslog."},
-    {.name = "poll-us", .is_long = true, .type = VU_OPTION_INT, .offset = OFFSET(poll_us),
+    {.name = "poll-us", .is_long = true, .in_o_list = true, .type = VU_OPTION_INT, .offset = OFFSET(poll_us),
      .min = 0, .max = PARSE_POLL_US_MAX, .metavar = "N", .group = PARSE_GROUP_RUN,
      .help = "Poll a queue for at most N microseconds before its thread sleeps, where that has been "
              "paying. 0: never. Default: 32."},

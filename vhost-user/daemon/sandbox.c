@@ -117,6 +117,23 @@ static int sandbox_mount_root(const struct vu_sandbox_options *options, GError *
     return vu_steal_fd(&tree);
 }
 
+/* A mount of nothing, on top of the old root, for who needs no files. */
+static int sandbox_mount_empty(GError **error)
+{
+    vu_autofd int fs = fsopen("tmpfs", FSOPEN_CLOEXEC);
+    vu_autofd int tree = -1;
+
+    if (fs >= 0 && fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+        tree =
+            fsmount(fs, FSMOUNT_CLOEXEC,
+                    MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+    if (tree < 0 || move_mount(tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0) {
+        sandbox_fail(error, "mount of an empty directory");
+        return -1;
+    }
+    return vu_steal_fd(&tree);
+}
+
 /* A mount whose root is our own /proc/self/fd, attached nowhere: no way leads up from it. */
 static int sandbox_mount_fds(GError **error)
 {
@@ -162,7 +179,8 @@ static bool sandbox_enter_namespace(const struct vu_sandbox_options *options,
         return sandbox_fail(error, "unshare");
     if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
         return sandbox_fail(error, "propagation of mounts");
-    sandbox->root_fd = sandbox_mount_root(options, error);
+    sandbox->root_fd =
+        options->root ? sandbox_mount_root(options, error) : sandbox_mount_empty(error);
     if (sandbox->root_fd < 0)
         return false;
     sandbox->proc_fds = sandbox_mount_fds(error);
@@ -173,9 +191,11 @@ static bool sandbox_enter_namespace(const struct vu_sandbox_options *options,
 static bool sandbox_open(const struct vu_sandbox_options *options, struct vu_sandbox *sandbox,
                          GError **error)
 {
-    sandbox->root_fd = open(options->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    const char *root = options->root ? options->root : "/";
+
+    sandbox->root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (sandbox->root_fd < 0)
-        return sandbox_fail(error, options->root);
+        return sandbox_fail(error, root);
     sandbox->proc_fds = open(SANDBOX_FDS, O_PATH | O_DIRECTORY | O_CLOEXEC);
     return sandbox->proc_fds >= 0 || sandbox_fail(error, SANDBOX_FDS " (is /proc mounted?)");
 }

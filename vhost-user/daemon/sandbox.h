@@ -26,7 +26,7 @@ extern const char *const vu_sandbox_modes[]; /* their names, for a row of option
 struct vu_sandbox_options {
     const char *program; /* for messages */
     enum vu_sandbox_mode mode;
-    const char *root; /* the directory */
+    const char *root; /* the directory; NULL: an empty one, not for chroot */
     const struct vu_id_map *uid_map,
         *gid_map;  /* of a user namespace; NULL or empty: none asked for */
     bool readonly; /* namespace: nothing below the directory can be written, nor times of access */

@@ -72,6 +72,7 @@ static const struct vu_syscall_rule rules_daemon[] = {
     VU_SYSCALL("lseek"),
     VU_SYSCALL("close"),
     VU_SYSCALL("fstat"),
+    VU_SYSCALL("fstatfs"), /* the page size of guest memory */
     VU_SYSCALL_ON_FD("newfstatat", 0),
     VU_SYSCALL("ftruncate"),
     VU_SYSCALL("fallocate"),

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Options of vblkd: the names of QEMU's -drive and -blockdev, and those that back-ends have by
+ * convention (--blk-file, --read-only), from one table.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vblkd/device.h"
+#include "vhost-user/daemon/options.h"
+
+#define BLK_AIO_AUTO (-1) /* io_uring where the kernel allows it, else threads */
+
+struct blk_options {
+    char *file;
+    int format; /* of blk_formats */
+    int cache;  /* enum vblk_cache */
+    int aio;    /* enum vblk_aio_kind, or BLK_AIO_AUTO */
+    bool discard_ignored;
+    int detect_zeroes; /* enum blk_detect_zeroes */
+    bool read_only;
+    bool backing; /* open the files that the image names */
+    bool locking;
+    bool in_order;
+    char *serial;
+    int num_queues; /* 0: as many as the front-end likes */
+    int queue_size;
+    int logical_block_size, physical_block_size; /* 0: the storage's */
+    uint64_t cache_size, l2_cache_size, refcount_cache_size;
+    int sandbox; /* enum vu_sandbox_mode */
+    int seccomp; /* enum vu_seccomp_mode */
+};
+
+extern const char *const blk_formats[]; /* NULL ended */
+
+void blk_options_init(struct blk_options *options);
+void blk_options_clear(struct blk_options *options);
+struct vu_option_table blk_options_table(struct blk_options *options);
+/* What single rows cannot check. False with *error, which names the option. */
+bool blk_options_check(const struct blk_options *options, GError **error);
+/* How to open the image, and how to serve it. */
+struct vblk_image_options blk_options_image(const struct blk_options *options);
+struct blk_device_options blk_options_device(const struct blk_options *options);

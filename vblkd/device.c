@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The device as the vhost-user back-end sees it: features, configuration space, the guest's choice
+ * of when writes are durable. Session thread; queue.c has what workers do.
+ */
+#include "vblkd/device.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "vblkd/queue.h"
+#include "vhost-user/cpu.h"
+#include "vhost-user/log.h"
+
+uint64_t blk_device_capacity(const struct blk_device *device)
+{
+    uint64_t size = __atomic_load_n(&device->image->size, __ATOMIC_ACQUIRE);
+
+    return size / device->logical_block_size * (device->logical_block_size / BLK_SECTOR);
+}
+
+static bool device_is_writeback(const struct blk_device *device)
+{
+    return !__atomic_load_n(&device->wants_durable, __ATOMIC_RELAXED) &&
+           !vblk_cache_is_writethrough(device->image->storage->cache);
+}
+
+static unsigned device_log2(uint32_t value)
+{
+    return 31 - (unsigned)__builtin_clz(value);
+}
+
+static void device_get_config(void *opaque, uint8_t *ret_config)
+{
+    const struct blk_device *device = opaque;
+    uint32_t block = device->logical_block_size;
+    uint32_t opt_io_len = MAX(device->image->cluster_size, device->physical_block_size);
+    unsigned n_queues = device->options.num_queues;
+    struct blk_config config = {
+        .capacity = le64_from(blk_device_capacity(device)),
+        .size_max = le32_from(BLK_MAX_SEGMENT_LEN),
+        .seg_max = le32_from(device->options.queue_size - 2),
+        .blk_size = le32_from(block),
+        .physical_block_exp = (uint8_t)device_log2(device->physical_block_size / block),
+        .min_io_size = le16_from((uint16_t)(device->physical_block_size / block)),
+        .opt_io_size = le32_from(opt_io_len / block),
+        .writeback = device_is_writeback(device),
+        .num_queues = le16_from((uint16_t)(n_queues ? n_queues : vu_cpu_count())),
+        .max_discard_sectors = le32_from(BLK_MAX_RANGE_LEN / BLK_SECTOR),
+        .max_discard_seg = le32_from(BLK_MAX_RANGES),
+        .discard_sector_alignment = le32_from(opt_io_len / BLK_SECTOR),
+        .max_write_zeroes_sectors = le32_from(BLK_MAX_RANGE_LEN / BLK_SECTOR),
+        .max_write_zeroes_seg = le32_from(BLK_MAX_RANGES),
+        .write_zeroes_may_unmap = device->options.discard,
+    };
+
+    memcpy(ret_config, &config, sizeof(config));
+}
+
+static int device_set_config(void *opaque, uint32_t offset, const uint8_t *data, uint32_t len)
+{
+    struct blk_device *device = opaque;
+
+    if (offset != offsetof(struct blk_config, writeback) || len != 1 || data[0] > 1 ||
+        !vu_has(device->features, BLK_F_CONFIG_WCE))
+        return -EINVAL;
+    __atomic_store_n(&device->wants_durable, !data[0], __ATOMIC_RELAXED);
+    return 0;
+}
+
+/* A driver that cannot flush takes every write for durable. */
+static void device_set_features(void *opaque, uint64_t features)
+{
+    struct blk_device *device = opaque;
+
+    if (!vu_has(features, BLK_F_FLUSH))
+        __atomic_store_n(&device->wants_durable, true, __ATOMIC_RELAXED);
+}
+
+static void device_reset(void *opaque)
+{
+    struct blk_device *device = opaque;
+
+    __atomic_store_n(&device->wants_durable, false, __ATOMIC_RELAXED);
+}
+
+static uint64_t device_features(const struct blk_device *device)
+{
+    uint64_t features = VU_BIT(BLK_F_SIZE_MAX) | VU_BIT(BLK_F_SEG_MAX) | VU_BIT(BLK_F_BLK_SIZE) |
+                        VU_BIT(BLK_F_TOPOLOGY) | VU_BIT(BLK_F_FLUSH) | VU_BIT(BLK_F_MQ);
+
+    if (device->image->read_only)
+        return features | VU_BIT(BLK_F_RO);
+    if (!vblk_cache_is_writethrough(device->image->storage->cache))
+        features |= VU_BIT(BLK_F_CONFIG_WCE);
+    if (device->options.discard)
+        features |= VU_BIT(BLK_F_DISCARD);
+    return features | VU_BIT(BLK_F_WRITE_ZEROES);
+}
+
+static bool device_fail(GError **error, const struct blk_device *device, const char *why)
+{
+    g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "%s: %s", device->image->storage->path,
+                why);
+    return false;
+}
+
+/* A guest that may write less than a whole block of the storage would make us read the rest of it
+ * and write it back, in the way of its other requests. */
+static bool device_set_blocks(struct blk_device *device, GError **error)
+{
+    const struct blk_device_options *options = &device->options;
+    const struct vblk_storage *storage = device->image->storage;
+    uint32_t smallest = MAX(storage->request_align, BLK_SECTOR);
+
+    device->logical_block_size =
+        options->logical_block_size ? options->logical_block_size : smallest;
+    device->physical_block_size = options->physical_block_size
+                                      ? options->physical_block_size
+                                      : MAX(storage->physical_sector, device->logical_block_size);
+    if (device->logical_block_size < smallest) {
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+                    "%s: logical_block_size=%u is less than the %u bytes that cache=%s asks for "
+                    "here; cache=writeback has no such limit",
+                    storage->path, device->logical_block_size, smallest,
+                    vblk_caches[storage->cache]);
+        return false;
+    }
+    if (device->physical_block_size < device->logical_block_size)
+        return device_fail(error, device, "physical_block_size is less than logical_block_size");
+    return true;
+}
+
+bool blk_device_open(struct blk_device *device, struct vblk_image *image,
+                     const struct blk_device_options *options, GError **error)
+{
+    const struct vu_helpers_options helpers = {.name = "helper", .max_threads = BLK_MAX_HELPERS};
+
+    *device = (struct blk_device){.image = image, .options = *options};
+    if (options->aio == VBLK_AIO_NATIVE && !vblk_cache_is_direct(image->storage->cache))
+        return device_fail(error, device,
+                           "aio=native needs cache=none or cache=directsync, for the kernel would "
+                           "wait for the disk in our place; aio=io_uring and aio=threads do not");
+    if (!device_set_blocks(device, error))
+        return false;
+    if (image->size % device->logical_block_size)
+        vu_warning("%s: the last %u bytes are no whole block, and not shown to the guest",
+                   image->storage->path, (unsigned)(image->size % device->logical_block_size));
+    device->features = device_features(device);
+    device->helpers = vu_helpers_create(&helpers);
+    device->queues = blk_queues_create(device);
+    return true;
+}
+
+void blk_device_close(struct blk_device *device)
+{
+    vu_helpers_destroy(device->helpers);
+    blk_queues_destroy(device->queues);
+}
+
+void blk_device_describe(const struct blk_device *device, struct vu_device *ret_device)
+{
+    *ret_device = (struct vu_device){
+        .name = "vblkd",
+        .features = device->features,
+        .n_queues = device->options.num_queues ? device->options.num_queues : VBLK_MAX_QUEUES,
+        .config_len = sizeof(struct blk_config),
+        .in_order = device->options.in_order,
+        .worker = blk_queue_worker_ops,
+        .get_config = device_get_config,
+        .set_config = device_set_config,
+        .set_features = device_set_features,
+        .reset = device_reset,
+    };
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vblkd: parse, open the socket and the image, go into the sandbox, give up rights, serve.
+ */
+#include <stdio.h>
+
+#include "vblkd/blk-options.h"
+#include "vblkd/device.h"
+#include "vblkd/syscalls.h"
+#include "vhost-user/daemon/capabilities.h"
+#include "vhost-user/daemon/daemon.h"
+#include "vhost-user/daemon/listen.h"
+#include "vhost-user/daemon/ready.h"
+#include "vhost-user/daemon/sandbox.h"
+#include "vhost-user/daemon/seccomp.h"
+
+/* A predecessor that was killed may take a moment to let go of the image. */
+#define LOCK_TRIES    40
+#define LOCK_PAUSE_US 50000
+
+static const char man_text[] =
+    ".SH DESCRIPTION\n"
+    "The guest sees the image as a virtio block device, /dev/vda. vblkd listens on a unix socket\n"
+    "for the virtual machine monitor, serves it, and listens again when it has gone. It stays in\n"
+    "the foreground and ends on SIGTERM. A daemon that was killed can be started again on the "
+    "same\n"
+    "socket: the guest sees a pause, where the monitor connects anew.\n"
+    ".SH EXIT STATUS\n"
+    "0 after SIGTERM, SIGINT or the end of an only session; 1 where it could not start.\n";
+
+static const char *const capabilities[] = {"read-only", "blk-file", NULL};
+
+static const struct vu_program program = {
+    .name = "vblkd",
+    .usage = "vblkd --socket-path=PATH --blk-file=IMAGE [OPTION]...",
+    .summary = "serve a disk image to a virtual machine",
+    .device_type = "block",
+    .capability_features = capabilities,
+    .man_text = man_text,
+};
+
+static int fail(GError *error)
+{
+    fprintf(stderr, "%s: %s\n", program.name, error->message);
+    g_error_free(error);
+    return 1;
+}
+
+static struct vblk_image *open_image(const struct blk_options *options, GError **error)
+{
+    const struct vblk_image_options image_options = blk_options_image(options);
+    struct vblk_image *image = NULL;
+
+    for (int i = 0; i < LOCK_TRIES && !image; i++) {
+        if (i > 0)
+            g_usleep(LOCK_PAUSE_US);
+        g_clear_error(error);
+        image = vblk_image_open(options->file, &image_options, error);
+        if (!image && !g_error_matches(*error, G_FILE_ERROR, G_FILE_ERROR_AGAIN))
+            break;
+    }
+    return image;
+}
+
+/* In the sandbox: gives up what serving does not take, and serves. */
+static int serve(const struct vu_daemon_options *daemon, const struct blk_options *options,
+                 struct vblk_image *image, int socket_fd)
+{
+    const struct blk_device_options device_options = blk_options_device(options);
+    struct blk_device device;
+    struct vu_device described;
+    GError *error = NULL;
+    int status;
+
+    if (!blk_device_open(&device, image, &device_options, &error)) {
+        close(socket_fd);
+        return fail(error);
+    }
+    if (vu_capabilities_limit(0, &(struct vu_capability_changes){0}, &error) &&
+        vu_seccomp_install((enum vu_seccomp_mode)options->seccomp, &blk_syscall_rules, &error)) {
+        blk_device_describe(&device, &described);
+        status = vu_daemon_run(daemon, &described, &device, socket_fd);
+    } else {
+        close(socket_fd);
+        status = fail(error);
+    }
+    blk_device_close(&device);
+    return status;
+}
+
+static int start(const struct vu_daemon_options *daemon, const struct blk_options *options)
+{
+    const struct vu_sandbox_options sandbox_options = {
+        .program = program.name,
+        .mode = (enum vu_sandbox_mode)options->sandbox,
+    };
+    struct vu_sandbox sandbox;
+    struct vblk_image *image;
+    GError *error = NULL;
+    int socket_fd, status;
+
+    if (!blk_options_check(options, &error))
+        return fail(error);
+    if (!vu_ready_prepare(program.name, daemon->background, &status))
+        return status;
+    socket_fd = vu_daemon_open_socket(daemon, &error);
+    if (socket_fd < 0)
+        return fail(error);
+    image = open_image(options, &error);
+    if (!image) {
+        close(socket_fd);
+        vu_daemon_remove_socket();
+        return fail(error);
+    }
+    if (!vu_sandbox_enter(&sandbox_options, socket_fd, &sandbox, &status))
+        return status;
+    status = serve(daemon, options, image, socket_fd);
+    vblk_image_close(image);
+    vu_daemon_remove_socket();
+    vu_sandbox_clear(&sandbox);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct vu_daemon_options daemon;
+    struct blk_options options;
+    struct vu_option_table table;
+    int status = 1;
+
+    vu_daemon_options_init(&daemon);
+    blk_options_init(&options);
+    table = blk_options_table(&options);
+    if (vu_daemon_parse(&program, &daemon, &table, 1, argc, argv, &status))
+        status = start(&daemon, &options);
+    blk_options_clear(&options);
+    vu_daemon_options_clear(&daemon);
+    return status;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a queue's worker does with a batch: begin every request, submit once, see what is done
+ * already, push that with one notification. Whoever ends a request elsewhere, a helper, pushes it
+ * alone.
+ */
+#include "vblkd/queue.h"
+
+#include <errno.h>
+
+#include "vhost-user/cleanup.h"
+#include "vhost-user/log.h"
+
+static void queue_push_done(struct blk_queue *queue)
+{
+    if (queue->n_done > 0)
+        vu_vring_push(queue->vring, queue->done, queue->n_done);
+    queue->n_done = 0;
+}
+
+/* --- requests, kept for reuse --- */
+
+static struct blk_request *queue_take_request(struct blk_queue *queue)
+{
+    struct blk_request *request = queue->free;
+
+    if (!request)
+        request = __atomic_exchange_n(&queue->returned, NULL, __ATOMIC_ACQUIRE);
+    if (!request)
+        return g_new0(struct blk_request, 1);
+    queue->free = request->next;
+    return request;
+}
+
+/* Any thread gives, the worker takes all at once. */
+static void queue_return_request(struct blk_queue *queue, struct blk_request *request)
+{
+    request->next = __atomic_load_n(&queue->returned, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&queue->returned, &request->next, request, true,
+                                        __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        ;
+}
+
+void blk_queue_finish(struct blk_request *request, bool on_worker)
+{
+    struct blk_queue *queue = request->queue;
+    struct vu_elem *elem = request->elem;
+
+    if (!on_worker) {
+        /* The push comes last: nothing in flight, the device may be gone. */
+        queue_return_request(queue, request);
+        vu_elem_complete(elem, elem->written);
+        return;
+    }
+    request->next = queue->free;
+    queue->free = request;
+    queue->done[queue->n_done++] = elem;
+    if (queue->n_done == G_N_ELEMENTS(queue->done))
+        queue_push_done(queue);
+}
+
+/* --- the worker --- */
+
+static bool queue_wants_durable(const struct blk_device *device)
+{
+    enum vblk_cache cache = device->image->storage->cache;
+
+    if (cache == VBLK_CACHE_UNSAFE)
+        return false;
+    return vblk_cache_is_writethrough(cache) ||
+           __atomic_load_n(&device->wants_durable, __ATOMIC_RELAXED);
+}
+
+static void queue_begin_parsed(struct blk_request *request)
+{
+    switch (request->type) {
+    case BLK_T_IN:
+    case BLK_T_OUT:
+        blk_transfer_begin(request);
+        break;
+    case BLK_T_DISCARD:
+    case BLK_T_WRITE_ZEROES:
+        blk_range_begin(request);
+        break;
+    case BLK_T_FLUSH:
+        blk_flush_begin(request);
+        break;
+    default:
+        blk_request_give_id(request);
+        break;
+    }
+}
+
+/* Chains that are no requests cannot be answered: the queue ends, as its driver is broken. */
+static void queue_refuse(struct blk_queue *queue, struct blk_request *request)
+{
+    struct vu_elem *elem = request->elem;
+
+    vu_vring_break(queue->vring,
+                   "a request of %" G_GUINT64_FORMAT " readable and %" G_GUINT64_FORMAT
+                   " writable bytes has no header, or no room for a status",
+                   elem->out_len, elem->in_len);
+    request->next = queue->free;
+    queue->free = request;
+    vu_elem_complete(elem, 0);
+}
+
+static void queue_begin(struct blk_queue *queue, struct vu_elem *elem)
+{
+    struct blk_request *request = queue_take_request(queue);
+    enum blk_parsed parsed;
+
+    request->queue = queue;
+    request->elem = elem;
+    request->result = 0;
+    parsed = blk_request_parse(request);
+    if (parsed == BLK_PARSED_HOPELESS) {
+        queue_refuse(queue, request);
+        return;
+    }
+    request->is_durable = (request->type == BLK_T_OUT || request->type == BLK_T_WRITE_ZEROES) &&
+                          queue_wants_durable(queue->device);
+    request->n_pending = 1; /* until all pieces have begun */
+    request->ticket = vblk_image_enter(queue->device->image, queue->index);
+    if (parsed == BLK_PARSED_GOOD)
+        queue_begin_parsed(request);
+    blk_request_end_piece(request, 0, true);
+}
+
+static unsigned queue_complete(void *opaque, struct vu_vring *vring)
+{
+    struct blk_queue *queue = &((struct blk_device *)opaque)->queues[vring->index];
+    unsigned n;
+
+    queue->vring = vring;
+    n = vblk_aio_reap(queue->aio);
+    if (n > 0) { /* there is room for what had to wait, or the rest of something short */
+        vblk_aio_submit(queue->aio);
+        queue_push_done(queue);
+    }
+    return n;
+}
+
+static void queue_process(void *opaque, struct vu_vring *vring, struct vu_elem **elems, unsigned n)
+{
+    struct blk_queue *queue = &((struct blk_device *)opaque)->queues[vring->index];
+
+    queue->vring = vring;
+    for (unsigned i = 0; i < n; i++)
+        queue_begin(queue, elems[i]);
+    vblk_aio_submit(queue->aio);
+    /* Most of what the page cache has is done by now. */
+    if (queue_complete(opaque, vring) == 0)
+        queue_push_done(queue);
+}
+
+static int queue_start(void *opaque, unsigned index)
+{
+    struct blk_device *device = opaque;
+    struct blk_queue *queue = &device->queues[index];
+    int err = vblk_aio_create(device->options.aio, BLK_AIO_DEPTH, &queue->aio);
+
+    if (err == 0)
+        vblk_aio_register_file(queue->aio, device->image->storage->fd);
+    return err;
+}
+
+static void queue_stop(void *opaque, unsigned index)
+{
+    struct blk_queue *queue = &((struct blk_device *)opaque)->queues[index];
+
+    while (vblk_aio_wait(queue->aio) > 0)
+        queue_push_done(queue);
+    g_clear_pointer(&queue->aio, vblk_aio_destroy);
+}
+
+static int queue_completion_fd(void *opaque, unsigned index)
+{
+    return vblk_aio_fd(((struct blk_device *)opaque)->queues[index].aio);
+}
+
+const struct vu_worker_ops blk_queue_worker_ops = {
+    .thread_start = queue_start,
+    .thread_stop = queue_stop,
+    .process = queue_process,
+    .completion_fd = queue_completion_fd,
+    .complete = queue_complete,
+};
+
+/* --- all queues --- */
+
+struct blk_queue *blk_queues_create(struct blk_device *device)
+{
+    struct blk_queue *queues = g_new0(struct blk_queue, VBLK_MAX_QUEUES);
+
+    for (unsigned i = 0; i < VBLK_MAX_QUEUES; i++) {
+        queues[i].device = device;
+        queues[i].index = i;
+    }
+    return queues;
+}
+
+static void queue_free_requests(struct blk_request *request)
+{
+    struct blk_request *next;
+
+    for (; request; request = next) {
+        next = request->next;
+        g_free(request);
+    }
+}
+
+void blk_queues_destroy(struct blk_queue *queues)
+{
+    for (unsigned i = 0; i < VBLK_MAX_QUEUES; i++) {
+        queue_free_requests(queues[i].free);
+        queue_free_requests(queues[i].returned);
+    }
+    g_free(queues);
+}

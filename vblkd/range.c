@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Discards and zeros of ranges, which helpers carry out, and flushes, which the engine does where
+ * the image has nothing to write first.
+ */
+#include <errno.h>
+
+#include "vblkd/queue.h"
+
+/* 0, -EINVAL, or -ENOTSUP for flags that are not known. */
+static int range_check(const struct blk_request *request, const struct blk_range *range)
+{
+    uint32_t known = request->type == BLK_T_WRITE_ZEROES ? BLK_RANGE_UNMAP : 0;
+    uint64_t len = (uint64_t)le32_value(range->num_sectors) * BLK_SECTOR;
+
+    if (le32_value(range->flags) & ~known)
+        return -ENOTSUP;
+    if (len > BLK_MAX_RANGE_LEN)
+        return -EINVAL;
+    return blk_request_check_range(request->queue->device, le64_value(range->sector), len);
+}
+
+static int range_carry_out(const struct blk_request *request, const struct blk_range *range)
+{
+    const struct blk_device *device = request->queue->device;
+    uint64_t offset = le64_value(range->sector) * BLK_SECTOR;
+    uint64_t len = (uint64_t)le32_value(range->num_sectors) * BLK_SECTOR;
+
+    if (request->type == BLK_T_DISCARD)
+        return vblk_image_discard(device->image, offset, len);
+    return vblk_image_zero(device->image, offset, len,
+                           device->options.discard &&
+                               (le32_value(range->flags) & BLK_RANGE_UNMAP) != 0);
+}
+
+/* On a helper. */
+static void range_run(struct vu_job *job)
+{
+    struct blk_request *request = (struct blk_request *)job;
+    int err = 0;
+
+    for (unsigned i = 0; i < request->n_ranges && err == 0; i++)
+        err = range_carry_out(request, &request->ranges[i]);
+    blk_request_end_piece(request, err, false);
+}
+
+void blk_range_begin(struct blk_request *request)
+{
+    int err = 0;
+
+    /* All or nothing. */
+    for (unsigned i = 0; i < request->n_ranges && err == 0; i++)
+        err = range_check(request, &request->ranges[i]);
+    blk_request_expect(request);
+    if (err < 0) {
+        blk_request_end_piece(request, err, true);
+        return;
+    }
+    request->job.run = range_run;
+    vu_helpers_run(request->queue->device->helpers, &request->job);
+}
+
+/* --- flushes --- */
+
+static void flush_run(struct vu_job *job)
+{
+    struct blk_request *request = (struct blk_request *)job;
+
+    blk_request_end_piece(request, vblk_image_flush(request->queue->device->image), false);
+}
+
+static void flush_done(struct vblk_io *io, int result)
+{
+    blk_request_end_piece(((struct blk_segment *)io)->request, result, true);
+}
+
+void blk_flush_begin(struct blk_request *request)
+{
+    struct vblk_image *image = request->queue->device->image;
+    struct blk_segment *segment = &request->first;
+
+    if (image->read_only || image->storage->cache == VBLK_CACHE_UNSAFE)
+        return;
+    blk_request_expect(request);
+    if (image->format->has_dirty_metadata(image)) {
+        request->job.run = flush_run;
+        vu_helpers_run(request->queue->device->helpers, &request->job);
+        return;
+    }
+    segment->request = request;
+    segment->io = (struct vblk_io){
+        .op = VBLK_OP_FLUSH,
+        .fd = image->storage->fd,
+        .done = flush_done,
+    };
+    vblk_aio_queue(request->queue->aio, &segment->io);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What vblkd does to its image. Nothing is opened once it serves. */
+#include "vblkd/syscalls.h"
+
+#include <linux/fs.h>
+
+static const struct vu_syscall_rule syscalls_blk[] = {
+    VU_SYSCALL("preadv"),
+    VU_SYSCALL("preadv2"),
+    VU_SYSCALL("pwritev"),
+    VU_SYSCALL("pwritev2"),
+    VU_SYSCALL("fdatasync"),
+    VU_SYSCALL("fsync"),
+
+    /* engines; a queue that starts makes its own */
+    VU_SYSCALL("io_uring_setup"),
+    VU_SYSCALL("io_uring_enter"),
+    VU_SYSCALL("io_uring_register"),
+    VU_SYSCALL("io_setup"),
+    VU_SYSCALL("io_submit"),
+    VU_SYSCALL("io_getevents"),
+    VU_SYSCALL("io_destroy"),
+
+    /* block devices */
+    VU_SYSCALL_IF("ioctl", 1, BLKDISCARD),
+    VU_SYSCALL_IF("ioctl", 1, BLKGETSIZE64),
+};
+
+const struct vu_syscall_rules blk_syscall_rules = {syscalls_blk, G_N_ELEMENTS(syscalls_blk)};
