@@ -107,7 +107,7 @@ static bool directory_put(struct directory_reply *reply, const struct directory_
         struct fuse_entry_out entry;
 
         /* A nodeid of 0 says nothing but the name: no lookup is counted. */
-        if (directory_is_dot(host->name) ||
+        if (directory_is_dot(host->name) || fs_inodes_are_crowded(request->share->inodes) ||
             fs_entry_lookup_listed(request->share, reply->plus, host->name, host->ino, host->type,
                                    &entry) < 0)
             memset(&entry, 0, sizeof(entry));

@@ -391,6 +391,11 @@ bool fs_inodes_are_full(struct fs_inodes *inodes)
     return fs_state_table_is_full(inodes->table) || fs_fd_cache_make_room(inodes->cache) < 0;
 }
 
+bool fs_inodes_are_crowded(const struct fs_inodes *inodes)
+{
+    return fs_state_table_is_crowded(inodes->table);
+}
+
 bool fs_inodes_are_by_handle(const struct fs_inodes *inodes)
 {
     return inodes->store != NULL;

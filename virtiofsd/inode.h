@@ -96,6 +96,8 @@ void fs_inode_identify_sibling(const struct fs_inode *inode, uint64_t ino, uint3
                                struct statx *ret_stx);
 /* Whether a new inode would meet -ENFILE: asked before one is made. */
 bool fs_inodes_are_full(struct fs_inodes *inodes);
+/* Whether new inodes are better left to those who ask for them by name. */
+bool fs_inodes_are_crowded(const struct fs_inodes *inodes);
 bool fs_inodes_are_by_handle(const struct fs_inodes *inodes);
 void fs_inodes_get_usage(struct fs_inodes *inodes, struct fs_inodes_usage *ret_usage);
 uint32_t fs_inodes_count(const struct fs_inodes *inodes);

@@ -226,6 +226,41 @@ static void test_lookup_counts(void)
     fs_client_tear_down(&fixture);
 }
 
+/* Inodes get scarce: a directory that is only listed leaves some for those who ask by name. */
+static void test_crowded(void)
+{
+    const unsigned n = 1500;
+    g_autoptr(GArray) seen = NULL;
+    struct fuse_entry_out entry;
+    unsigned n_told = 0;
+    uint64_t fh;
+
+    fs_fixture_init(&fixture);
+    fixture.options.rlimit_nofile = 800;
+    fixture.options.inode_handles = FS_INODE_HANDLES_NEVER;
+    fs_fixture_open(&fixture);
+    fs_fixture_send_init(&fixture, &(struct fuse_init_out){.minor = 0});
+    make_files(n);
+    fh = open_directory(ROOT);
+    seen = read_all(fh, 4096, true);
+    check_complete(seen, n);
+    for (unsigned i = 0; i < seen->len; i++)
+        n_told += g_array_index(seen, struct seen, i).nodeid != 0;
+    g_assert_cmpuint(n_told, >, 10);
+    g_assert_cmpuint(n_told, <, n);
+    g_assert_cmpuint(fs_inodes_count(fixture.share.inodes), ==, n_told + 1);
+    for (unsigned i = 0; i < seen->len; i++)
+        if (g_array_index(seen, struct seen, i).nodeid == 0 &&
+            g_array_index(seen, struct seen, i).name[0] != '.') {
+            g_assert_cmpint(
+                fs_client_lookup(&fixture, ROOT, g_array_index(seen, struct seen, i).name, &entry),
+                ==, 0);
+            break;
+        }
+    release_directory(fh);
+    fs_client_tear_down(&fixture);
+}
+
 /* Names that go while the directory is read. */
 static void test_removed_meanwhile(void)
 {
@@ -320,6 +355,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fs-directory/small-and-bad", test_small_and_bad);
     g_test_add_func("/fs-directory/offsets", test_offsets);
     g_test_add_func("/fs-directory/lookup-counts", test_lookup_counts);
+    g_test_add_func("/fs-directory/crowded", test_crowded);
     g_test_add_func("/fs-directory/removed-meanwhile", test_removed_meanwhile);
     g_test_add_func("/fs-directory/kinds", test_kinds);
     g_test_add_func("/fs-directory/threads", test_threads);
