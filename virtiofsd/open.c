@@ -98,8 +98,9 @@ static int open_add_handle(struct fs_share *share, uint64_t nodeid, uint32_t fla
 }
 
 /*
- * A descriptor, or -errno. Where the host lets us write and not read, as it may do with an ordinary
- * user, *ret_past_cache: the guest must not keep pages that it could not complete.
+ * A descriptor, or -errno. *ret_past_cache where the guest must not keep pages: it could not
+ * complete them, since the host lets us write and not read, as it may do with an ordinary user; or
+ * they would be appended, since the host lets nobody do anything else (chattr +a).
  */
 static int open_regular(const struct fs_share *share, struct fs_inode *inode, uint32_t flags,
                         bool *ret_past_cache)
@@ -113,6 +114,10 @@ static int open_regular(const struct fs_share *share, struct fs_inode *inode, ui
     if (fd == -EACCES && open_must_read(share, flags)) {
         *ret_past_cache = true;
         fd = fs_open_inode(share, inode, ((int)flags & OPEN_HOST_FLAGS) | noatime);
+    }
+    if (fd == -EPERM && flags & O_APPEND) {
+        *ret_past_cache = true;
+        fd = fs_open_inode(share, inode, ((int)flags & (OPEN_HOST_FLAGS | O_APPEND)) | noatime);
     }
     return fd;
 }

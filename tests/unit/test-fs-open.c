@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -271,6 +273,53 @@ static void test_limits(void)
     fs_client_tear_down(&fixture);
 }
 
+static int set_append_only(const char *path, bool append_only)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC), flags, ret;
+
+    g_assert_cmpint(fd, >=, 0);
+    ret = ioctl(fd, FS_IOC_GETFLAGS, &flags);
+    if (ret == 0) {
+        flags = append_only ? flags | FS_APPEND_FL : flags & ~FS_APPEND_FL;
+        ret = ioctl(fd, FS_IOC_SETFLAGS, &flags);
+    }
+    close(fd);
+    return ret;
+}
+
+/* A log of the host's, say, that an administrator protects. */
+static void test_append_only(void)
+{
+    struct fuse_open_out open = {0};
+    g_autofree char *path = NULL, *contents = NULL;
+    uint64_t nodeid, fh;
+    int refused, opened;
+
+    fs_client_set_up(&fixture, FS_CACHE_AUTO, 2);
+    g_assert_cmpint(fs_client_create(&fixture, ROOT, "log", O_RDWR, &nodeid, &fh), ==, 0);
+    g_assert_cmpint(fs_client_write(&fixture, fh, 0, "one", 3, 0), ==, 3);
+    release(fh);
+    path = fs_client_path(&fixture, "log");
+    if (set_append_only(path, true) < 0) {
+        fs_client_tear_down(&fixture);
+        g_test_skip("chattr +a does not work here");
+        return;
+    }
+    refused = open_name("log", O_RDWR, &open);
+    opened = open_name("log", O_WRONLY | O_APPEND, &open);
+    if (opened == 0) {
+        fs_client_write(&fixture, open.fh, 3, "two", 3, O_APPEND);
+        release(open.fh);
+    }
+    g_assert_cmpint(set_append_only(path, false), ==, 0);
+    g_assert_cmpint(refused, ==, -EPERM);
+    g_assert_cmpint(opened, ==, 0);
+    g_assert_cmpuint(open.open_flags, ==, FOPEN_DIRECT_IO);
+    g_assert_true(g_file_get_contents(path, &contents, NULL, NULL));
+    g_assert_cmpstr(contents, ==, "onetwo");
+    fs_client_tear_down(&fixture);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -282,5 +331,6 @@ int main(int argc, char **argv)
     g_test_add_func("/fs-open/create", test_create);
     g_test_add_func("/fs-open/flush-fsync", test_flush_fsync);
     g_test_add_func("/fs-open/limits", test_limits);
+    g_test_add_func("/fs-open/append-only", test_append_only);
     return g_test_run();
 }
