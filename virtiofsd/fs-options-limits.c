@@ -14,6 +14,8 @@ static const char *const options_inode_handles[] = {
 static bool options_parse_inode_handles(void *target, const char *name, const char *value,
                                         GError **error)
 {
+    if (strcmp(value, "fallback") == 0) /* what it was called at first */
+        value = options_inode_handles[FS_INODE_HANDLES_PREFER];
     for (size_t i = 0; i < G_N_ELEMENTS(options_inode_handles); i++)
         if (strcmp(value, options_inode_handles[i]) == 0) {
             ((struct fs_options *)target)->inode_handles = (int)i;
@@ -46,8 +48,7 @@ static const struct vu_option options_limits_rows[] = {
      .metavar = "N",
      .group = FS_GROUP_LIMITS,
      .help = "Most threads for requests that wait for the disk (default 64, 1024 at most). They "
-             "are started as "
-             "they are needed; 0: every request waits on its queue's thread."},
+             "are started as they are needed; 0: every request waits on its queue's thread."},
     {.name = "inode-file-handles",
      .in_o_list = true,
      .is_long = true,

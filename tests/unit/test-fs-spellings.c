@@ -19,7 +19,7 @@ struct parsed {
     char *ignored;
 };
 
-enum field_type { FIELD_NONE, FIELD_BOOL, FIELD_INT, FIELD_DOUBLE, FIELD_STRING, FIELD_IGNORED };
+enum field_type { FIELD_BOOL, FIELD_INT, FIELD_DOUBLE, FIELD_STRING, FIELD_IGNORED };
 
 struct spelling {
     const char *words; /* beside a source and a socket, as far as they do not set these */
@@ -129,9 +129,10 @@ static const struct spelling rust_spellings[] = {
     {"--seccomp none", IS_INT(FS(seccomp), VU_SECCOMP_NONE)},
     {"--announce-submounts", IS_BOOL(FS(announce_submounts), 1)},
     {"--no-announce-submounts", IS_BOOL(FS(announce_submounts), 0)},
-    {"--inode-file-handles=never"},
-    {"--inode-file-handles=prefer"},
-    {"--inode-file-handles=mandatory"},
+    {"--inode-file-handles=never", IS_INT(FS(inode_handles), FS_INODE_HANDLES_NEVER)},
+    {"--inode-file-handles prefer", IS_INT(FS(inode_handles), FS_INODE_HANDLES_PREFER)},
+    {"--inode-file-handles=fallback", IS_INT(FS(inode_handles), FS_INODE_HANDLES_PREFER)},
+    {"--inode-file-handles=mandatory", IS_INT(FS(inode_handles), FS_INODE_HANDLES_MANDATORY)},
     {"--cache=auto", IS_INT(FS(cache), FS_CACHE_AUTO)},
     {"--cache Always", IS_INT(FS(cache), FS_CACHE_ALWAYS)},
     {"--cache never", IS_INT(FS(cache), FS_CACHE_NEVER)},
@@ -217,8 +218,6 @@ static void test_spelling(const struct spelling *spelling)
     if (spelling->type != FIELD_IGNORED)
         g_assert_cmpstr(parsed.ignored, ==, NULL);
     switch (spelling->type) {
-    case FIELD_NONE:
-        break;
     case FIELD_BOOL:
         g_assert_cmpint(*(const bool *)field, ==, (int)spelling->number);
         break;
