@@ -117,6 +117,8 @@ static void entry_fill_below(struct fs_share *share, const struct fs_inode *pare
 {
     bool is_mount_point = S_ISDIR(stx->stx_mode) && inode->mount_id != parent->mount_id;
 
+    if (is_mount_point)
+        fs_inode_enter_mount(share->inodes, inode);
     entry_fill(share, inode, stx, ret_entry);
     if (!is_mount_point || !fs_share_negotiated(share, FUSE_SUBMOUNTS))
         return;

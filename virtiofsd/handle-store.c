@@ -72,19 +72,25 @@ static struct store_mount *store_mount_locked(struct fs_handle_store *store, uin
     return g_hash_table_lookup(store->mounts, GUINT_TO_POINTER(mount_id));
 }
 
-/* Counts another inode of a mount; -ENOENT where that is not open. */
-static int store_ref_mount(struct fs_handle_store *store, uint32_t mount_id)
+static bool store_is_kept(struct fs_handle_store *store, const struct fs_stored_handle *stored)
+{
+    VU_LOCK_SCOPE(&store->lock);
+
+    return stored->len > 0;
+}
+
+/* Counts another inode of a mount; false where that is not open. */
+static bool store_ref_mount(struct fs_handle_store *store, uint32_t mount_id)
 {
     VU_LOCK_SCOPE(&store->lock);
     struct store_mount *mount = store_mount_locked(store, mount_id);
 
-    if (!mount)
-        return -ENOENT;
-    mount->n_refs++;
-    return 0;
+    if (mount)
+        mount->n_refs++;
+    return mount != NULL;
 }
 
-/* The same where fd is a directory of that mount, which is then opened. */
+/* The same where fd is a directory of that mount, which is opened for it. */
 static int store_open_mount(struct fs_handle_store *store, uint32_t mount_id, int fd)
 {
     vu_autofd int opened = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -160,6 +166,18 @@ static const uint8_t *store_bytes(struct fs_handle_store *store,
     return record->bytes;
 }
 
+/* False where another thread was quicker. */
+static bool store_publish(struct fs_handle_store *store, const struct fs_stored_handle *made,
+                          struct fs_stored_handle *stored)
+{
+    VU_LOCK_SCOPE(&store->lock);
+
+    if (stored->len > 0)
+        return false;
+    *stored = *made;
+    return true;
+}
+
 int fs_handle_store_keep(struct fs_handle_store *store, int fd, uint32_t mount_id,
                          struct fs_stored_handle *stored)
 {
@@ -168,7 +186,7 @@ int fs_handle_store_keep(struct fs_handle_store *store, int fd, uint32_t mount_i
     uint8_t *bytes;
     int ret;
 
-    if (stored->len > 0)
+    if (store_is_kept(store, stored))
         return 0;
     ret = fs_file_handle_get(fd, "", &handle);
     if (ret < 0)
@@ -176,8 +194,7 @@ int fs_handle_store_keep(struct fs_handle_store *store, int fd, uint32_t mount_i
     if (handle.head.handle_type < 0 || handle.head.handle_type > UINT8_MAX ||
         handle.head.handle_bytes == 0)
         return -EOPNOTSUPP;
-    ret = store_ref_mount(store, mount_id);
-    if (ret < 0)
+    if (!store_ref_mount(store, mount_id))
         ret = store_open_mount(store, mount_id, fd);
     if (ret < 0)
         return ret;
@@ -188,7 +205,8 @@ int fs_handle_store_keep(struct fs_handle_store *store, int fd, uint32_t mount_i
     }
     memcpy(bytes, handle.head.f_handle, handle.head.handle_bytes);
     made.type = (uint8_t)handle.head.handle_type;
-    *stored = made;
+    if (!store_publish(store, &made, stored))
+        fs_handle_store_drop(store, mount_id, &made);
     return 0;
 }
 

@@ -4,7 +4,8 @@
  * mount, without which it opens nothing. A mount's is held as long as an inode of it is remembered;
  * until then the mount stays, and its id, and the host cannot unmount it.
  *
- * Any thread. What belongs to one inode is changed by one thread at a time.
+ * Any thread; but what an inode has in *stored is only used once it is known to be kept, and
+ * dropped when nobody uses it any more.
  */
 #pragma once
 
@@ -34,7 +35,8 @@ void fs_handle_store_destroy(struct fs_handle_store *store);
 
 /*
  * Remembers the inode behind fd, an O_PATH descriptor, in *stored, unless it is there already. 0,
- * -EOPNOTSUPP (no handle, or no directory of its mount was remembered before it), -ENFILE, -errno.
+ * -EOPNOTSUPP (no handle; or it is no directory, and no inode of its mount is remembered), -ENFILE,
+ * -errno.
  */
 int fs_handle_store_keep(struct fs_handle_store *store, int fd, uint32_t mount_id,
                          struct fs_stored_handle *stored);

@@ -104,6 +104,14 @@ int fs_inode_fd(struct fs_inodes *inodes, struct fs_inode *inode)
     return fs_fd_cache_get(inodes->cache, &inode->fd);
 }
 
+void fs_inode_enter_mount(struct fs_inodes *inodes, struct fs_inode *inode)
+{
+    int fd = inodes->store ? fs_inode_fd(inodes, inode) : -1;
+
+    if (fd >= 0)
+        (void)inode_remember(inodes, &inode->fd, fd);
+}
+
 static void inode_release(void *opaque, struct fs_record *record, uint32_t slot)
 {
     struct fs_inodes *inodes = opaque;
@@ -148,9 +156,7 @@ int fs_inodes_create(int root_fd, const struct fs_inodes_limits *limits,
         return ret;
     ret = fs_inode_find_or_add(inodes, &stx, &fd, 1, &inodes->root);
     g_assert(ret == 0 && fs_inode_nodeid(inodes, inodes->root) == FUSE_ROOT_ID);
-    /* Its mount is known from the beginning, and stays. */
-    if (inodes->store)
-        (void)inode_remember(inodes, &inodes->root->fd, fs_inode_fd(inodes, inodes->root));
+    fs_inode_enter_mount(inodes, inodes->root);
     inodes->always = limits->always;
     fs_state_table_scatter(inodes->table);
     *ret_inodes = g_steal_pointer(&inodes);

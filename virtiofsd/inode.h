@@ -67,6 +67,10 @@ void fs_inode_put_by_id(struct fs_inodes *inodes, uint64_t nodeid);
  */
 int fs_inode_fd(struct fs_inodes *inodes, struct fs_inode *inode);
 
+/* For a pinned directory with which another mount begins: while it is known, the files of that
+ * mount can be remembered by handles. */
+void fs_inode_enter_mount(struct fs_inodes *inodes, struct fs_inode *inode);
+
 /*
  * The known inode of that identity with n more lookups, pinned; NULL where it is unknown, or where
  * it is known, has no descriptor that would prove it to be the same, and `handle` (may be NULL) is
