@@ -3,8 +3,9 @@
  * Helpers: threads that run requests which would make a queue sleep. A worker copies the request
  * into a job and goes on with its queue; a helper runs the handler and pushes the element itself.
  *
- * A thread is added when more jobs wait than threads idle, up to the limit, and leaves after
- * HELPER_IDLE_NS without work, so that a share nobody uses costs none.
+ * A thread is added for a job that finds none idle, up to the limit: as many as requests sleep at
+ * the same time, whatever the disk is like. The one that became idle last is called first, and one
+ * that was not called for HELPER_IDLE_NS leaves: a trickle keeps one, and a share nobody uses none.
  */
 #include <errno.h>
 #include <glib.h>
@@ -26,16 +27,22 @@ struct helper_job {
     struct fs_request request; /* a copy: the worker's is reused at once */
 };
 
+/* A thread without work, on its own stack. */
+struct helper_idle {
+    struct helper_idle *next; /* idle for longer */
+    pthread_cond_t call;      /* called, or stopping */
+    bool called;              /* and off the list */
+};
+
 struct fs_helpers {
     pthread_mutex_t lock; /* guards everything below */
-    pthread_cond_t work;  /* a job was queued, or stopping */
     pthread_cond_t gone;  /* a thread left, or was taken back */
     unsigned max_threads;
-    unsigned n_threads, n_idle;
+    unsigned n_threads;
     unsigned n_lent; /* threads of queues that wait as helpers do */
     bool stopping;
+    struct helper_idle *idle;         /* the last one first */
     struct helper_job *first, **last; /* waiting, oldest first */
-    unsigned n_waiting;
     struct helper_job *spare;
     unsigned n_spare;
 };
@@ -58,7 +65,6 @@ static struct helper_job *helper_take_locked(struct fs_helpers *helpers)
     helpers->first = job->next;
     if (!helpers->first)
         helpers->last = &helpers->first;
-    helpers->n_waiting--;
     return job;
 }
 
@@ -73,9 +79,40 @@ static void helper_keep_spare_locked(struct fs_helpers *helpers, struct helper_j
     helpers->n_spare++;
 }
 
-/* Waits for a job. False where the thread should leave: stopping, or idle for long. */
-static bool helper_wait_locked(struct fs_helpers *helpers)
+static void helper_call_locked(struct fs_helpers *helpers)
 {
+    struct helper_idle *idle = helpers->idle;
+
+    helpers->idle = idle->next;
+    idle->called = true;
+    pthread_cond_signal(&idle->call);
+}
+
+/* Takes an idle thread that was not called off the list. */
+static void helper_unlist_locked(struct fs_helpers *helpers, const struct helper_idle *idle)
+{
+    struct helper_idle **at = &helpers->idle;
+
+    while (*at != idle)
+        at = &(*at)->next;
+    *at = idle->next;
+}
+
+static void helper_init_cond(pthread_cond_t *cond)
+{
+    pthread_condattr_t attr;
+
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+/* Waits to be called: whoever was finds a job, or that another thread was quicker. False where none
+ * came for long. */
+static bool helper_sleep_locked(struct fs_helpers *helpers)
+{
+    struct helper_idle idle = {.next = helpers->idle};
     struct timespec until;
     int ret = 0;
 
@@ -84,11 +121,23 @@ static bool helper_wait_locked(struct fs_helpers *helpers)
     until.tv_sec += HELPER_IDLE_NS / 1000000000L + until.tv_nsec / 1000000000L;
     until.tv_nsec %= 1000000000L;
 
-    helpers->n_idle++;
-    while (!helpers->first && !helpers->stopping && ret == 0)
-        ret = pthread_cond_timedwait(&helpers->work, &helpers->lock, &until);
-    helpers->n_idle--;
-    return helpers->first != NULL;
+    helper_init_cond(&idle.call);
+    helpers->idle = &idle;
+    while (!idle.called && !helpers->stopping && ret == 0)
+        ret = pthread_cond_timedwait(&idle.call, &helpers->lock, &until);
+    if (!idle.called)
+        helper_unlist_locked(helpers, &idle);
+    pthread_cond_destroy(&idle.call);
+    return idle.called;
+}
+
+/* Waits for a job. False where the thread should leave: stopping, or idle for long. */
+static bool helper_wait_locked(struct fs_helpers *helpers)
+{
+    while (!helpers->first)
+        if (helpers->stopping || !helper_sleep_locked(helpers))
+            return helpers->first != NULL;
+    return true;
 }
 
 static void *helper_thread(void *opaque)
@@ -141,8 +190,9 @@ static bool helper_queue_job(struct fs_helpers *helpers, struct helper_job *job)
 {
     VU_LOCK_SCOPE(&helpers->lock);
 
-    if (helpers->n_idle <= helpers->n_waiting &&
-        helpers->n_threads + helpers->n_lent < helpers->max_threads)
+    if (helpers->idle)
+        helper_call_locked(helpers);
+    else if (helpers->n_threads + helpers->n_lent < helpers->max_threads)
         helper_spawn_locked(helpers);
     if (helpers->n_threads == 0) {
         helper_keep_spare_locked(helpers, job);
@@ -151,8 +201,6 @@ static bool helper_queue_job(struct fs_helpers *helpers, struct helper_job *job)
     job->next = NULL;
     *helpers->last = job;
     helpers->last = &job->next;
-    helpers->n_waiting++;
-    pthread_cond_signal(&helpers->work);
     return true;
 }
 
@@ -190,18 +238,13 @@ void fs_helpers_take_back(struct fs_helpers *helpers)
 int fs_helpers_create(unsigned max_threads, struct fs_helpers **ret_helpers)
 {
     struct fs_helpers *helpers = g_try_new0(struct fs_helpers, 1);
-    pthread_condattr_t attr;
 
     if (!helpers)
         return -ENOMEM;
     helpers->max_threads = max_threads;
     helpers->last = &helpers->first;
     pthread_mutex_init(&helpers->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&helpers->work, &attr);
     pthread_cond_init(&helpers->gone, NULL);
-    pthread_condattr_destroy(&attr);
     *ret_helpers = helpers;
     return 0;
 }
@@ -212,7 +255,8 @@ void fs_helpers_destroy(struct fs_helpers *helpers)
         return;
     pthread_mutex_lock(&helpers->lock);
     helpers->stopping = true;
-    pthread_cond_broadcast(&helpers->work);
+    for (struct helper_idle *idle = helpers->idle; idle; idle = idle->next)
+        pthread_cond_signal(&idle->call);
     while (helpers->n_threads + helpers->n_lent > 0)
         pthread_cond_wait(&helpers->gone, &helpers->lock);
     pthread_mutex_unlock(&helpers->lock);
@@ -224,7 +268,6 @@ void fs_helpers_destroy(struct fs_helpers *helpers)
         g_free(job);
     }
     pthread_cond_destroy(&helpers->gone);
-    pthread_cond_destroy(&helpers->work);
     pthread_mutex_destroy(&helpers->lock);
     g_free(helpers);
 }

@@ -209,6 +209,68 @@ static void test_grow_and_shrink(void)
     fs_helpers_destroy(share.helpers);
 }
 
+/* A burst is over, and now and then a request still comes: all threads but one or two leave. */
+static void test_trickle(void)
+{
+    gint64 deadline = g_get_monotonic_time() + 60 * G_USEC_PER_SEC;
+    struct fs_share share = {.helpers = NULL};
+    struct fuse_out_header reply[8];
+    struct vu_elem elem[8];
+    struct iovec iov[8];
+    unsigned n_sent = 8;
+
+    reset();
+    wait_no_helpers();
+    g_assert_cmpint(fs_helpers_create(8, &share.helpers), ==, 0);
+    for (unsigned i = 0; i < 8; i++)
+        g_assert_cmpint(hand_on(&share, &elem[i], &reply[i], &iov[i], handler_gate), ==, FS_LATER);
+    wait_running(8);
+    open_gate();
+    wait_pushed(8);
+    while (count_helpers() > 2 && g_get_monotonic_time() < deadline) {
+        hand_on(&share, &elem[0], &reply[0], &iov[0], handler_quick);
+        wait_pushed(++n_sent);
+        g_usleep(50000);
+    }
+    g_assert_cmpuint(count_helpers(), >, 0);
+    g_assert_cmpuint(count_helpers(), <=, 2);
+    fs_helpers_destroy(share.helpers);
+}
+
+static void *take_back_run(void *opaque)
+{
+    g_usleep(20000);
+    fs_helpers_take_back(opaque);
+    return NULL;
+}
+
+/* Threads of queues that wait count as helpers. */
+static void test_lend(void)
+{
+    struct fs_share share = {.helpers = NULL};
+    struct fuse_out_header reply[3];
+    struct vu_elem elem[3];
+    struct iovec iov[3];
+    pthread_t thread;
+
+    reset();
+    wait_no_helpers();
+    g_assert_false(fs_helpers_lend(NULL));
+    g_assert_cmpint(fs_helpers_create(2, &share.helpers), ==, 0);
+    g_assert_true(fs_helpers_lend(share.helpers));
+    for (unsigned i = 0; i < 3; i++)
+        g_assert_cmpint(hand_on(&share, &elem[i], &reply[i], &iov[i], handler_gate), ==, FS_LATER);
+    wait_running(1);
+    g_assert_cmpuint(count_helpers(), ==, 1);
+    g_assert_false(fs_helpers_lend(share.helpers));
+    open_gate();
+    wait_pushed(3);
+    g_assert_cmpuint(n_most, ==, 1);
+    g_assert_cmpint(pthread_create(&thread, NULL, take_back_run, share.helpers), ==, 0);
+    fs_helpers_destroy(share.helpers);
+    pthread_join(thread, NULL);
+}
+
 /* All that was handed on is answered before destroy returns. */
 static void test_destroy_waits(void)
 {
@@ -271,6 +333,8 @@ int main(int argc, char **argv)
     g_test_add_func("/helpers/none", test_none);
     g_test_add_func("/helpers/run", test_run);
     g_test_add_func("/helpers/grow-and-shrink", test_grow_and_shrink);
+    g_test_add_func("/helpers/trickle", test_trickle);
+    g_test_add_func("/helpers/lend", test_lend);
     g_test_add_func("/helpers/destroy-waits", test_destroy_waits);
     g_test_add_func("/helpers/several-queues", test_several_queues);
     return g_test_run();
