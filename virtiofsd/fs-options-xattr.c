@@ -113,7 +113,7 @@ static const struct vu_option options_xattr_rows[] = {
      .help =
          "Let the guest use, and obey, POSIX access control lists. Implies --xattr. always, which "
          "is meant where no word follows: guests that know none are refused; auto: they do "
-         "without."},
+         "without. Linux has them in announced submounts only with --no-announce-submounts."},
     {.name = "no_posix_acl",
      .in_o_list = true,
      .type = VU_OPTION_CALL,

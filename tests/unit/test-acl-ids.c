@@ -13,7 +13,7 @@
 
 #include "tests/unit/fs-xattr-client.h"
 
-#define MAX_ENTRIES 8
+#define MAX_ENTRIES 12
 #define NO_ID       ((uint32_t)ACL_UNDEFINED_ID)
 
 struct list {
