@@ -6,6 +6,8 @@
 
 #include <glib.h>
 
+#include "vhost-user/cleanup.h"
+
 #define HASH_FIRST_BUCKETS 64
 
 static uint64_t hash_of(const struct fs_inode *inode)
@@ -55,12 +57,15 @@ void fs_inode_hash_clear(struct fs_inode_hash *hash)
     }
 }
 
-size_t fs_inode_hash_bytes(const struct fs_inode_hash *hash)
+size_t fs_inode_hash_bytes(struct fs_inode_hash *hash)
 {
     size_t bytes = 0;
 
-    for (unsigned i = 0; i < FS_INODE_N_SHARDS; i++)
+    for (unsigned i = 0; i < FS_INODE_N_SHARDS; i++) {
+        VU_LOCK_SCOPE(&hash->shards[i].lock);
+
         bytes += hash->shards[i].n_buckets * sizeof(uint32_t);
+    }
     return bytes;
 }
 

@@ -26,7 +26,7 @@ struct fs_inode_hash {
 
 void fs_inode_hash_init(struct fs_inode_hash *hash, struct fs_state_table *table);
 void fs_inode_hash_clear(struct fs_inode_hash *hash);
-size_t fs_inode_hash_bytes(const struct fs_inode_hash *hash); /* behind the struct itself */
+size_t fs_inode_hash_bytes(struct fs_inode_hash *hash); /* behind the struct itself */
 
 /* The shard of all inodes with the identity of `key`, of which only that matters. */
 struct fs_inode_shard *fs_inode_hash_shard(struct fs_inode_hash *hash, const struct fs_inode *key);

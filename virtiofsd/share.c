@@ -157,10 +157,10 @@ static void share_report(struct fs_share *share)
     if (vu_log_get_level() < VU_LOG_DEBUG)
         return;
     fs_inodes_get_usage(share->inodes, &usage);
-    vu_debug("virtiofsd: %u inodes, %.1f bytes each, %u of them with a descriptor; %u mounts; %u "
-             "open files",
-             usage.n_inodes, (double)usage.bytes / usage.n_inodes, usage.n_fds, usage.n_mounts,
-             fs_handles_count(share->handles));
+    vu_debug("virtiofsd: %u inodes in %zu KiB (%.0f bytes each), %u with a descriptor; %u mounts; "
+             "%u open files",
+             usage.n_inodes, usage.bytes / 1024, (double)usage.bytes / usage.n_inodes, usage.n_fds,
+             usage.n_mounts, fs_handles_count(share->handles));
 }
 
 void fs_share_reset(struct fs_share *share)

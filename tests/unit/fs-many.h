@@ -7,7 +7,7 @@
 
 #include "tests/unit/fs-client.h"
 
-enum { FS_MANY_N_FDS = 256, FS_MANY_N_FILES = 2000 };
+enum { FS_MANY_N_FDS = 256, FS_MANY_N_FILES = 600 };
 
 extern struct fs_fixture fs_many_fixture;
 /* Of the files f0, f1, ..., once they were looked up. */

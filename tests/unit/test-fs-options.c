@@ -94,8 +94,24 @@ static void test_rust_style(void)
     g_assert_cmpstr(options.tag, ==, "myfs");
     g_assert_cmpint(options.cache, ==, FS_CACHE_METADATA);
     g_assert_cmpint(options.rlimit_nofile, ==, 1000);
+    g_assert_cmpint(options.inode_handles, ==, FS_INODE_HANDLES_NEVER);
     g_assert_cmpint(options.n_request_queues, ==, 4);
     g_assert_true(options.allow_mmap);
+    fs_options_clear(&options);
+}
+
+static void test_inode_handles(void)
+{
+    struct fs_options options;
+
+    test_accepts("--shared-dir=/srv", &options);
+    g_assert_cmpint(options.inode_handles, ==, FS_INODE_HANDLES_AUTO);
+    fs_options_clear(&options);
+    test_accepts("-o source=/srv,inode_file_handles=prefer", &options);
+    g_assert_cmpint(options.inode_handles, ==, FS_INODE_HANDLES_PREFER);
+    fs_options_clear(&options);
+    test_accepts("--shared-dir=/srv --inode-file-handles mandatory", &options);
+    g_assert_cmpint(options.inode_handles, ==, FS_INODE_HANDLES_MANDATORY);
     fs_options_clear(&options);
 }
 
@@ -270,6 +286,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fs-options/c-style", test_c_style);
     g_test_add_func("/fs-options/rust-style", test_rust_style);
     g_test_add_func("/fs-options/caching", test_caching);
+    g_test_add_func("/fs-options/inode-handles", test_inode_handles);
     g_test_add_func("/fs-options/wrong", test_wrong);
     g_test_add_func("/fs-options/identity", test_identity);
     g_test_add_func("/fs-options/isolation", test_isolation);
