@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "vblkd/format/image-users.h"
+#include "vblkd/format/qcow2.h"
 #include "vblkd/format/raw.h"
 #include "vhost-user/iov.h"
 
@@ -28,6 +29,7 @@ struct image_format {
 
 /* What any file can be comes last. */
 static const struct image_format image_formats[] = {
+    {&vblk_format_qcow2, qcow2_probe, qcow2_open},
     {&vblk_format_raw, NULL, raw_open},
 };
 

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ranges that become zeros, or that the guest no longer needs. */
+#pragma once
+
+#include "vblkd/format/qcow2-image.h"
+
+/* Operations of struct vblk_format. */
+int qcow2_zero(struct vblk_image *image, uint64_t offset, uint64_t len, bool may_unmap);
+int qcow2_discard(struct vblk_image *image, uint64_t offset, uint64_t len);

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How operations of an open image run: again and again until they lack nothing. And what an image
+ * turns into when its metadata makes no sense.
+ */
+#include "vblkd/format/qcow2-image.h"
+
+#include <stdarg.h>
+
+#include "vblkd/format/qcow2-flush.h"
+#include "vblkd/format/qcow2-l2-table.h"
+#include "vblkd/format/qcow2-refcount.h"
+#include "vhost-user/log.h"
+
+int qcow2_mark_corrupt(struct qcow2 *q, const char *format, ...)
+{
+    g_autofree char *what = NULL;
+    va_list args;
+
+    if (__atomic_exchange_n(&q->image->is_corrupt, true, __ATOMIC_RELAXED))
+        return -EIO;
+    va_start(args, format);
+    what = g_strdup_vprintf(format, args);
+    va_end(args);
+    vu_error("%s: the image is corrupt, nothing more is written to it: %s", q->name, what);
+    return -EIO;
+}
+
+static bool qcow2_range_has(const struct qcow2 *q, uint64_t offset, uint64_t len, uint64_t cluster)
+{
+    uint64_t first = offset >> q->cluster_bits;
+
+    return len > 0 && cluster >= first && cluster < first + qcow2_clusters_for(q, len);
+}
+
+bool qcow2_is_metadata(const struct qcow2 *q, uint64_t cluster)
+{
+    return cluster == 0 ||
+           qcow2_range_has(q, q->header.l1_offset, (uint64_t)q->header.l1_size * 8, cluster) ||
+           qcow2_range_has(q, q->header.reftable_offset,
+                           (uint64_t)q->header.reftable_clusters << q->cluster_bits, cluster) ||
+           qcow2_range_has(q, q->refcounts.offset, q->refcounts.n_clusters << q->cluster_bits,
+                           cluster) ||
+           qcow2_range_has(q, q->header.snapshots_offset, q->snapshots_len, cluster) ||
+           g_hash_table_contains(q->metadata, GSIZE_TO_POINTER(cluster));
+}
+
+int qcow2_fulfil(struct qcow2 *q, const struct qcow2_need *need)
+{
+    int ret = 0;
+
+    switch (need->kind) {
+    case QCOW2_NEED_L2_SLICE:
+        return qcow2_l2_slice_load(q, need->what);
+    case QCOW2_NEED_L2_TABLE:
+        return qcow2_l2_table_make(q, need->what);
+    case QCOW2_NEED_REFBLOCK:
+        return qcow2_refblock_load(q, need->what);
+    case QCOW2_NEED_CHANGE:
+        pthread_cond_wait(&q->changed, &q->lock);
+        break;
+    case QCOW2_NEED_PREPARE:
+        pthread_mutex_unlock(&q->lock);
+        ret = qcow2_prepare(q);
+        pthread_mutex_lock(&q->lock);
+        break;
+    }
+    return ret;
+}
+
+int qcow2_run(struct qcow2 *q, unsigned flags,
+              int (*step)(struct qcow2 *q, void *arg, struct qcow2_need *need), void *arg)
+{
+    struct qcow2_need need;
+    int ret;
+
+    pthread_mutex_lock(&q->lock);
+    while ((ret = step(q, arg, &need)) == -EAGAIN && !(flags & VBLK_NOWAIT)) {
+        ret = qcow2_fulfil(q, &need);
+        if (ret < 0)
+            break;
+    }
+    pthread_mutex_unlock(&q->lock);
+    return ret;
+}

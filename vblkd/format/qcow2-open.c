@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening and closing: header, refcount table, L1 table, caches, the files that belong to it.
+ */
+#include "vblkd/format/qcow2-open.h"
+
+#include <gio/gio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "vblkd/format/qcow2-backing.h"
+#include "vblkd/format/qcow2-compressed.h"
+#include "vblkd/format/qcow2-discard.h"
+#include "vblkd/format/qcow2-flush.h"
+#include "vblkd/format/qcow2-map.h"
+#include "vblkd/format/qcow2-refcount.h"
+#include "vblkd/format/qcow2-write.h"
+#include "vblkd/format/qcow2.h"
+#include "vhost-user/log.h"
+
+#define OPEN_L2_CACHE_MAX       (UINT64_C(32) << 20) /* where nobody said how much */
+#define OPEN_REFCOUNT_CACHE_MAX (UINT64_C(8) << 20)
+#define OPEN_CLOSE_TRIES        4 /* flushes, each of which may free something */
+
+bool qcow2_probe(const void *head, size_t len)
+{
+    be32_t magic, version;
+
+    if (len < QCOW2_PROBE_LEN)
+        return false;
+    memcpy(&magic, head, sizeof(magic));
+    memcpy(&version, (const char *)head + sizeof(magic), sizeof(version));
+    return be32_value(magic) == QCOW2_MAGIC && be32_value(version) >= 2;
+}
+
+/* --- the L1 table --- */
+
+static bool l1_check(struct qcow2 *q, GError **error)
+{
+    for (uint32_t i = 0; i < q->l1.n_entries; i++) {
+        uint64_t offset = q->l1.entries[i] & QCOW2_OFFSET_MASK;
+
+        if (q->l1.entries[i] == 0)
+            continue;
+        /* A table there would be written where something else is. */
+        if ((q->l1.entries[i] & QCOW2_L1_RESERVED) || (offset & (q->cluster_size - 1)) != 0 ||
+            (offset == 0 && q->l1.entries[i] != 0) ||
+            qcow2_is_metadata(q, offset >> q->cluster_bits)) {
+            q->l1.entries[i] = QCOW2_L1_RESERVED;
+            qcow2_mark_corrupt(q, "L1 entry %u makes no sense", i);
+            continue;
+        }
+        g_hash_table_add(q->metadata, GSIZE_TO_POINTER(offset >> q->cluster_bits));
+    }
+    return true;
+}
+
+bool qcow2_l1_open(struct qcow2 *q, GError **error)
+{
+    uint64_t len = (uint64_t)q->header.l1_size * sizeof(uint64_t);
+    int ret;
+
+    /* As large as it can become, so that it never moves under its readers. */
+    if (!q->l1.entries) {
+        q->l1.entries = mmap(NULL, QCOW2_MAX_L1_SIZE, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (q->l1.entries == MAP_FAILED) {
+            q->l1.entries = NULL;
+            g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED, "no memory for the L1 table");
+            return false;
+        }
+    }
+    ret = vblk_storage_read(q->storage, q->l1.entries, len, q->header.l1_offset);
+    if (ret < 0) {
+        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-ret), "cannot read the L1 table: %s",
+                    g_strerror(-ret));
+        return false;
+    }
+    q->l1.n_entries = q->header.l1_size;
+    for (uint32_t i = 0; i < q->l1.n_entries; i++)
+        q->l1.entries[i] = be64toh(q->l1.entries[i]);
+    return l1_check(q, error);
+}
+
+/* --- opening --- */
+
+static void open_set_geometry(struct qcow2 *q)
+{
+    uint64_t slice_len;
+
+    q->cluster_bits = q->header.cluster_bits;
+    q->cluster_size = qcow2_header_cluster_size(&q->header);
+    q->has_extended_l2 = qcow2_header_has_extended_l2(&q->header);
+    q->has_data_file = (q->header.incompatible & QCOW2_INCOMPAT_DATA_FILE) != 0;
+    q->l2_bits = q->cluster_bits - (q->has_extended_l2 ? 4 : 3);
+    slice_len = MIN(q->cluster_size, QCOW2_L2_SLICE_MAX);
+    q->slice_bits = (unsigned)__builtin_ctzll(slice_len) - (q->has_extended_l2 ? 4 : 3);
+    q->n_subclusters = q->has_extended_l2 ? QCOW2_SUBCLUSTERS : 1;
+    q->subcluster_bits = q->cluster_bits - (q->has_extended_l2 ? 5 : 0);
+}
+
+/* Bytes of slices that all of the disk takes, or as many as is allowed. */
+static uint64_t open_l2_cache_len(const struct qcow2 *q, const struct vblk_image_options *options)
+{
+    uint64_t clusters = qcow2_clusters_for(q, q->header.size);
+    uint64_t whole = (clusters + (UINT64_C(1) << q->slice_bits)) * (q->has_extended_l2 ? 16 : 8);
+    uint64_t max = OPEN_L2_CACHE_MAX;
+
+    if (options->l2_cache_size)
+        max = options->l2_cache_size;
+    else if (options->cache_size)
+        max = options->cache_size - MIN(options->cache_size / 4, options->refcount_cache_size
+                                                                     ? options->refcount_cache_size
+                                                                     : options->cache_size);
+    return MIN(whole, max);
+}
+
+static uint64_t open_refcount_cache_len(const struct vblk_image_options *options)
+{
+    if (options->refcount_cache_size)
+        return options->refcount_cache_size;
+    return options->cache_size ? options->cache_size / 4 : OPEN_REFCOUNT_CACHE_MAX;
+}
+
+static bool open_init_caches(struct qcow2 *q, const struct vblk_image_options *options,
+                             GError **error)
+{
+    int ret = qcow2_l2_cache_init(&q->l2, 8u << (q->slice_bits + (q->has_extended_l2 ? 1 : 0)),
+                                  q->has_extended_l2 ? 2 : 1, open_l2_cache_len(q, options));
+
+    if (ret < 0) {
+        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-ret), "no memory for L2 tables");
+        return false;
+    }
+    return qcow2_refcounts_open(q, open_refcount_cache_len(options), error);
+}
+
+/* What the header's bits say about writing. */
+static bool open_check_state(struct qcow2 *q, const struct vblk_image_options *options,
+                             GError **error)
+{
+    if (q->header.incompatible & QCOW2_INCOMPAT_CORRUPT) {
+        if (!q->image->read_only && !options->repair) {
+            g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
+                        "the image is marked corrupt: repair it with \"vblk-img check -r all\", or "
+                        "open it read-only");
+            return false;
+        }
+        if (q->image->read_only)
+            vu_warning("%s: the image is marked corrupt", q->name);
+    }
+    if ((q->header.incompatible & QCOW2_INCOMPAT_DIRTY) && !q->image->read_only &&
+        !options->repair) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
+                    "the image was not closed and its refcounts may be wrong: repair it with "
+                    "\"vblk-img check -r all\"");
+        return false;
+    }
+    return true;
+}
+
+static struct qcow2 *open_create(struct vblk_storage *storage,
+                                 const struct vblk_image_options *options)
+{
+    struct vblk_image *image = g_new0(struct vblk_image, 1);
+    struct qcow2 *q = g_new0(struct qcow2, 1);
+
+    image->format = &vblk_format_qcow2;
+    image->storage = storage;
+    image->read_only = storage->read_only;
+    image->data = q;
+    if (!image->read_only)
+        image->users = vblk_users_create();
+    q->image = image;
+    q->storage = q->data_storage = storage;
+    q->name = g_strdup(storage->path);
+    q->discards = options->discard_in_format;
+    pthread_mutex_init(&q->lock, NULL);
+    pthread_cond_init(&q->changed, NULL);
+    q->metadata = g_hash_table_new(NULL, NULL);
+    q->fresh = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    q->unmapped = g_array_new(FALSE, FALSE, sizeof(struct qcow2_free));
+    q->durable = g_array_new(FALSE, FALSE, sizeof(struct qcow2_free));
+    return q;
+}
+
+static void open_init_flush_lock(struct qcow2 *q)
+{
+    pthread_mutexattr_t attr;
+
+    /* A flush reads refcount blocks to free clusters, for which a full cache flushes. */
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&q->flush_lock, &attr);
+    pthread_mutexattr_destroy(&attr);
+}
+
+/* Everything but the storage and the struct vblk_image. */
+static void open_destroy(struct qcow2 *q)
+{
+    qcow2_l2_cache_clear(&q->l2);
+    qcow2_refcounts_clear(q);
+    qcow2_compressed_clear(q);
+    if (q->l1.entries)
+        munmap(q->l1.entries, QCOW2_MAX_L1_SIZE);
+    if (q->data_storage != q->storage)
+        vblk_storage_close(q->data_storage);
+    qcow2_header_clear(&q->header);
+    g_hash_table_destroy(q->metadata);
+    g_hash_table_destroy(q->fresh);
+    g_array_free(q->unmapped, TRUE);
+    g_array_free(q->durable, TRUE);
+    pthread_cond_destroy(&q->changed);
+    pthread_mutex_destroy(&q->lock);
+    pthread_mutex_destroy(&q->flush_lock);
+    g_free(q->name);
+    g_free(q);
+}
+
+struct vblk_image *qcow2_open(struct vblk_storage *storage,
+                              const struct vblk_image_options *options, GError **error)
+{
+    struct qcow2 *q = open_create(storage, options);
+    struct vblk_image *image = q->image;
+    bool opened;
+
+    open_init_flush_lock(q);
+    opened = qcow2_header_read(storage, &q->header, error);
+    if (opened) {
+        open_set_geometry(q);
+        image->size = q->header.size;
+        image->cluster_size = 1u << q->subcluster_bits;
+        opened = open_check_state(q, options, error) && open_init_caches(q, options, error) &&
+                 qcow2_l1_open(q, error) && qcow2_data_file_open(q, options, error) &&
+                 qcow2_backing_open(q, options, error);
+    }
+    if (opened)
+        return image;
+    g_prefix_error(error, "%s: ", storage->path);
+    open_destroy(q);
+    vblk_users_destroy(image->users);
+    g_free(image);
+    return NULL;
+}
+
+/* --- closing --- */
+
+static void close_write_back(struct qcow2 *q)
+{
+    int ret = 0;
+
+    for (unsigned i = 0; ret == 0 && i < OPEN_CLOSE_TRIES; i++) {
+        ret = qcow2_flush_all(q);
+        if (q->n_changes == q->n_written)
+            break;
+    }
+    if (ret == 0 && (q->header.incompatible & QCOW2_INCOMPAT_DIRTY) && !qcow2_is_corrupt(q)) {
+        q->header.incompatible &= ~QCOW2_INCOMPAT_DIRTY;
+        ret = qcow2_write_header_held(q);
+    }
+    if (ret < 0)
+        vu_error("%s: metadata could not be written at closing: %s", q->name, g_strerror(-ret));
+}
+
+void qcow2_close(struct vblk_image *image)
+{
+    struct qcow2 *q = qcow2_of(image);
+
+    if (!image->read_only &&
+        (__atomic_load_n(&q->is_prepared, __ATOMIC_ACQUIRE) || qcow2_is_corrupt(q)))
+        close_write_back(q);
+    open_destroy(q);
+    image->data = NULL;
+}
+
+const struct vblk_format vblk_format_qcow2 = {
+    .name = "qcow2",
+    .map = qcow2_map,
+    .map_write = qcow2_map_write,
+    .write_begin = qcow2_write_begin,
+    .write_end = qcow2_write_end,
+    .read_compressed = qcow2_read_compressed,
+    .zero = qcow2_zero,
+    .discard = qcow2_discard,
+    .has_dirty_metadata = qcow2_has_dirty_metadata,
+    .flush = qcow2_flush,
+    .close = qcow2_close,
+};
