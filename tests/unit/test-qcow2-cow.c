@@ -136,12 +136,14 @@ static void test_names(void)
     qcow2_fixture_fill(&fixture, "source");
     test_refused(&fixture, "qemu-img create -q -u -f qcow2 -F raw -b nbd:unix:/tmp/x image 8M",
                  "names no file");
-    test_refused(&fixture, "qemu-img create -q -u -f qcow2 -F raw -b 'json:{}' image 8M",
-                 "names no file");
+    test_refused(
+        &fixture,
+        "qemu-img create -q -u -f qcow2 -F raw -b 'json:{\"driver\":\"null-co\"}' image 8M",
+        "names no file");
     test_refused(&fixture, "qemu-img create -q -u -f qcow2 -F vmdk -b source image 8M",
                  "not supported");
     test_refused(&fixture, "qemu-img create -q -u -f qcow2 -F raw -b nothing image 8M", "nothing");
-    test_refused(&fixture, "qemu-img create -q -u -f qcow2 -F qcow2 -b image image 8M",
+    test_refused(&fixture, "qemu-img create -q -u -f qcow2 -F qcow2 -b ./image image 8M",
                  "behind itself");
     test_refused(&fixture,
                  "qemu-img create -q -u -f qcow2 -F qcow2 -b image other 8M; "

@@ -312,7 +312,8 @@ static int flush_run(struct qcow2 *q, bool lazily)
             ret = flush_storage(q);
         return ret == 0 && q->n_changes != q->n_written ? -EIO : ret;
     }
-    if (__atomic_load_n(&q->n_changes, __ATOMIC_ACQUIRE) == q->n_written)
+    if (__atomic_load_n(&q->n_changes, __ATOMIC_ACQUIRE) == q->n_written &&
+        (lazily || !(q->header.incompatible & QCOW2_INCOMPAT_DIRTY)))
         return flush_storage(q);
     ret = flush_batch(q, lazily);
     /* What could not be freed this time can be the next; the flush itself has succeeded. */
