@@ -28,7 +28,7 @@ char *qcow2_fixture_path(const struct qcow2_fixture *fixture, const char *name)
 int qcow2_fixture_shell(const struct qcow2_fixture *fixture, const char *format, ...)
 {
     g_autofree char *command = NULL, *output = NULL;
-    const char *argv[] = {"sh", "-c", NULL, NULL};
+    char *argv[] = {"sh", "-c", NULL, NULL};
     g_autoptr(GError) error = NULL;
     va_list args;
     int status;
@@ -37,9 +37,8 @@ int qcow2_fixture_shell(const struct qcow2_fixture *fixture, const char *format,
     command = g_strdup_vprintf(format, args);
     va_end(args);
     argv[2] = command;
-    g_spawn_sync(fixture->dir, (char **)argv, NULL,
-                 G_SPAWN_SEARCH_PATH | G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, &output, NULL,
-                 &status, &error);
+    g_spawn_sync(fixture->dir, argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDERR_TO_DEV_NULL, NULL,
+                 NULL, &output, NULL, &status, &error);
     g_assert_no_error(error);
     g_assert_true(WIFEXITED(status));
     if (WEXITSTATUS(status) != 0)
