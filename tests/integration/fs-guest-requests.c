@@ -9,10 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int fs_guest_init(struct fs_guest *guest)
+int fs_guest_init_with(struct fs_guest *guest, uint64_t flags)
 {
     struct fuse_init_in in = {
-        .major = 7, .minor = 38, .flags = FUSE_DO_READDIRPLUS | FUSE_MAX_PAGES};
+        .major = 7,
+        .minor = 38,
+        .flags = FUSE_DO_READDIRPLUS | FUSE_MAX_PAGES | FUSE_INIT_EXT | (uint32_t)flags,
+        .flags2 = (uint32_t)(flags >> 32),
+    };
     struct fuse_init_out out;
     const struct fs_guest_call call = {.opcode = FUSE_INIT,
                                        .args = &in,
@@ -22,6 +26,11 @@ int fs_guest_init(struct fs_guest *guest)
     int ret = fs_guest_call(guest, &call);
 
     return ret < 0 ? ret : 0;
+}
+
+int fs_guest_init(struct fs_guest *guest)
+{
+    return fs_guest_init_with(guest, 0);
 }
 
 int fs_guest_make(struct fs_guest *guest, uint32_t opcode, uint64_t parent, const void *args,

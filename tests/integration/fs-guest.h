@@ -71,6 +71,8 @@ void fs_guest_add_line(const char *name, const char *line, fs_guest_test test);
 /* Ends the connection and makes a new one, without INIT. */
 void fs_guest_reconnect(struct fs_guest *guest);
 int fs_guest_init(struct fs_guest *guest); /* INIT: 0 or -errno */
+/* The same, with further flags of FUSE. */
+int fs_guest_init_with(struct fs_guest *guest, uint64_t flags);
 
 /* Sends out_len bytes of guest->out with room for in_len; the bytes that came back into guest->in.
  */
