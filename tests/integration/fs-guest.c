@@ -95,9 +95,9 @@ static void guest_exec(const struct fs_guest *guest, const char *options)
     for (char **word = words; *word; word++)
         g_ptr_array_add(argv, *word);
     g_ptr_array_add(argv, NULL);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (uid != 0 && (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
         _exit(98);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of ids takes it back */
     execv(program, (char **)argv->pdata);
     _exit(99);
 }
