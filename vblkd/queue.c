@@ -130,15 +130,18 @@ static void queue_begin(struct blk_queue *queue, struct vu_elem *elem)
 static unsigned queue_complete(void *opaque, struct vu_vring *vring)
 {
     struct blk_queue *queue = &((struct blk_device *)opaque)->queues[vring->index];
-    unsigned n;
+    unsigned n, n_all;
 
     queue->vring = vring;
-    n = vblk_aio_reap(queue->aio);
-    if (n > 0) { /* there is room for what had to wait, or the rest of something short */
-        vblk_aio_submit(queue->aio);
-        queue_push_done(queue);
+    n_all = n = vblk_aio_reap(queue->aio);
+    /* There is room for what had to wait, or the rest of something short to be queued. */
+    while (n > 0 && vblk_aio_submit(queue->aio)) {
+        n = vblk_aio_reap(queue->aio);
+        n_all += n;
     }
-    return n;
+    if (n_all > 0)
+        queue_push_done(queue);
+    return n_all;
 }
 
 static void queue_process(void *opaque, struct vu_vring *vring, struct vu_elem **elems, unsigned n)

@@ -2,6 +2,7 @@
 /* What vblkd does to its image. Nothing is opened once it serves. */
 #include "vblkd/syscalls.h"
 
+#include <fcntl.h>
 #include <linux/fs.h>
 
 static const struct vu_syscall_rule syscalls_blk[] = {
@@ -20,6 +21,9 @@ static const struct vu_syscall_rule syscalls_blk[] = {
     VU_SYSCALL("io_submit"),
     VU_SYSCALL("io_getevents"),
     VU_SYSCALL("io_destroy"),
+
+    /* locks of the image, given up */
+    VU_SYSCALL_IF("fcntl", 1, F_OFD_SETLK),
 
     /* block devices */
     VU_SYSCALL_IF("ioctl", 1, BLKDISCARD),

@@ -102,6 +102,8 @@ static void transfer_queue(struct blk_segment *segment, const struct vblk_storag
         transfer_hand_on(segment);
         return;
     }
+    if (!vblk_cache_is_direct(storage->cache))
+        io->flags |= VBLK_IO_CACHED;
     if (segment->request->is_durable && !segment->is_allocating)
         io->flags |= VBLK_IO_FUA;
     vblk_aio_queue(segment->request->queue->aio, io);

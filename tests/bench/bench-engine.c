@@ -39,16 +39,20 @@ int bench_slot_alloc(struct vu_shmem *shmem, uint32_t out_capacity, uint32_t in_
     return ret_slot->out && ret_slot->in ? 0 : -ENOMEM;
 }
 
-/* Cuts a buffer into ranges of at most `segment` bytes, after a first one of `head` bytes (the
- * header's own). */
-static unsigned bench_engine_cut(uint64_t gpa, uint32_t len, uint32_t head, uint32_t segment,
-                                 struct vu_sg *sg)
+/* Cuts a buffer into ranges of at most `segment` bytes, after a first one of `head` bytes and
+ * before a last one of `tail` bytes. */
+static unsigned bench_engine_cut(uint64_t gpa, uint32_t len, uint32_t head, uint32_t tail,
+                                 uint32_t segment, struct vu_sg *sg)
 {
     unsigned n = 0;
 
     for (uint32_t at = 0; at < len; n++) {
-        uint32_t piece = MIN(len - at, n == 0 ? head : segment);
+        uint32_t piece = len - at;
 
+        if (n == 0 && head > 0)
+            piece = MIN(piece, head);
+        else if (piece > tail)
+            piece = MIN(piece - tail, segment);
         sg[n] = (struct vu_sg){.gpa = gpa + at, .len = piece};
         at += piece;
     }
@@ -58,10 +62,9 @@ static unsigned bench_engine_cut(uint64_t gpa, uint32_t len, uint32_t head, uint
 static int bench_engine_submit(struct vu_driver *queue, struct bench_slot *slot, uint32_t segment)
 {
     struct vu_sg sg[BENCH_SG_MAX * 2];
-    unsigned n_out =
-        bench_engine_cut(slot->out_gpa, slot->out_len, MIN(slot->out_len, 80), segment, sg);
-    unsigned n_in =
-        bench_engine_cut(slot->in_gpa, slot->in_len, MIN(slot->in_len, 16), segment, sg + n_out);
+    unsigned n_out = bench_engine_cut(slot->out_gpa, slot->out_len, slot->out_head, 0, segment, sg);
+    unsigned n_in = bench_engine_cut(slot->in_gpa, slot->in_len, slot->in_head, slot->in_tail,
+                                     segment, sg + n_out);
 
     slot->started_ns = vu_now_ns();
     return vu_driver_add(queue, sg, n_out, n_in, slot);

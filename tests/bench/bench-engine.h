@@ -20,8 +20,11 @@ struct bench_slot {
     uint8_t *out, *in; /* device-readable and device-writable buffers */
     uint64_t out_gpa, in_gpa;
     uint32_t out_len, in_len; /* the workload sets them: bytes of this request */
-    unsigned queue, number;   /* which slot of which queue */
-    unsigned step;            /* the workload's own; 0 at first */
+    /* and these: bytes of the first range either way, a header's own; 0: none. in_tail: of the last
+     * one that is writable */
+    uint32_t out_head, in_head, in_tail;
+    unsigned queue, number; /* which slot of which queue */
+    unsigned step;          /* the workload's own; 0 at first */
     uint64_t id, handle, count;
     uint64_t started_ns;
 };
@@ -32,6 +35,14 @@ struct bench_workload {
     /* Looks at the answer of `len` bytes in slot->in: 1 an operation is complete, 0 more requests
      * of it follow, -errno ends the run. */
     int (*done)(void *context, struct bench_slot *slot, uint32_t len);
+};
+
+/* One of a device's. */
+struct bench_named_workload {
+    const char *name;
+    const char *operation; /* what one is, for the help text */
+    bool data;             /* moves blocks */
+    struct bench_workload workload;
 };
 
 struct bench_run {

@@ -35,6 +35,8 @@ void bench_fs_request(struct bench_fs *fs, struct bench_slot *slot, uint32_t opc
     if (name)
         memcpy(slot->out + sizeof(header) + args_len, name, name_len);
     slot->out_len = header.len;
+    slot->out_head = BENCH_FS_OUT_HEAD;
+    slot->in_head = sizeof(struct fuse_out_header);
     slot->in_len = (uint32_t)sizeof(struct fuse_out_header) + reply_len;
 }
 

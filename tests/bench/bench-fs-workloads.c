@@ -246,7 +246,7 @@ static int bench_fs_done_write(void *context, struct bench_slot *slot, uint32_t 
     return reply.size == fs->block ? 1 : -EIO;
 }
 
-const struct bench_fs_workload bench_fs_workloads[] = {
+const struct bench_named_workload bench_fs_workloads[] = {
     {"lookup", "LOOKUP of a known name", false, {bench_fs_fill_lookup, bench_fs_done_single}},
     {"getattr", "GETATTR", false, {bench_fs_fill_getattr, bench_fs_done_single}},
     {"open", "OPEN and RELEASE", false, {bench_fs_fill_open, bench_fs_done_open}},

@@ -6,8 +6,9 @@
 
 #include "bench-engine.h"
 
-#define BENCH_FS_FILES 100 /* known names, also the length of the directory that is listed */
-#define BENCH_FS_DATA  (64u * 1024 * 1024) /* bytes of the file that is read and written */
+#define BENCH_FS_FILES    100 /* known names, also the length of the directory that is listed */
+#define BENCH_FS_OUT_HEAD 80  /* bytes of the first range, header and arguments */
+#define BENCH_FS_DATA     (64u * 1024 * 1024) /* bytes of the file that is read and written */
 
 /* One mounted share with the files that the workloads use, in a directory of the benchmark's own.
  */
@@ -46,11 +47,5 @@ static inline const void *bench_fs_payload(const struct bench_slot *slot)
     return slot->in + 16;
 }
 
-struct bench_fs_workload {
-    const char *name;
-    const char *what;
-    bool data; /* takes sizes and depths */
-    struct bench_workload workload;
-};
-extern const struct bench_fs_workload bench_fs_workloads[];
+extern const struct bench_named_workload bench_fs_workloads[];
 extern const unsigned bench_fs_n_workloads;

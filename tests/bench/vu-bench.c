@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * vu-bench: a driver without a guest, to measure vhost-user back-ends. `vu-bench fs` drives any
- * virtiofsd on a socket and prints one tab-separated row for each workload and depth:
+ * virtiofsd on a socket, `vu-bench blk` any virtio-blk back-end, and prints one tab-separated row
+ * for each workload and depth:
  *
  *   workload  depth  ops/s  MiB/s  p50 us  p99 us  CPU us/op of the daemon (--pid)  resident KiB
  */
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bench-blk.h"
 #include "bench-fs-count.h"
 #include "bench-stats.h"
 #include "vhost-user/daemon/options.h"
@@ -19,13 +21,13 @@
 #define BENCH_MAX_QUEUES 16
 #define BENCH_MAX_DEPTH  256
 #define BENCH_MAX_BLOCK  (1u << 20)
-#define BENCH_FS_HIPRIO  1 /* queues before the first request queue */
+#define BENCH_MAX_FIRST  1 /* queues before the first that carries requests */
 #define BENCH_SHMEM_LEN  (UINT64_C(1) << 30)
 #define BENCH_MARGIN     8192 /* bytes of a slot's buffers beside the data */
 
 struct bench_options {
     char *socket_path, *workloads, *depths, *blocks;
-    int pid, queues, ms, segment, uid;
+    int pid, queues, ms, segment, uid, size_mib;
     bool packed, poll, count, help;
 };
 
@@ -43,8 +45,9 @@ static const struct vu_option bench_option_rows[] = {
      .type = VU_OPTION_STRING,
      BENCH_FIELD(workloads),
      .metavar = "LIST",
-     .help = "Of lookup, getattr, open, create, readdirplus, read, write, seqread, "
-             "seqwrite. All by default."},
+     .help = "fs: of lookup, getattr, open, create, readdirplus, read, write, seqread, "
+             "seqwrite. blk: of read, write, seqread, seqwrite, flush; those that write destroy "
+             "what the disk holds. All by default."},
     {.name = "depth",
      .is_long = true,
      .type = VU_OPTION_STRING,
@@ -88,6 +91,14 @@ static const struct vu_option bench_option_rows[] = {
      .max = 65535,
      .metavar = "N",
      .help = "The guest's user and group (default 0)."},
+    {.name = "size-mib",
+     .is_long = true,
+     .type = VU_OPTION_INT,
+     BENCH_FIELD(size_mib),
+     .min = 1,
+     .max = 1 << 30,
+     .metavar = "N",
+     .help = "blk: use only the first N MiB of the disk."},
     {.name = "pid",
      .is_long = true,
      .type = VU_OPTION_INT,
@@ -119,24 +130,48 @@ static const struct vu_option bench_option_rows[] = {
      .help = "Print this text."},
 };
 
+struct bench_session;
+
+/* What is measured. */
+struct bench_device {
+    const char *name;
+    unsigned first_queue; /* that carries requests */
+    uint64_t features, protocol_features;
+    const struct bench_named_workload *workloads;
+    const unsigned *n_workloads;
+    int (*run)(struct bench_session *session);
+};
+
 struct bench_session {
     const struct bench_options *options;
+    const struct bench_device *device;
     struct vu_shmem shmem;
     struct vu_frontend *frontend;
-    struct vu_driver *queues[BENCH_FS_HIPRIO + BENCH_MAX_QUEUES];
+    struct vu_driver *queues[BENCH_MAX_FIRST + BENCH_MAX_QUEUES];
+};
+
+/* A workload, and what it takes to run it. */
+struct bench_job {
+    struct bench_session *session;
+    const struct bench_named_workload *workload;
+    void *context;
+    uint32_t block, max_block;
+    /* Before each row: so many bytes a block. */
+    void (*set_block)(const struct bench_job *job);
 };
 
 static int bench_session_open(struct bench_session *session)
 {
     const struct bench_options *options = session->options;
+    const struct bench_device *device = session->device;
     struct vu_frontend_config config = {
         .name = "vu-bench",
         .features = VU_BIT(VU_F_VERSION_1) | VU_BIT(VU_F_RING_EVENT_IDX) |
                     VU_BIT(VU_F_RING_INDIRECT_DESC) | VU_BIT(VU_F_PROTOCOL_FEATURES) |
-                    (options->packed ? VU_BIT(VU_F_RING_PACKED) : 0),
-        .protocol_features = VU_BIT(VU_PF_MQ) | VU_BIT(VU_PF_REPLY_ACK),
+                    device->features | (options->packed ? VU_BIT(VU_F_RING_PACKED) : 0),
+        .protocol_features = VU_BIT(VU_PF_MQ) | VU_BIT(VU_PF_REPLY_ACK) | device->protocol_features,
     };
-    unsigned n = BENCH_FS_HIPRIO + (unsigned)options->queues;
+    unsigned n = device->first_queue + (unsigned)options->queues;
     int ret = vu_shmem_add(&session->shmem, 0, BENCH_SHMEM_LEN);
 
     session->frontend = vu_frontend_create(&config);
@@ -156,7 +191,7 @@ static int bench_session_open(struct bench_session *session)
             .index = i,
             .num = BENCH_RING_SIZE,
             .features = features,
-            .indirect_max = i >= BENCH_FS_HIPRIO ? BENCH_SG_MAX : 0,
+            .indirect_max = i >= device->first_queue ? BENCH_SG_MAX : 0,
         };
 
         ret = vu_driver_create(&session->shmem, &queue, &session->queues[i]);
@@ -174,16 +209,16 @@ static void bench_session_close(struct bench_session *session)
     vu_shmem_clear(&session->shmem);
 }
 
-static int bench_run_row(struct bench_session *session, struct bench_fs *fs,
-                         const struct bench_fs_workload *workload, unsigned depth)
+static int bench_run_row(const struct bench_job *job, unsigned depth)
 {
-    const struct bench_options *options = session->options;
-    uint32_t block = workload->data ? fs->block : 0;
+    const struct bench_options *options = job->session->options;
+    const char *workload = job->workload->name;
+    uint32_t block = job->workload->data ? job->block : 0;
     struct bench_run run = {
-        .queues = session->queues + BENCH_FS_HIPRIO,
+        .queues = job->session->queues + job->session->device->first_queue,
         .n_queues = (unsigned)options->queues,
         .depth = depth,
-        .shmem = &session->shmem,
+        .shmem = &job->session->shmem,
         .out_capacity = block + BENCH_MARGIN,
         .in_capacity = MAX(block, 32768) + BENCH_MARGIN,
         .segment = (uint32_t)options->segment,
@@ -192,12 +227,17 @@ static int bench_run_row(struct bench_session *session, struct bench_fs *fs,
         .daemon_pid = options->pid ? bench_process_serving(options->pid) : 0,
     };
     struct bench_result result;
-    g_autofree char *name = block >= 1024 ? g_strdup_printf("%s-%uk", workload->name, block / 1024)
-                                          : g_strdup(workload->name);
+    g_autofree char *name = NULL;
     int ret;
 
-    fs->sequential = g_str_has_prefix(workload->name, "seq");
-    ret = bench_engine_run(&run, &workload->workload, fs, &result);
+    if (block >= 1024)
+        name = g_strdup_printf("%s-%uk", workload, block / 1024);
+    else if (block > 0)
+        name = g_strdup_printf("%s-%u", workload, block);
+    else
+        name = g_strdup(workload);
+    job->set_block(job);
+    ret = bench_engine_run(&run, &job->workload->workload, job->context, &result);
     if (ret) {
         fprintf(stderr, "vu-bench: %s at depth %u: %s\n", name, depth, g_strerror(-ret));
         return ret;
@@ -209,10 +249,9 @@ static int bench_run_row(struct bench_session *session, struct bench_fs *fs,
     return 0;
 }
 
-static int bench_run_depths(struct bench_session *session, struct bench_fs *fs,
-                            const struct bench_fs_workload *workload)
+static int bench_run_depths(const struct bench_job *job)
 {
-    g_auto(GStrv) depths = g_strsplit(session->options->depths, ",", -1);
+    g_auto(GStrv) depths = g_strsplit(job->session->options->depths, ",", -1);
     int ret = 0;
 
     for (char **d = depths; *d && ret == 0; d++) {
@@ -222,57 +261,108 @@ static int bench_run_depths(struct bench_session *session, struct bench_fs *fs,
         if (depth < 1 || depth > BENCH_MAX_DEPTH)
             ret = -EINVAL;
         else
-            ret = bench_run_row(session, fs, workload, depth);
+            ret = bench_run_row(job, depth);
     }
     return ret;
 }
 
-static int bench_run_workload(struct bench_session *session, struct bench_fs *fs,
-                              const struct bench_fs_workload *workload)
+static int bench_run_workload(struct bench_job *job)
 {
-    g_auto(GStrv) blocks = g_strsplit(session->options->blocks, ",", -1);
+    g_auto(GStrv) blocks = g_strsplit(job->session->options->blocks, ",", -1);
     int ret = 0;
 
-    if (!workload->data)
-        return bench_run_depths(session, fs, workload);
+    if (!job->workload->data)
+        return bench_run_depths(job);
     for (char **b = blocks; *b && ret == 0; b++) {
-        fs->block = (uint32_t)g_ascii_strtoull(*b, NULL, 10);
-        if (fs->block < 512 || fs->block > BENCH_MAX_BLOCK)
+        job->block = (uint32_t)g_ascii_strtoull(*b, NULL, 10);
+        if (job->block < 512 || job->block > BENCH_MAX_BLOCK)
             return -EINVAL;
         /* A back-end that takes less in one request is measured by that. */
-        fs->block = MIN(fs->block, fs->max_write);
-        ret = bench_run_depths(session, fs, workload);
+        job->block = MIN(job->block, job->max_block);
+        ret = bench_run_depths(job);
     }
     return ret;
 }
 
-static int bench_run_all(struct bench_session *session)
+static int bench_run_workloads(struct bench_job *job)
+{
+    const struct bench_session *session = job->session;
+    const struct bench_device *device = session->device;
+    g_auto(GStrv) wanted =
+        session->options->workloads ? g_strsplit(session->options->workloads, ",", -1) : NULL;
+    int ret = 0;
+
+    for (unsigned i = 0; i < *device->n_workloads && ret == 0; i++) {
+        job->workload = &device->workloads[i];
+        if (!wanted || g_strv_contains((const char *const *)wanted, job->workload->name))
+            ret = bench_run_workload(job);
+    }
+    return ret;
+}
+
+/* --- devices --- */
+
+static void bench_set_block_fs(const struct bench_job *job)
+{
+    struct bench_fs *fs = job->context;
+
+    fs->block = job->block;
+    fs->sequential = g_str_has_prefix(job->workload->name, "seq");
+}
+
+static int bench_run_fs(struct bench_session *session)
 {
     struct bench_fs fs = {
-        .queue = session->queues[BENCH_FS_HIPRIO],
+        .queue = session->queues[session->device->first_queue],
         .segment = (uint32_t)session->options->segment,
         .uid = (uint32_t)session->options->uid,
         .gid = (uint32_t)session->options->uid,
     };
-    g_auto(GStrv) wanted =
-        session->options->workloads ? g_strsplit(session->options->workloads, ",", -1) : NULL;
+    struct bench_job job = {.session = session, .context = &fs, .set_block = bench_set_block_fs};
     int ret = bench_slot_alloc(&session->shmem, BENCH_MAX_BLOCK, BENCH_MAX_BLOCK, &fs.slot);
 
     if (ret == 0)
         ret = bench_fs_open(&fs);
-    if (ret == 0 && session->options->count) {
+    job.max_block = fs.max_write;
+    if (ret == 0 && session->options->count)
         ret = bench_fs_count(&fs, bench_process_serving(session->options->pid));
-        bench_fs_close(&fs);
-        return ret;
-    }
-    for (unsigned i = 0; i < bench_fs_n_workloads && ret == 0; i++) {
-        const struct bench_fs_workload *workload = &bench_fs_workloads[i];
-
-        if (!wanted || g_strv_contains((const char *const *)wanted, workload->name))
-            ret = bench_run_workload(session, &fs, workload);
-    }
+    else if (ret == 0)
+        ret = bench_run_workloads(&job);
     bench_fs_close(&fs);
     return ret;
+}
+
+static void bench_set_block_blk(const struct bench_job *job)
+{
+    ((struct bench_blk *)job->context)->block = job->block;
+}
+
+static int bench_run_blk(struct bench_session *session)
+{
+    struct bench_blk blk;
+    struct bench_job job = {
+        .session = session,
+        .context = &blk,
+        .max_block = BENCH_MAX_BLOCK,
+        .set_block = bench_set_block_blk,
+    };
+    int ret = bench_blk_open(&blk, session->frontend, (uint64_t)session->options->size_mib << 20);
+
+    return ret == 0 ? bench_run_workloads(&job) : ret;
+}
+
+static const struct bench_device bench_devices[] = {
+    {"fs", 1, 0, 0, bench_fs_workloads, &bench_fs_n_workloads, bench_run_fs},
+    {"blk", 0, BENCH_BLK_FEATURES, VU_BIT(VU_PF_CONFIG), bench_blk_workloads,
+     &bench_blk_n_workloads, bench_run_blk},
+};
+
+static const struct bench_device *bench_find_device(const char *name)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(bench_devices); i++)
+        if (name && strcmp(bench_devices[i].name, name) == 0)
+            return &bench_devices[i];
+    return NULL;
 }
 
 static void bench_options_clear(struct bench_options *options)
@@ -298,22 +388,23 @@ int main(int argc, char **argv)
         return 1;
     }
     if (options.help) {
-        vu_options_print_help(&table, 1, "vu-bench fs --socket-path=PATH [OPTION]...");
+        vu_options_print_help(&table, 1, "vu-bench fs|blk --socket-path=PATH [OPTION]...");
         return 0;
     }
-    if (!rest[0] || strcmp(rest[0], "fs") != 0 || rest[1] || !options.socket_path) {
-        fprintf(stderr, "vu-bench: expected: vu-bench fs --socket-path=PATH [OPTION]...\n");
+    session.device = bench_find_device(rest[0]);
+    if (!session.device || rest[1] || !options.socket_path) {
+        fprintf(stderr, "vu-bench: expected: vu-bench fs|blk --socket-path=PATH [OPTION]...\n");
         return 1;
     }
-    if (options.count && !options.pid) {
-        fprintf(stderr, "vu-bench: --count takes --pid\n");
+    if (options.count && (!options.pid || session.device->run != bench_run_fs)) {
+        fprintf(stderr, "vu-bench: --count is of fs, and takes --pid\n");
         return 1;
     }
     vu_shmem_init(&session.shmem);
     int ret = bench_session_open(&session);
 
     if (ret == 0)
-        ret = bench_run_all(&session);
+        ret = session.device->run(&session);
     if (ret)
         fprintf(stderr, "vu-bench: %s: %s\n", options.socket_path, g_strerror(-ret));
     bench_session_close(&session);

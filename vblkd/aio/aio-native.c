@@ -123,8 +123,7 @@ static void native_submit_all(struct native *native, unsigned n)
             /* The kernel is short of something; that depth fits was settled when it was made. */
             g_usleep(NATIVE_RETRY_US);
         } else {
-            vblk_aio_fail(&native->aio, native->iocb_list[done]->data, ret);
-            (void)eventfd_write(native->aio.fd, 1);
+            vblk_aio_finish_later(&native->aio, native->iocb_list[done]->data, ret);
             done++;
         }
     }

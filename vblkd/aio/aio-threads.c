@@ -161,4 +161,6 @@ const struct vblk_aio_engine vblk_aio_threads = {
     .destroy = threads_destroy,
     .submit = threads_submit,
     .reap = threads_reap,
+    .reads_are_dear = true,
+    .writes_are_dear = true,
 };

@@ -163,4 +163,5 @@ const struct vblk_aio_engine vblk_aio_uring = {
     .submit = uring_submit,
     .reap = uring_reap,
     .register_file = uring_register_file,
+    .writes_are_dear = true,
 };

@@ -10,10 +10,15 @@
 #include <sys/stat.h>
 
 #include "vblkd/aio/engine.h"
+#include "vhost-user/cpu.h"
 #include "vhost-user/iov.h"
 
 /* A direct transfer goes on at a multiple of this, whatever it was cut at. */
 #define AIO_RESUME_ALIGN 4096
+/* Longest transfer that is carried out at once, and what it may take. */
+#define AIO_NOW_MAX     (64u << 10)
+#define AIO_SLEPT_NS    UINT64_C(200000)
+#define AIO_PATIENCE_NS UINT64_C(20000000)
 
 const char *const vblk_aio_kinds[] = {
     [VBLK_AIO_NATIVE] = "native",
@@ -60,11 +65,11 @@ void vblk_aio_put_back(struct vblk_aio *aio, struct vblk_io *io)
     aio->n_in_flight--;
 }
 
-void vblk_aio_fail(struct vblk_aio *aio, struct vblk_io *io, int err)
+void vblk_aio_finish_later(struct vblk_aio *aio, struct vblk_io *io, int64_t result)
 {
-    io->result = err;
-    io->next = aio->failed;
-    aio->failed = io;
+    io->result = result;
+    io->next = aio->finished;
+    aio->finished = io;
 }
 
 static void aio_append(struct vblk_aio *aio, struct vblk_io *io)
@@ -142,6 +147,57 @@ void vblk_aio_finish(struct vblk_aio *aio, struct vblk_io *io, int64_t result)
     io->done(io, end);
 }
 
+/* --- at once --- */
+
+/* io_uring has a thread make buffered writes, where the file system does not do better; most are
+ * but a copy into the page cache. */
+static bool aio_is_for_now(const struct vblk_aio *aio, const struct vblk_io *io)
+{
+    if (!(io->flags & VBLK_IO_CACHED) || (io->flags & VBLK_IO_FUA) || io->len > AIO_NOW_MAX)
+        return false;
+    return (io->op == VBLK_OP_WRITE && aio->engine->writes_are_dear) ||
+           (io->op == VBLK_OP_READ && aio->engine->reads_are_dear);
+}
+
+/* Bytes, or -errno; -EAGAIN: not without sleeping, as far as one can know. */
+static int64_t aio_carry_out(const struct vblk_io *io)
+{
+    ssize_t ret;
+
+    /* No file system of note takes RWF_NOWAIT for buffered writes. */
+    if (io->op == VBLK_OP_WRITE)
+        ret = pwritev(io->fd, io->iov, (int)io->n_iov, (off_t)io->offset);
+    else
+        ret = preadv2(io->fd, io->iov, (int)io->n_iov, (off_t)io->offset, RWF_NOWAIT);
+    if (ret >= 0)
+        return ret;
+    return errno == EOPNOTSUPP ? -EAGAIN : -errno;
+}
+
+/* One that slept, for dirty pages are held back or a page was read, has others wait behind it: for
+ * a while they go the other way. */
+static void aio_carry_out_now(struct vblk_aio *aio)
+{
+    uint64_t begin_ns = vu_now_ns(), end_ns;
+    struct vblk_io *io;
+    int64_t result;
+
+    while ((io = aio->now) != NULL) {
+        aio->now = io->next;
+        result = begin_ns >= aio->patient_until_ns ? aio_carry_out(io) : -EAGAIN;
+        if (result == -EAGAIN) {
+            aio->n_in_flight--;
+            aio_append(aio, io);
+            continue;
+        }
+        vblk_aio_finish_later(aio, io, result);
+        end_ns = vu_now_ns();
+        if (end_ns - begin_ns > AIO_SLEPT_NS)
+            aio->patient_until_ns = end_ns + AIO_PATIENCE_NS;
+        begin_ns = end_ns;
+    }
+}
+
 /* --- for everybody --- */
 
 int vblk_aio_create(enum vblk_aio_kind kind, unsigned depth, struct vblk_aio **ret_aio)
@@ -167,21 +223,32 @@ void vblk_aio_queue(struct vblk_aio *aio, struct vblk_io *io)
 {
     io->progress = 0;
     io->rest = NULL;
+    if (aio_is_for_now(aio, io)) {
+        io->next = aio->now;
+        aio->now = io;
+        aio->n_in_flight++;
+        return;
+    }
     aio_append(aio, io);
 }
 
-void vblk_aio_submit(struct vblk_aio *aio)
+bool vblk_aio_submit(struct vblk_aio *aio)
 {
     aio->engine->submit(aio);
+    if (aio->now) {
+        aio_carry_out_now(aio);
+        aio->engine->submit(aio); /* what could not be done at once after all */
+    }
+    return aio->finished != NULL;
 }
 
-static unsigned aio_reap_failed(struct vblk_aio *aio)
+static unsigned aio_reap_finished(struct vblk_aio *aio)
 {
     struct vblk_io *io;
     unsigned n = 0;
 
-    while ((io = aio->failed) != NULL) {
-        aio->failed = io->next;
+    while ((io = aio->finished) != NULL) {
+        aio->finished = io->next;
         vblk_aio_finish(aio, io, io->result);
         n++;
     }
@@ -190,7 +257,7 @@ static unsigned aio_reap_failed(struct vblk_aio *aio)
 
 unsigned vblk_aio_reap(struct vblk_aio *aio)
 {
-    unsigned n = aio->failed ? aio_reap_failed(aio) : 0;
+    unsigned n = aio->finished ? aio_reap_finished(aio) : 0;
 
     return aio->n_in_flight > 0 ? n + aio->engine->reap(aio, false) : n;
 }

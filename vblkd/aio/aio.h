@@ -24,6 +24,8 @@ enum vblk_op {
 
 enum vblk_io_flags {
     VBLK_IO_FUA = 1 << 0, /* WRITE: durable when done */
+    /* Through the page cache, so that it most likely need not sleep. */
+    VBLK_IO_CACHED = 1 << 1,
 };
 
 /*
@@ -49,7 +51,7 @@ struct vblk_io {
     uint64_t progress;  /* bytes done by earlier, short, attempts */
     struct iovec *rest; /* then: what of iov remains; g_free */
     unsigned n_rest;
-    int result; /* of what could not be submitted */
+    int64_t result; /* of what the engine did not see */
 };
 
 enum vblk_aio_kind {
@@ -76,8 +78,12 @@ void vblk_aio_destroy(struct vblk_aio *aio);
 void vblk_aio_register_file(struct vblk_aio *aio, int fd);
 
 void vblk_aio_queue(struct vblk_aio *aio, struct vblk_io *io);
-/* One system call for all that is queued, as far as depth allows (none where nothing is). */
-void vblk_aio_submit(struct vblk_aio *aio);
+/*
+ * One system call for all that is queued, as far as depth allows (none where nothing is); what is
+ * CACHED may be carried out at once instead. True where something is finished already: reap before
+ * sleeping, for nothing is said of that by vblk_aio_fd.
+ */
+bool vblk_aio_submit(struct vblk_aio *aio);
 /* Calls `done` of all that is finished; how many. Makes no system call where that can be known from
  * memory. `done` may queue further operations. */
 unsigned vblk_aio_reap(struct vblk_aio *aio);

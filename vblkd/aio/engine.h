@@ -16,6 +16,8 @@ struct vblk_aio_engine {
     /* Calls vblk_aio_finish for all that is finished; how many. wait: for at least one. */
     unsigned (*reap)(struct vblk_aio *aio, bool wait);
     void (*register_file)(struct vblk_aio *aio, int fd); /* NULL: makes no difference */
+    /* A read or write that the page cache can take is dearer this way than a system call. */
+    bool reads_are_dear, writes_are_dear;
 };
 
 extern const struct vblk_aio_engine vblk_aio_uring, vblk_aio_native, vblk_aio_threads;
@@ -27,7 +29,9 @@ struct vblk_aio {
     unsigned depth;
     unsigned n_waiting, n_in_flight;
     struct vblk_io *first, **last; /* waiting for submission, oldest first */
-    struct vblk_io *failed;        /* could not be submitted; in flight until reaped */
+    struct vblk_io *now;           /* to be carried out at once, newest first; in flight */
+    struct vblk_io *finished;      /* what the engine does not know of; in flight until reaped */
+    uint64_t patient_until_ns;     /* until then nothing is tried at once, for that has slept */
 };
 
 void vblk_aio_init(struct vblk_aio *aio, const struct vblk_aio_engine *engine, unsigned depth);
@@ -38,8 +42,8 @@ struct vblk_io *vblk_aio_take(struct vblk_aio *aio);
 void vblk_aio_put_back(struct vblk_aio *aio, struct vblk_io *io);
 /* An attempt is over: bytes moved, or -errno. Calls `done`, or queues the rest. */
 void vblk_aio_finish(struct vblk_aio *aio, struct vblk_io *io, int64_t result);
-/* What was taken cannot be submitted: finished by the next reap. */
-void vblk_aio_fail(struct vblk_aio *aio, struct vblk_io *io, int err);
+/* What was taken needs, or got, no engine: finished by the next reap. */
+void vblk_aio_finish_later(struct vblk_aio *aio, struct vblk_io *io, int64_t result);
 
 /* What the attempt that comes is about. */
 static inline const struct iovec *vblk_io_iov(const struct vblk_io *io)

@@ -83,7 +83,7 @@ static int lock_find_conflict(int fd, int base, unsigned mask)
     return -1;
 }
 
-static void lock_release(int fd)
+static void lock_release_bytes(int fd)
 {
     struct flock lock = {
         .l_type = F_UNLCK,
@@ -116,7 +116,7 @@ bool vblk_image_lock_take(struct vblk_storage *storage, const struct vblk_storag
     if (err == 0)
         err = lock_take_bytes(storage->fd, IMAGE_LOCK_NOT_SHARED_BASE, role->not_shared);
     if (err != 0) {
-        lock_release(storage->fd);
+        lock_release_bytes(storage->fd);
         if (lock_is_unknown(err))
             return true;
         g_set_error(error, G_FILE_ERROR, (int)g_file_error_from_errno(err),
@@ -132,4 +132,10 @@ bool vblk_image_lock_take(struct vblk_storage *storage, const struct vblk_storag
         return lock_refuse(storage, role, permission, "uses", error);
     storage->is_locked = true;
     return true;
+}
+
+void vblk_image_lock_release(const struct vblk_storage *storage)
+{
+    if (storage->is_locked)
+        lock_release_bytes(storage->fd);
 }

@@ -211,7 +211,8 @@ void vblk_storage_close(struct vblk_storage *storage)
 {
     if (!storage)
         return;
-    vu_clear_fd(&storage->fd); /* and with it the locks */
+    vblk_image_lock_release(storage);
+    vu_clear_fd(&storage->fd);
     g_free(storage->path);
     g_free(storage);
 }
