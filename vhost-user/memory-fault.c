@@ -33,6 +33,7 @@ struct fault_range {
 static pthread_mutex_t fault_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct fault_range fault_ranges[FAULT_MAX_RANGES]; /* written under fault_lock */
 static unsigned fault_n_ranges; /* atomic, only grows: slots that were ever used */
+static bool fault_happened;     /* atomic, never cleared */
 static bool fault_installed;    /* guarded by fault_lock */
 
 /* A consistent copy of slot i; false where it is changing or free. A slot that changes cannot be
@@ -78,6 +79,7 @@ static bool fault_contain(uintptr_t addr)
                     0) != (long)range.addr)
             return false;
         __atomic_store_n(range.faulted, true, __ATOMIC_RELEASE);
+        __atomic_store_n(&fault_happened, true, __ATOMIC_RELEASE);
         return true;
     }
     return false;
@@ -140,4 +142,9 @@ void vu_memory_fault_unwatch(void *addr)
         }
     }
     assert(false); /* not watched: our own bug */
+}
+
+bool vu_memory_fault_happened(void)
+{
+    return __atomic_load_n(&fault_happened, __ATOMIC_ACQUIRE);
 }

@@ -23,3 +23,6 @@ int vu_memory_fault_install(void);
  */
 int vu_memory_fault_watch(void *addr, size_t len, bool *faulted);
 void vu_memory_fault_unwatch(void *addr);
+
+/* Whether there was ever one, in any range: it mostly spares looking at each. */
+bool vu_memory_fault_happened(void);

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 
+#include "vhost-user/memory-fault.h"
 #include "vhost-user/memory.h"
 
 /* Index of the last region that begins at or below gpa, or -1. */
@@ -88,6 +89,8 @@ uint64_t vu_memory_host_to_gpa(const struct vu_memory *memory, const void *hva)
 
 bool vu_memory_faulted(const struct vu_memory *memory)
 {
+    if (!vu_memory_fault_happened())
+        return false;
     for (unsigned i = 0; i < memory->n_regions; i++) {
         if (__atomic_load_n(&memory->regions[i]->faulted, __ATOMIC_ACQUIRE))
             return true;

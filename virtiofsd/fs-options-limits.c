@@ -48,7 +48,10 @@ static const struct vu_option options_limits_rows[] = {
      .metavar = "N",
      .group = FS_GROUP_LIMITS,
      .help = "Most threads for requests that wait for the disk (default 64, 1024 at most). They "
-             "are started as they are needed; 0: every request waits on its queue's thread."},
+             "are started as requests wait at the same time, and leave after a second without "
+             "work. A queue's own thread that is kept waiting is one of them, and another takes "
+             "the queue. 0: every request waits on its queue's thread, and those behind it wait, "
+             "too."},
     {.name = "inode-file-handles",
      .in_o_list = true,
      .is_long = true,

@@ -138,6 +138,7 @@ bool slow_disk_start(const char *dir, const char **ret_why)
     if (access("/dev/fuse", R_OK | W_OK) < 0)
         return false;
     disk.session = fuse_session_new(&args, &disk_ops, sizeof(disk_ops), NULL);
+    fuse_opt_free_args(&args);
     if (disk.session == NULL || fuse_session_mount(disk.session, dir) != 0)
         return false;
     disk.waiting = g_array_new(FALSE, FALSE, sizeof(struct disk_waiting));
