@@ -217,6 +217,35 @@ static void test_daemonize_fails(void)
     tear_down(&f);
 }
 
+/* The end of a terminal ends the daemon in order, unless it was started to outlive that. */
+static void test_hangup(gconstpointer data)
+{
+    struct fixture f;
+    char text[64];
+    int status;
+
+    if (!can_sandbox(data))
+        return;
+    for (int ignored = 0; ignored <= 1; ignored++) {
+        set_up(&f);
+        signal(SIGHUP, ignored ? SIG_IGN : SIG_DFL);
+        start(&f, data, "--log-level=warn");
+        signal(SIGHUP, SIG_DFL);
+        g_assert_true(receive(&f, text, sizeof(text), &(pid_t){0}));
+        g_assert_cmpint(kill(f.pid, SIGHUP), ==, 0);
+        if (ignored) {
+            g_usleep(100000);
+            g_assert_cmpint(waitpid(f.pid, &status, WNOHANG), ==, 0);
+            stop(&f);
+        } else {
+            g_assert_cmpint(waitpid(f.pid, &status, 0), ==, f.pid);
+            g_assert_cmpint(status, ==, 0);
+        }
+        g_assert_cmpint(access(f.path, F_OK), <, 0);
+        tear_down(&f);
+    }
+}
+
 static void add(const char *name, GTestDataFunc test)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(sandboxes); i++) {
@@ -232,6 +261,7 @@ int main(int argc, char **argv)
     add("notify", test_notify);
     add("line", test_line);
     add("daemonize", test_daemonize);
+    add("hangup", test_hangup);
     g_test_add_func("/ready/daemonize/fails", test_daemonize_fails);
     return g_test_run();
 }

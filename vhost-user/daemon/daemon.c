@@ -6,7 +6,7 @@
  *   LISTENING --connection speaks--> SERVING --it goes--> LISTENING   (or ENDED:
  * --exit-on-disconnect, |                              |                               or the
  * socket came connected)
- *       +--SIGTERM, SIGINT--> STOPPING <+--the session ends--> ENDED
+ *       +--SIGTERM, ... ----> STOPPING <+--the session ends--> ENDED
  *                             STOPPING --5 s, a request hangs in the kernel--> the process exits
  *
  * A connection counts as a front-end once it has sent a byte: somebody who only looks whether the
@@ -28,6 +28,7 @@
 #include "vhost-user/cleanup.h"
 #include "vhost-user/daemon/listen.h"
 #include "vhost-user/daemon/ready.h"
+#include "vhost-user/daemon/supervise.h"
 #include "vhost-user/log.h"
 #include "vhost-user/thread.h"
 
@@ -183,17 +184,17 @@ static gboolean daemon_on_signal(void *opaque)
 /* Runs the main loop until the session thread is done. 0 or -errno. */
 static int daemon_run_loop(struct daemon *daemon)
 {
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
     pthread_t session;
     sigset_t handled;
     int err;
 
     signal(SIGPIPE, SIG_IGN);
-    g_unix_signal_add(SIGTERM, daemon_on_signal, daemon);
-    g_unix_signal_add(SIGINT, daemon_on_signal, daemon);
+    vu_supervise_end_signals(&handled);
+    for (size_t i = 0; i < G_N_ELEMENTS(signals); i++)
+        if (sigismember(&handled, signals[i]))
+            g_unix_signal_add(signals[i], daemon_on_signal, daemon);
     /* Blocked so far where supervise.c started us. */
-    sigemptyset(&handled);
-    sigaddset(&handled, SIGTERM);
-    sigaddset(&handled, SIGINT);
     pthread_sigmask(SIG_UNBLOCK, &handled, NULL);
     g_unix_fd_add(daemon->done_fd, G_IO_IN, daemon_on_done, daemon);
     err = vu_thread_create("session", daemon_session, daemon, &session);

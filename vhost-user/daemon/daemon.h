@@ -4,7 +4,7 @@
  * descriptor, systemd socket activation), signals, and a session thread that serves one front-end
  * after another.
  *
- *   main thread: GMainLoop, signals (SIGTERM, SIGINT end it; SIGPIPE is ignored)
+ *   main thread: GMainLoop, signals (SIGTERM, SIGINT, SIGHUP end it; SIGPIPE is ignored)
  *   session thread: accept -> vu_backend_serve -> accept again (unless --exit-on-disconnect)
  *   workers and helpers: the device's
  */
@@ -67,8 +67,8 @@ bool vu_daemon_parse(const struct vu_program *program, struct vu_daemon_options 
 int vu_daemon_open_socket(const struct vu_daemon_options *options, GError **error);
 
 /*
- * Runs until SIGTERM, SIGINT, or the end of the only session. Takes over socket_fd; removes the
- * socket file it created. Returns the exit status of main().
+ * Runs until SIGTERM, SIGINT, SIGHUP, or the end of the only session. Takes over socket_fd; removes
+ * the socket file it created. Returns the exit status of main().
  */
 int vu_daemon_run(const struct vu_daemon_options *options, const struct vu_device *device,
                   void *opaque, int socket_fd);

@@ -9,7 +9,7 @@
  *   none        the host's tree; descriptors and capabilities are limited all the same
  *
  * In the first two modes the daemon is a child, and the process that was started stays outside: it
- * passes SIGTERM and SIGINT on, removes the socket file and ends as the child did. The child does
+ * passes SIGTERM and the like on, removes the socket file and ends as the child did. The child does
  * not outlive it.
  *
  * Start-up only, in the main thread, before any other exists.

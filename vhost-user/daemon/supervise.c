@@ -24,12 +24,15 @@
 #include "vhost-user/daemon/ready.h"
 #include "vhost-user/log.h"
 
-static void supervise_signals(sigset_t *ret_set)
+void vu_supervise_end_signals(sigset_t *ret_set)
 {
+    struct sigaction hangup;
+
     sigemptyset(ret_set);
     sigaddset(ret_set, SIGTERM);
     sigaddset(ret_set, SIGINT);
-    sigaddset(ret_set, SIGCHLD);
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+        sigaddset(ret_set, SIGHUP);
 }
 
 static void supervise_close(struct vu_supervision *supervision)
@@ -80,7 +83,8 @@ int vu_supervise_fork(struct vu_supervision *ret_supervision)
     sigset_t set, saved;
     pid_t child;
 
-    supervise_signals(&set);
+    vu_supervise_end_signals(&set);
+    sigaddset(&set, SIGCHLD);
     ret = supervise_open(&set, life, ready, &signal_fd);
     if (ret < 0)
         return ret;

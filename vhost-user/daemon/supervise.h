@@ -5,8 +5,13 @@
  */
 #pragma once
 
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/types.h>
+
+/* The signals that end a daemon: SIGTERM, SIGINT, and SIGHUP unless it was started to ignore that,
+ * as by nohup(1). */
+void vu_supervise_end_signals(sigset_t *ret_set);
 
 /* What both sides know of each other. */
 struct vu_supervision {
@@ -18,7 +23,7 @@ struct vu_supervision {
 };
 
 /*
- * Forks. In the child, SIGTERM and SIGINT stay blocked until somebody handles them (vu_daemon_run),
+ * Forks. In the child, those signals stay blocked until somebody handles them (vu_daemon_run),
  * so that none is lost; what it announces (ready.h) goes through the process outside. 0 or -errno.
  */
 int vu_supervise_fork(struct vu_supervision *ret_supervision);
