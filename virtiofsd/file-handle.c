@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "vhost-user/cleanup.h"
+#include "virtiofsd/fs-kind.h"
 
 int fs_file_handle_get(int fd, const char *name, union fs_file_handle *ret_handle)
 {
@@ -48,6 +49,8 @@ int fs_file_handle_probe(int dir_fd)
 
     if (own < 0 || mount_fd < 0)
         return -errno;
+    if (fs_kind_is_forgetful(dir_fd))
+        return -EOPNOTSUPP;
     /* A file of our own, since some kernels grant less privileged processes directories alone. */
     ret = file_handle_try(own, own);
     return ret < 0 ? ret : file_handle_try(dir_fd, mount_fd);

@@ -32,6 +32,12 @@ static const uint32_t fs_kind_written_back[] = {
     XFS_SUPER_MAGIC,
 };
 
+static const uint32_t fs_kind_forgetful[] = {
+    FUSE_SUPER_MAGIC,
+    MSDOS_SUPER_MAGIC,
+    FS_KIND_EXFAT,
+};
+
 static bool kind_is_among(int fd, const uint32_t *kinds, size_t n_kinds)
 {
     struct statfs st;
@@ -47,6 +53,11 @@ static bool kind_is_among(int fd, const uint32_t *kinds, size_t n_kinds)
 bool fs_kind_is_local(int fd)
 {
     return kind_is_among(fd, fs_kind_local, G_N_ELEMENTS(fs_kind_local));
+}
+
+bool fs_kind_is_forgetful(int fd)
+{
+    return kind_is_among(fd, fs_kind_forgetful, G_N_ELEMENTS(fs_kind_forgetful));
 }
 
 bool fs_kind_is_written_back(int fd)

@@ -17,3 +17,8 @@ bool fs_kind_is_local(int fd);
  * mapped page after that. fd may be O_PATH.
  */
 bool fs_kind_is_written_back(int fd);
+/*
+ * True where file handles find only what the kernel has in memory: of an inode that was not used
+ * for long, they say that it is gone. fd may be O_PATH.
+ */
+bool fs_kind_is_forgetful(int fd);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "vhost-user/cleanup.h"
+#include "virtiofsd/fs-kind.h"
 #include "virtiofsd/state-table.h"
 
 struct store_long {
@@ -98,6 +99,8 @@ static int store_open_mount(struct fs_handle_store *store, uint32_t mount_id, in
 
     if (opened < 0)
         return errno == ENOTDIR ? -EOPNOTSUPP : -errno;
+    if (fs_kind_is_forgetful(opened))
+        return -EOPNOTSUPP;
     VU_LOCK_SCOPE(&store->lock);
     mount = store_mount_locked(store, mount_id);
     if (!mount && g_hash_table_size(store->mounts) >= store->max_mounts)
