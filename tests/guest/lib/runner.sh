@@ -155,7 +155,7 @@ runner_boot()
         </dev/null >>"$runner_work/console" 2>&1 &
     bound=$!
     tail -n +1 -s 0.1 --pid="$bound" -f "$runner_work/console" 2>/dev/null |
-        tr -d '\r' | sed -u '/^guest-status: /,$d' &
+        sed -u -e 's/\r$//' -e '/^guest-status: /,$d' &
     printer=$!
     # The shell says on stderr when a job of its dies of a signal; we say it better.
     exec 9>&2 2>/dev/null
