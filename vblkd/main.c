@@ -18,13 +18,15 @@
 #define LOCK_TRIES    40
 #define LOCK_PAUSE_US 50000
 
-static const char man_text[] =
+static const char man_description[] =
     ".SH DESCRIPTION\n"
     "The guest sees the image as a virtio block device, /dev/vda. vblkd listens on a unix socket\n"
     "for the virtual machine monitor, serves it, and listens again when it has gone. It stays in\n"
     "the foreground and ends on SIGTERM. A daemon that was killed can be started again on the "
     "same\n"
-    "socket: the guest sees a pause, where the monitor connects anew.\n"
+    "socket: the guest sees a pause, where the monitor connects anew.\n";
+
+static const char man_text[] =
     ".SH EXIT STATUS\n"
     "0 after SIGTERM, SIGINT or the end of an only session; 1 where it could not start.\n";
 
@@ -36,6 +38,7 @@ static const struct vu_program program = {
     .summary = "serve a disk image to a virtual machine",
     .device_type = "block",
     .capability_features = capabilities,
+    .man_description = man_description,
     .man_text = man_text,
 };
 
