@@ -13,6 +13,7 @@
 #include <sys/sysmacros.h>
 
 #include "vhost-user/cleanup.h"
+#include "vhost-user/log.h"
 #include "virtiofsd/beneath.h"
 
 void fs_attr_from_statx(const struct fs_share *share, const struct statx *stx,
@@ -110,6 +111,15 @@ static struct fs_inode *entry_find(struct fs_share *share, int dir_fd, const cha
     return fs_inode_find(share->inodes, stx, &handle, 1, &doubtful);
 }
 
+/* The guest's kernel has them in the file system it mounted, and in none that it finds there. */
+static void entry_warn_of_acls(struct fs_share *share)
+{
+    if (fs_share_negotiated(share, FUSE_POSIX_ACL) &&
+        !__atomic_exchange_n(&share->warned_of_acls, true, __ATOMIC_RELAXED))
+        vu_warning("virtiofsd: a file system below the directory is announced to the guest, whose "
+                   "kernel obeys no access control lists in it; see --no-announce-submounts");
+}
+
 /* As entry_fill; a directory on another mount than its parent is announced as such. */
 static void entry_fill_below(struct fs_share *share, const struct fs_inode *parent,
                              struct fs_inode *inode, const struct statx *stx,
@@ -123,6 +133,7 @@ static void entry_fill_below(struct fs_share *share, const struct fs_inode *pare
     if (!is_mount_point || !fs_share_negotiated(share, FUSE_SUBMOUNTS))
         return;
     ret_entry->attr.flags |= FUSE_ATTR_SUBMOUNT;
+    entry_warn_of_acls(share);
     /* Linux keeps none for a mount point, and would take any other for a new directory each time it
      * looks, with what is mounted there in the guest thrown away. */
     ret_entry->generation = 0;

@@ -48,6 +48,7 @@ struct fs_share {
     char *capability_name; /* what the guest's security.capability is called on the host; NULL:
                               the same, so that the host's kernel looks after it, or not at all */
     enum fs_creds_policy creds_policy; /* fs_creds_choose_policy(root) */
+    bool warned_of_acls;               /* atomic: of announced mount points, once */
     uint32_t refuse_nowait[2];         /* atomic hints, reads and writes: how many more open files
                                           are taken to refuse RWF_NOWAIT because one did */
 };
