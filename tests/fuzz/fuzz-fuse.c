@@ -54,11 +54,18 @@ static uint64_t fuzz_pick(const struct fuzz_known *known, uint8_t which)
     return which < 0x80 ? id : id ^ 1ull << (which & 63);
 }
 
+/* For files of the share: the tables of the share are larger. */
+static void fuzz_limit_files(rlim_t len)
+{
+    struct rlimit limit;
+
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = MIN(len, limit.rlim_max);
+    setrlimit(RLIMIT_FSIZE, &limit);
+}
+
 static void fuzz_start(void)
 {
-    struct rlimit file_max = {FUZZ_FILE_MAX, FUZZ_FILE_MAX};
-
-    setrlimit(RLIMIT_FSIZE, &file_max);
     signal(SIGXFSZ, SIG_IGN);
     capng_get_caps_process();
     capng_update(CAPNG_DROP, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_LINUX_IMMUTABLE);
@@ -80,7 +87,9 @@ static void fuzz_begin(void)
     fixture.options.posix_lock = fixture.options.flock = true;
     fixture.options.posix_acl = fixture.options.security_label = true;
     fixture.options.xattrmap = fs_xattrmap_parse(":map:security.:user.guest.:", NULL);
+    fuzz_limit_files(RLIM_INFINITY);
     fs_fixture_open(&fixture);
+    fuzz_limit_files(FUZZ_FILE_MAX);
     fs_fixture_send_init(&fixture, &out);
     fs_locks_quiesce(fixture.share.locks, fixture.vring.index);
     nodeids = fhs = (struct fuzz_known){0};

@@ -99,6 +99,29 @@ static void use_file(struct fs_guest *guest)
     }
 }
 
+/* "new" in the folder goes through the operations with two names and comes to its end. */
+static void use_names_below(struct fs_guest *guest, uint64_t nodeid)
+{
+    const struct fuse_rename_in into = {.newdir = nodeid}, out_of = {.newdir = FUSE_ROOT_ID};
+    struct fuse_link_in link_in;
+    struct fuse_entry_out entry;
+
+    g_assert_cmpint(
+        fs_guest_make(guest, FUSE_RENAME, nodeid, &out_of, sizeof(out_of), "new", "moved", NULL),
+        ==, 0);
+    g_assert_cmpint(fs_guest_lookup(guest, FUSE_ROOT_ID, "moved", &entry), ==, 0);
+    link_in.oldnodeid = entry.nodeid;
+    g_assert_cmpint(
+        fs_guest_make(guest, FUSE_RENAME, FUSE_ROOT_ID, &into, sizeof(into), "moved", "new", NULL),
+        ==, 0);
+    g_assert_cmpint(
+        fs_guest_make(guest, FUSE_LINK, nodeid, &link_in, sizeof(link_in), "again", NULL, &entry),
+        ==, 0);
+    fs_guest_forget(guest, entry.nodeid, 2);
+    g_assert_cmpint(fs_guest_make(guest, FUSE_UNLINK, nodeid, NULL, 0, "again", NULL, NULL), ==, 0);
+    g_assert_cmpint(fs_guest_make(guest, FUSE_UNLINK, nodeid, NULL, 0, "new", NULL, NULL), ==, 0);
+}
+
 /* A folder that is a link to the outside half of the time. */
 static void use_folder(struct fs_guest *guest)
 {
@@ -113,8 +136,7 @@ static void use_folder(struct fs_guest *guest)
         g_assert_cmpint(fs_guest_create(guest, folder.nodeid, "new", O_RDWR, &below, &fh), ==, 0);
         g_assert_cmpint(fs_guest_release(guest, FUSE_RELEASE, fh), ==, 0);
         fs_guest_forget(guest, below.nodeid, 1);
-        g_assert_cmpint(
-            fs_guest_make(guest, FUSE_UNLINK, folder.nodeid, NULL, 0, "new", NULL, NULL), ==, 0);
+        use_names_below(guest, folder.nodeid);
     } else {
         g_assert_cmpint(fs_guest_lookup(guest, folder.nodeid, "secret", &below), ==, -ENOTDIR);
         g_assert_cmpint(fs_guest_open(guest, FUSE_OPENDIR, folder.nodeid, O_RDONLY, &fh), ==,
@@ -248,7 +270,7 @@ static void test_magic_links(struct fs_guest *guest)
 {
     static const char *const links[] = {"cwd", "root", "exe"};
     g_autofree char *path = fs_guest_path(guest, "proc"), *self = g_strdup_printf("%d", getpid());
-    struct fuse_entry_out proc, process, link, entry;
+    struct fuse_entry_out proc, process, fds, link, entry;
     uint64_t fh;
 
     if (!places_may_mount) {
@@ -271,6 +293,14 @@ static void test_magic_links(struct fs_guest *guest)
         g_assert_cmpint(fs_guest_lookup(guest, link.nodeid, "etc", &entry), ==, -ENOTDIR);
         g_assert_cmpint(fs_guest_create(guest, link.nodeid, "new", O_RDWR, &entry, &fh), ==,
                         -ENOTDIR);
+    }
+    /* Open files of a process: 0 is whatever the test reads from. */
+    if (guest->mode->uid == 0) {
+        g_assert_cmpint(fs_guest_lookup(guest, process.nodeid, "fd", &fds), ==, 0);
+        g_assert_cmpint(fs_guest_lookup(guest, fds.nodeid, "0", &link), ==, 0);
+        g_assert_cmphex(link.attr.mode & S_IFMT, ==, S_IFLNK);
+        g_assert_cmpint(fs_guest_open(guest, FUSE_OPEN, link.nodeid, O_RDONLY, &fh), ==, -ELOOP);
+        g_assert_cmpint(fs_guest_create(guest, fds.nodeid, "0", O_RDWR, &entry, &fh), <, 0);
     }
     fs_guest_reconnect(guest);
     g_assert_cmpint(umount2(path, MNT_DETACH), ==, 0);

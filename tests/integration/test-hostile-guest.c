@@ -241,6 +241,41 @@ static void test_sizes(struct fs_guest *guest)
     g_assert_cmpint(fs_guest_release(guest, FUSE_RELEASE, fh), ==, 0);
 }
 
+/* Positions in a listing that no answer has named: names or none, or what lseek says of them. */
+static void test_positions(struct fs_guest *guest)
+{
+    static const uint64_t offsets[] = {1,         3,          INT32_MAX,      1ull << 40,
+                                       INT64_MAX, 1ull << 63, UINT64_MAX - 7, UINT64_MAX};
+    static const uint32_t opcodes[] = {FUSE_READDIR, FUSE_READDIRPLUS};
+    struct fuse_read_in in = {.size = 4096};
+    char names[4096];
+    const struct fs_guest_call call = {
+        .args = &in, .args_len = sizeof(in), .reply = names, .room = sizeof(names)};
+
+    g_assert_cmpint(fs_guest_init(guest), ==, 0);
+    fs_guest_write_file(guest, "file", "inside\n");
+    g_assert_cmpint(fs_guest_open(guest, FUSE_OPENDIR, FUSE_ROOT_ID, O_RDONLY, &in.fh), ==, 0);
+    for (size_t i = 0; i < G_N_ELEMENTS(opcodes); i++) {
+        struct fs_guest_call listing = call;
+        int ret;
+
+        listing.opcode = opcodes[i];
+        listing.nodeid = FUSE_ROOT_ID;
+        for (size_t k = 0; k < G_N_ELEMENTS(offsets); k++) {
+            in.offset = offsets[k];
+            ret = fs_guest_call(guest, &listing);
+            g_assert_true(ret >= 0 || ret == -EINVAL);
+        }
+        in.offset = 0;
+        g_assert_cmpint(fs_guest_call(guest, &listing), >, 0);
+        /* No room for a single name. */
+        in.size = 8;
+        ret = fs_guest_call(guest, &listing);
+        g_assert_cmpint(ret, ==, -EINVAL);
+        in.size = 4096;
+    }
+}
+
 /* --- greed --- */
 
 /* Opens until the daemon says no; returns how many. They stay open. */
@@ -313,6 +348,7 @@ int main(int argc, char **argv)
     fs_guest_add("hostile-guest/opcodes", test_opcodes);
     fs_guest_add("hostile-guest/lengths", test_lengths);
     fs_guest_add("hostile-guest/sizes", test_sizes);
+    fs_guest_add("hostile-guest/positions", test_positions);
     fs_guest_add_with("hostile-guest/greed", "--rlimit-nofile=256 --inode-file-handles=never",
                       test_greed);
     return g_test_run();
