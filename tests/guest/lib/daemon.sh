@@ -53,12 +53,27 @@ trap 'exit 143' TERM HUP
 # daemon_start DIR [OPTION]...: serves DIR on $daemon_socket.
 daemon_start()
 {
-    local dir=$1 polls=0
+    local dir=$1
     shift
     [ -n "${VIRTIOFSD:-}" ] || test_fail "VIRTIOFSD does not name the virtiofsd to test"
     # shellcheck disable=SC2086 # a list of options
-    "$VIRTIOFSD" --socket-path="$daemon_socket" --shared-dir="$dir" "$@" ${VIRTIOFSD_ARGS:-} \
-        >"$test_work/daemon.log" 2>&1 &
+    daemon_launch "$VIRTIOFSD" --shared-dir="$dir" "$@" ${VIRTIOFSD_ARGS:-}
+}
+
+# daemon_start_disk IMAGE [OPTION]...: vblkd serves IMAGE there. $VBLKD names it.
+daemon_start_disk()
+{
+    local image=$1
+    shift
+    [ -n "${VBLKD:-}" ] || test_fail "VBLKD does not name the vblkd to test"
+    daemon_launch "$VBLKD" --blk-file="$image" "$@"
+}
+
+# daemon_launch PROGRAM [OPTION]...: until its socket is there.
+daemon_launch()
+{
+    local polls=0
+    "$1" --socket-path="$daemon_socket" "${@:2}" >>"$test_work/daemon.log" 2>&1 &
     daemon_pid=$!
     while [ ! -S "$daemon_socket" ]; do
         daemon_alive || test_fail "the daemon ended at start"
