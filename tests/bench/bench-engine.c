@@ -208,7 +208,8 @@ static int bench_engine_prepare(const struct bench_run *run, struct bench_thread
 }
 
 static void bench_engine_sum(const struct bench_run *run, struct bench_thread *threads,
-                             uint64_t wall_ns, int64_t cpu_ns, struct bench_result *ret_result)
+                             uint64_t wall_ns, int64_t cpu_ns, int64_t n_calls,
+                             struct bench_result *ret_result)
 {
     struct bench_histogram *all = &threads[0].histogram;
     uint64_t n_ops = threads[0].n_ops;
@@ -222,6 +223,7 @@ static void bench_engine_sum(const struct bench_run *run, struct bench_thread *t
         .p50_us = (double)bench_histogram_quantile(all, 0.5) / 1e3,
         .p99_us = (double)bench_histogram_quantile(all, 0.99) / 1e3,
         .cpu_us_per_op = cpu_ns < 0 || !n_ops ? -1 : (double)cpu_ns / 1e3 / (double)n_ops,
+        .calls_per_op = n_calls < 0 || !n_ops ? -1 : (double)n_calls / (double)n_ops,
         .rss_kib = run->daemon_pid ? bench_process_rss_kib(run->daemon_pid) : -1,
         .n_ops = n_ops,
     };
@@ -237,6 +239,10 @@ int bench_engine_run(const struct bench_run *run, const struct bench_workload *w
 
     if (ret)
         return ret;
+    struct bench_counter counter = {.n = 0};
+
+    if (run->daemon_pid)
+        bench_counter_begin(run->daemon_pid, &counter);
     int64_t cpu = run->daemon_pid ? bench_process_cpu_ns(run->daemon_pid) : -1;
     uint64_t begin = vu_now_ns();
 
@@ -257,12 +263,14 @@ int bench_engine_run(const struct bench_run *run, const struct bench_workload *w
     }
     for (unsigned i = 0; i < taken.n_regions; i++)
         run->shmem->regions[i].n_taken = taken.regions[i].n_taken;
+    int64_t n_calls = bench_counter_end(&counter);
+
     if (ret)
         return ret;
     uint64_t wall = vu_now_ns() - begin;
 
     if (cpu >= 0)
         cpu = bench_process_cpu_ns(run->daemon_pid) - cpu;
-    bench_engine_sum(run, threads, wall, cpu, ret_result);
+    bench_engine_sum(run, threads, wall, cpu, n_calls, ret_result);
     return 0;
 }

@@ -60,6 +60,7 @@ struct bench_result {
     double ops_per_s;
     double p50_us, p99_us;
     double cpu_us_per_op; /* of the daemon's process; negative: unknown */
+    double calls_per_op;  /* likewise: system calls */
     long rss_kib;
     uint64_t n_ops;
 };

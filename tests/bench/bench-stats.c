@@ -5,9 +5,12 @@
 #include "bench-stats.h"
 
 #include <glib.h>
+#include <linux/perf_event.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -98,4 +101,56 @@ long bench_process_rss_kib(int pid)
             kib = MAX(kib, 0) + (long)g_ascii_strtoll(at + strlen(fields[i]), NULL, 10);
     }
     return kib;
+}
+
+/* The tracepoint's number; 0 where there is none, or it is not ours to see. */
+static uint64_t bench_counter_tracepoint(void)
+{
+    static const char *const roots[] = {"/sys/kernel/tracing", "/sys/kernel/debug/tracing"};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(roots); i++) {
+        g_autofree char *path = g_strconcat(roots[i], "/events/raw_syscalls/sys_enter/id", NULL);
+        g_autofree char *text = NULL;
+
+        if (g_file_get_contents(path, &text, NULL, NULL))
+            return g_ascii_strtoull(text, NULL, 10);
+    }
+    return 0;
+}
+
+void bench_counter_begin(int pid, struct bench_counter *counter)
+{
+    struct perf_event_attr attr = {
+        .type = PERF_TYPE_TRACEPOINT,
+        .size = sizeof(attr),
+        .config = bench_counter_tracepoint(),
+        .inherit = 1,
+    };
+    g_autofree char *path = g_strdup_printf("/proc/%d/task", pid);
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    const char *tid;
+
+    counter->n = 0;
+    while (dir && attr.config && (tid = g_dir_read_name(dir)) &&
+           counter->n < BENCH_COUNTER_THREADS) {
+        int fd = (int)syscall(SYS_perf_event_open, &attr, atoi(tid), -1, -1, PERF_FLAG_FD_CLOEXEC);
+
+        if (fd >= 0)
+            counter->fds[counter->n++] = fd;
+    }
+}
+
+int64_t bench_counter_end(struct bench_counter *counter)
+{
+    int64_t sum = counter->n > 0 ? 0 : -1;
+
+    for (unsigned i = 0; i < counter->n; i++) {
+        int64_t count = 0;
+
+        if (read(counter->fds[i], &count, sizeof(count)) == sizeof(count))
+            sum += count;
+        close(counter->fds[i]);
+    }
+    counter->n = 0;
+    return sum;
 }

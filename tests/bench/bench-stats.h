@@ -28,3 +28,15 @@ int64_t bench_process_cpu_ns(int pid);
 /* Resident memory that is the process's own (anonymous and file pages, shared guest memory
  * excluded), KiB; -1 unknown. */
 long bench_process_rss_kib(int pid);
+
+#define BENCH_COUNTER_THREADS 128
+
+/* System calls of a process while it runs at full speed, counted by the kernel's tracepoint. */
+struct bench_counter {
+    int fds[BENCH_COUNTER_THREADS]; /* one for each thread, and those that it makes */
+    unsigned n;                     /* 0: not permitted here, or no such tracepoint */
+};
+
+void bench_counter_begin(int pid, struct bench_counter *counter);
+/* How many since then; -1 where they could not be counted. */
+int64_t bench_counter_end(struct bench_counter *counter);

@@ -5,6 +5,7 @@
  * for each workload and depth:
  *
  *   workload  depth  ops/s  MiB/s  p50 us  p99 us  CPU us/op of the daemon (--pid)  resident KiB
+ *   system calls/op
  */
 #include <errno.h>
 #include <glib.h>
@@ -242,9 +243,9 @@ static int bench_run_row(const struct bench_job *job, unsigned depth)
         fprintf(stderr, "vu-bench: %s at depth %u: %s\n", name, depth, g_strerror(-ret));
         return ret;
     }
-    printf("%s\t%u\t%.0f\t%.1f\t%.1f\t%.1f\t%.2f\t%ld\n", name, depth, result.ops_per_s,
+    printf("%s\t%u\t%.0f\t%.1f\t%.1f\t%.1f\t%.2f\t%ld\t%.2f\n", name, depth, result.ops_per_s,
            result.ops_per_s * block / 1048576, result.p50_us, result.p99_us, result.cpu_us_per_op,
-           result.rss_kib);
+           result.rss_kib, result.calls_per_op);
     fflush(stdout);
     return 0;
 }
