@@ -22,7 +22,6 @@
 enum data_direction { DATA_READ = 0, DATA_WRITE = 1 }; /* index of fs_handle.slow */
 
 #define DATA_SLOW_NS     200000u /* beside 1 ns for each byte: copying is not waiting */
-#define DATA_LONG        65536u  /* bytes */
 #define DATA_SLOW_HOLD   32      /* transfers that go to helpers after a slow one */
 #define DATA_REFUSE_HOLD 32   /* open files that are not tried with RWF_NOWAIT after one refused */
 #define DATA_N_TURNS     64   /* writes of different files rarely wait for each other */
@@ -175,12 +174,26 @@ static void data_note_pace(struct fs_handle *handle, enum data_direction directi
 {
     if (slow) {
         __atomic_store_n(&handle->slow[direction], DATA_SLOW_HOLD, __ATOMIC_RELAXED);
+        __atomic_store_n(&handle->doubt[direction], DATA_SLOW_HOLD, __ATOMIC_RELAXED);
         return;
     }
     data_hint_take(&handle->slow[direction]);
     if (direction == DATA_WRITE &&
         !(__atomic_load_n(&handle->nowait, __ATOMIC_RELAXED) & data_refuses(direction)))
         __atomic_fetch_or(&handle->nowait, data_refuses(direction), __ATOMIC_RELAXED);
+}
+
+/*
+ * Writes of one file take turns wherever they may sleep. The kernel takes a lock for each inode
+ * around a buffered write anyway, and threads that meet there burn CPU time spinning for it and
+ * learn nothing of the disk.
+ */
+static pthread_mutex_t *data_turn(const struct fs_handle *handle)
+{
+    static pthread_mutex_t turns[DATA_N_TURNS] = {[0 ... DATA_N_TURNS - 1] =
+                                                      PTHREAD_MUTEX_INITIALIZER};
+
+    return &turns[handle->nodeid % DATA_N_TURNS];
 }
 
 /* How often this thread has waited for something so far. */
@@ -207,43 +220,35 @@ static int data_run_unaligned(const struct fs_share *share, struct data_transfer
 }
 
 /*
- * Finishes a transfer, sleeping as long as it takes. Of a long one it is asked whether it slept at
- * all, since on a busy host time passes for other reasons, too.
+ * Finishes a transfer, sleeping as long as it takes. After one that took long, the next ones are
+ * asked whether they slept at all, since on a busy host time passes for other reasons, too.
  */
 static int data_finish_blocking(struct fs_request *request, struct fs_handle *handle,
                                 struct data_transfer *t)
 {
     uint64_t begin_ns = vu_now_ns(), len = t->left;
-    long n_waits = len >= DATA_LONG ? data_n_waits() : -1;
+    bool in_doubt = data_hint_take(&handle->doubt[t->direction]);
+    long n_waits = in_doubt ? data_n_waits() : 0;
     int ret = data_run(t, 0);
     bool slow;
 
     if (ret == -EINVAL && (handle->open_flags & O_DIRECT))
         ret = data_run_unaligned(request->share, t);
     slow = vu_now_ns() - begin_ns > DATA_SLOW_NS + len;
-
-    if (slow && n_waits >= 0)
-        slow = data_n_waits() > n_waits;
-    data_note_pace(handle, t->direction, slow);
+    if (slow && !in_doubt)
+        __atomic_store_n(&handle->doubt[t->direction], DATA_SLOW_HOLD, __ATOMIC_RELAXED);
+    else
+        data_note_pace(handle, t->direction, slow && data_n_waits() > n_waits);
     data_note_done(request, t);
     return data_reply(request, t->direction, ret);
 }
 
-/*
- * A write that waits, on a helper. The kernel takes a lock for each inode around a buffered write
- * anyway, and threads that meet there burn CPU time spinning for it and learn nothing of the
- * disk: they take turns here instead. Writes that wait for the disk itself overlap there, so they
- * may come together.
- */
-static int data_write_blocking(struct fs_request *request, struct fs_handle *handle,
-                               struct data_transfer *t)
+/* What may sleep. Writes that wait for the disk itself overlap there, so they may come together. */
+static int data_sleep(struct fs_request *request, struct fs_handle *handle, struct data_transfer *t)
 {
-    static pthread_mutex_t turns[DATA_N_TURNS] = {[0 ... DATA_N_TURNS - 1] =
-                                                      PTHREAD_MUTEX_INITIALIZER};
-
-    if (t->flags & (RWF_DSYNC | RWF_SYNC))
+    if (t->direction == DATA_READ || (t->flags & (RWF_DSYNC | RWF_SYNC)))
         return data_finish_blocking(request, handle, t);
-    VU_LOCK_SCOPE(&turns[handle->nodeid % DATA_N_TURNS]);
+    VU_LOCK_SCOPE(data_turn(handle));
     return data_finish_blocking(request, handle, t);
 }
 
@@ -259,10 +264,8 @@ static int data_do_blocking(struct fs_request *request, enum data_direction dire
     if (!handle)
         return -EBADF;
     ret = data_begin(request, direction, handle, &t);
-    if (ret == 0 && direction == DATA_WRITE)
-        ret = data_write_blocking(request, handle, &t);
-    else if (ret == 0)
-        ret = data_finish_blocking(request, handle, &t);
+    if (ret == 0)
+        ret = data_sleep(request, handle, &t);
     fs_handle_put(handles, handle);
     return ret;
 }
@@ -318,7 +321,7 @@ static int data_try(struct fs_request *request, struct fs_handle *handle, struct
         return data_reply(request, t->direction, ret);
     if (__atomic_load_n(&handle->slow[t->direction], __ATOMIC_RELAXED) > 0)
         return -EAGAIN;
-    return data_finish_blocking(request, handle, t);
+    return data_sleep(request, handle, t);
 }
 
 static int data_do(struct fs_request *request, enum data_direction direction, uint64_t fh)

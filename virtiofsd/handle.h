@@ -23,7 +23,9 @@ struct fs_handle {
     uint32_t nowait;     /* atomic hint bits: this file refuses RWF_NOWAIT reads (1), writes (2),
                             or is known to accept it: reads (4), writes (8) */
     uint32_t slow[2];    /* atomic hints, reads and writes that refuse RWF_NOWAIT: how many more go
-                            to helpers because one was slow */
+                            to helpers because one was slow, */
+    uint32_t doubt[2];   /* ... and of how many it is asked whether they slept, because one took
+                            long */
     uint64_t dir_offset; /* directories: where the kernel's position is, to save an lseek */
 };
 
