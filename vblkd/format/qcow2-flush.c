@@ -364,13 +364,15 @@ int qcow2_write_header_held(struct qcow2 *q)
 
 int qcow2_prepare(struct qcow2 *q)
 {
-    uint64_t autoclear = q->header.autoclear;
+    uint64_t autoclear;
     int ret = 0;
 
     VU_LOCK_SCOPE(&q->flush_lock);
     if (__atomic_load_n(&q->is_prepared, __ATOMIC_RELAXED))
         return 0;
-    q->header.autoclear &= QCOW2_AUTOCLEAR_KNOWN;
+    autoclear = q->header.autoclear;
+    /* Bitmaps do not follow what is written, so they no longer count. */
+    q->header.autoclear &= QCOW2_AUTOCLEAR_KNOWN & ~QCOW2_AUTOCLEAR_BITMAPS;
     if (q->header.autoclear != autoclear)
         ret = qcow2_write_header_held(q);
     if (ret == 0)

@@ -9,11 +9,14 @@
 #include <sys/mman.h>
 
 #include "vblkd/format/qcow2-backing.h"
+#include "vblkd/format/qcow2-check.h"
 #include "vblkd/format/qcow2-compressed.h"
 #include "vblkd/format/qcow2-discard.h"
 #include "vblkd/format/qcow2-flush.h"
+#include "vblkd/format/qcow2-l1.h"
 #include "vblkd/format/qcow2-map.h"
 #include "vblkd/format/qcow2-refcount.h"
+#include "vblkd/format/qcow2-snapshot-table.h"
 #include "vblkd/format/qcow2-write.h"
 #include "vblkd/format/qcow2.h"
 #include "vhost-user/log.h"
@@ -149,14 +152,38 @@ static bool open_check_state(struct qcow2 *q, const struct vblk_image_options *o
         if (q->image->read_only)
             vu_warning("%s: the image is marked corrupt", q->name);
     }
-    if ((q->header.incompatible & QCOW2_INCOMPAT_DIRTY) && !q->image->read_only &&
-        !options->repair) {
-        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
-                    "the image was not closed and its refcounts may be wrong: repair it with "
-                    "\"vblk-img check -r all\"");
-        return false;
-    }
     return true;
+}
+
+/* Only its length is needed before somebody asks for snapshots. */
+static bool open_snapshots(struct qcow2 *q, GError **error)
+{
+    g_autoptr(GPtrArray) snapshots = NULL;
+    int ret = qcow2_snapshot_table_read(q, &snapshots, &q->snapshots_len);
+
+    if (ret < 0)
+        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-ret),
+                    "the snapshot table cannot be read: %s", g_strerror(-ret));
+    return ret == 0;
+}
+
+/* An image with lazy refcounts that was not closed: they are counted anew. */
+static bool open_repair(struct qcow2 *q, const struct vblk_image_options *options, GError **error)
+{
+    struct qcow2_check_result result;
+    int ret;
+
+    if (!(q->header.incompatible & QCOW2_INCOMPAT_DIRTY) || q->image->read_only || options->repair)
+        return true;
+    ret = qcow2_check(q->image, QCOW2_FIX_ERRORS | QCOW2_FIX_LEAKS, NULL, NULL, &result);
+    if (ret == 0 && !(q->header.incompatible & QCOW2_INCOMPAT_DIRTY)) {
+        vu_info("%s: was not closed; its refcounts have been repaired", q->name);
+        return true;
+    }
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
+                "the image was not closed, and its refcounts cannot be repaired: look at it with "
+                "\"vblk-img check\"");
+    return false;
 }
 
 static struct qcow2 *open_create(struct vblk_storage *storage,
@@ -230,8 +257,9 @@ struct vblk_image *qcow2_open(struct vblk_storage *storage,
         open_set_geometry(q);
         image->size = q->header.size;
         image->cluster_size = 1u << q->subcluster_bits;
-        opened = open_check_state(q, options, error) && open_init_caches(q, options, error) &&
-                 qcow2_l1_open(q, error) && qcow2_data_file_open(q, options, error) &&
+        opened = open_check_state(q, options, error) && open_snapshots(q, error) &&
+                 open_init_caches(q, options, error) && qcow2_l1_open(q, error) &&
+                 open_repair(q, options, error) && qcow2_data_file_open(q, options, error) &&
                  qcow2_backing_open(q, options, error);
     }
     if (opened)
@@ -284,5 +312,6 @@ const struct vblk_format vblk_format_qcow2 = {
     .discard = qcow2_discard,
     .has_dirty_metadata = qcow2_has_dirty_metadata,
     .flush = qcow2_flush,
+    .resize = qcow2_resize,
     .close = qcow2_close,
 };

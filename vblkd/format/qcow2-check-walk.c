@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The walk over everything that refers to clusters: header, L1 tables of the disk and of snapshots,
+ * their L2 tables and entries, refcount table and blocks, bitmaps. It reads the file, not caches.
+ */
+#include "vblkd/format/qcow2-check-walk.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#include "vblkd/format/qcow2-compressed.h"
+#include "vblkd/format/qcow2-l2-table.h"
+
+#define CHECK_BEYOND_END                                                     \
+    (UINT64_C(1) << 20) /* clusters behind the file's end that may be a hole \
+                         */
+
+void qcow2_check_report(struct qcow2_check *check, uint64_t *counter, const char *format, ...)
+{
+    g_autofree char *line = NULL;
+    va_list args;
+
+    (*counter)++;
+    if (!check->report)
+        return;
+    va_start(args, format);
+    line = g_strdup_vprintf(format, args);
+    va_end(args);
+    check->report(check->opaque, line);
+}
+
+/* [offset, offset + len) is referred to once more. */
+static void check_count(struct qcow2_check *check, uint64_t offset, uint64_t len)
+{
+    struct qcow2 *q = check->q;
+    uint64_t last;
+
+    if (len == 0)
+        return;
+    last = (offset + len - 1) >> q->cluster_bits;
+    for (uint64_t c = offset >> q->cluster_bits; c <= last; c++) {
+        if (c >= check->n_counts) {
+            qcow2_check_report(check, &check->result->n_corruptions,
+                               "ERROR: cluster %" PRIu64 " lies behind the end of the file", c);
+            return;
+        }
+        check->counts[c] += check->counts[c] < UINT32_MAX;
+    }
+    check->result->image_end = MAX(check->result->image_end, (last + 1) << q->cluster_bits);
+}
+
+/* --- L2 --- */
+
+static void check_count_entry(struct qcow2_check *check, struct qcow2_l2_entry entry, bool active,
+                              uint64_t *next)
+{
+    struct qcow2 *q = check->q;
+    uint64_t offset = qcow2_entry_offset(entry);
+    uint32_t len;
+
+    if (entry.cluster & QCOW2_COMPRESSED) {
+        qcow2_compressed_place(q, entry.cluster, &offset, &len);
+        check_count(check, offset, len);
+        check->result->n_compressed += active;
+        check->result->n_allocated += active;
+        check->result->n_fragmented += active;
+        return;
+    }
+    if ((entry.cluster & QCOW2_L2_RESERVED) || (offset & (q->cluster_size - 1)) != 0) {
+        qcow2_check_report(check, &check->result->n_corruptions,
+                           "ERROR: L2 entry %#" PRIx64 " makes no sense", entry.cluster);
+        return;
+    }
+    if (!qcow2_entry_has_cluster(q, entry))
+        return;
+    check->result->n_allocated += active;
+    if (active && *next != 0 && offset != *next)
+        check->result->n_fragmented++;
+    *next = offset + q->cluster_size;
+    if (!q->has_data_file)
+        check_count(check, offset, q->cluster_size);
+}
+
+static int check_walk_l2(struct qcow2_check *check, uint64_t offset, bool active, uint64_t *next)
+{
+    struct qcow2 *q = check->q;
+    g_autofree be64_t *words = g_malloc(q->cluster_size);
+    unsigned width = q->has_extended_l2 ? 2 : 1;
+    int ret = vblk_storage_read(q->storage, words, q->cluster_size, offset);
+
+    for (uint64_t i = 0; ret == 0 && i < q->cluster_size / 8; i += width) {
+        struct qcow2_l2_entry entry = {be64_value(words[i]),
+                                       width > 1 ? be64_value(words[i + 1]) : 0};
+
+        check_count_entry(check, entry, active, next);
+    }
+    return ret;
+}
+
+/* --- L1 --- */
+
+static int check_walk_l1(struct qcow2_check *check, uint64_t l1_offset, uint32_t l1_size,
+                         bool active)
+{
+    struct qcow2 *q = check->q;
+    uint64_t len = (uint64_t)l1_size * sizeof(be64_t), next = 0;
+    g_autofree be64_t *entries = g_malloc(len);
+    int ret = vblk_storage_read(q->storage, entries, len, l1_offset);
+
+    check_count(check, l1_offset, len);
+    for (uint32_t i = 0; ret == 0 && i < l1_size; i++) {
+        uint64_t entry = be64_value(entries[i]), offset = entry & QCOW2_OFFSET_MASK;
+
+        if (entry == 0)
+            continue;
+        if ((entry & QCOW2_L1_RESERVED) || offset == 0 || (offset & (q->cluster_size - 1)) != 0) {
+            qcow2_check_report(check, &check->result->n_corruptions,
+                               "ERROR: L1 entry %u, %#" PRIx64 ", makes no sense", i, entry);
+            continue;
+        }
+        check_count(check, offset, q->cluster_size);
+        if (offset >> q->cluster_bits < check->n_counts)
+            ret = check_walk_l2(check, offset, active, &next);
+    }
+    return ret;
+}
+
+static int check_walk_snapshots(struct qcow2_check *check)
+{
+    struct qcow2 *q = check->q;
+    uint64_t at = q->header.snapshots_offset;
+    int ret = 0;
+
+    for (uint32_t i = 0; i < q->header.n_snapshots && ret == 0; i++) {
+        struct qcow2_disk_snapshot disk;
+        uint64_t l1_offset;
+        uint32_t l1_size;
+
+        ret = vblk_storage_read(q->storage, &disk, sizeof(disk), at);
+        if (ret < 0)
+            break;
+        l1_offset = be64_value(disk.l1_table_offset);
+        l1_size = be32_value(disk.l1_size);
+        at += sizeof(disk) + (uint64_t)be32_value(disk.extra_data_size) + be16_value(disk.id_size) +
+              be16_value(disk.name_size);
+        at = (at + 7) & ~UINT64_C(7);
+        if (at - q->header.snapshots_offset > QCOW2_MAX_SNAPSHOTS_SIZE ||
+            l1_size > QCOW2_MAX_L1_SIZE / 8 || (l1_offset & (q->cluster_size - 1)) != 0) {
+            qcow2_check_report(check, &check->result->n_corruptions,
+                               "ERROR: snapshot %u makes no sense", i);
+            return 0;
+        }
+        ret = check_walk_l1(check, l1_offset, l1_size, false);
+    }
+    if (ret == 0)
+        check_count(check, q->header.snapshots_offset, at - q->header.snapshots_offset);
+    return ret;
+}
+
+/* --- bitmaps --- */
+
+static int check_walk_bitmap_table(struct qcow2_check *check, uint64_t offset, uint32_t n_entries)
+{
+    struct qcow2 *q = check->q;
+    uint64_t len = (uint64_t)n_entries * sizeof(be64_t);
+    g_autofree be64_t *entries = NULL;
+    int ret;
+
+    if (len > QCOW2_MAX_BITMAP_TABLE_SIZE || (offset & (q->cluster_size - 1)) != 0) {
+        qcow2_check_report(check, &check->result->n_corruptions,
+                           "ERROR: a bitmap's table makes no sense");
+        return 0;
+    }
+    entries = g_malloc(len);
+    ret = vblk_storage_read(q->storage, entries, len, offset);
+    check_count(check, offset, len);
+    for (uint32_t i = 0; ret == 0 && i < n_entries; i++) {
+        uint64_t cluster = be64_value(entries[i]) & QCOW2_OFFSET_MASK;
+
+        if (cluster)
+            check_count(check, cluster, q->cluster_size);
+    }
+    return ret;
+}
+
+static int check_walk_bitmaps(struct qcow2_check *check)
+{
+    struct qcow2 *q = check->q;
+    g_autofree uint8_t *directory = NULL;
+    uint64_t at = 0;
+    int ret;
+
+    if (!(q->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS) || !q->header.has_bitmaps)
+        return 0;
+    directory = g_malloc(q->header.bitmaps_size);
+    ret =
+        vblk_storage_read(q->storage, directory, q->header.bitmaps_size, q->header.bitmaps_offset);
+    check_count(check, q->header.bitmaps_offset, q->header.bitmaps_size);
+    for (uint32_t i = 0; ret == 0 && i < q->header.n_bitmaps; i++) {
+        struct qcow2_disk_bitmap disk;
+
+        if (at + sizeof(disk) > q->header.bitmaps_size) {
+            qcow2_check_report(check, &check->result->n_corruptions,
+                               "ERROR: the directory of bitmaps is too short");
+            break;
+        }
+        memcpy(&disk, directory + at, sizeof(disk));
+        ret = check_walk_bitmap_table(check, be64_value(disk.table_offset),
+                                      be32_value(disk.table_size));
+        at +=
+            sizeof(disk) + (uint64_t)be32_value(disk.extra_data_size) + be16_value(disk.name_size);
+        at = (at + 7) & ~UINT64_C(7);
+    }
+    return ret;
+}
+
+/* --- all --- */
+
+static int check_alloc_counts(struct qcow2_check *check)
+{
+    struct qcow2 *q = check->q;
+    uint64_t size = __atomic_load_n(&q->storage->size, __ATOMIC_RELAXED);
+
+    check->n_counts = qcow2_clusters_for(q, size);
+    if (!q->storage->is_block_device)
+        check->n_counts += CHECK_BEYOND_END;
+    check->counts = g_try_new0(uint32_t, check->n_counts);
+    return check->counts ? 0 : -ENOMEM;
+}
+
+int qcow2_check_walk(struct qcow2_check *check)
+{
+    struct qcow2 *q = check->q;
+    int ret = check_alloc_counts(check);
+
+    if (ret < 0)
+        return ret;
+    check->result->n_clusters = qcow2_clusters_for(q, q->header.size);
+    check_count(check, 0, q->cluster_size);
+    ret = check_walk_l1(check, q->header.l1_offset, q->header.l1_size, true);
+    if (ret == 0)
+        ret = check_walk_snapshots(check);
+    if (ret == 0)
+        ret = check_walk_bitmaps(check);
+    check_count(check, q->header.reftable_offset,
+                (uint64_t)q->header.reftable_clusters << q->cluster_bits);
+    for (uint64_t i = 0; i < q->refcounts.n_entries; i++) {
+        if (q->refcounts.table[i])
+            check_count(check, q->refcounts.table[i], q->cluster_size);
+    }
+    return ret;
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Comparing refcounts with what was counted, and the COPIED flags with refcounts; repairing both.
+ * Leaks are repaired last, so that nothing is freed on the word of something that is wrong.
+ */
+#include "vblkd/format/qcow2-check.h"
+
+#include <string.h>
+
+#include "vblkd/format/qcow2-check-walk.h"
+#include "vblkd/format/qcow2-flush.h"
+#include "vblkd/format/qcow2-l2-table.h"
+#include "vblkd/format/qcow2-refcount.h"
+#include "vhost-user/cleanup.h"
+
+/* --- refcounts --- */
+
+struct check_set {
+    uint64_t cluster, count;
+};
+
+static int check_get_step(struct qcow2 *q, void *opaque, struct qcow2_need *need)
+{
+    struct check_set *set = opaque;
+
+    return qcow2_refcount_get(q, set->cluster, &set->count, need);
+}
+
+/* A block for a range that has none lies behind all that is in use. */
+static int check_set_step(struct qcow2 *q, void *opaque, struct qcow2_need *need)
+{
+    const struct check_set *set = opaque;
+    uint64_t index = set->cluster >> qcow2_refblock_bits(q), cluster;
+    struct qcow2_refblock *block;
+    int ret;
+
+    if (set->count > qcow2_refcount_max(q->header.refcount_order))
+        return -EFBIG;
+    ret = qcow2_refblock_get(q, index, &block, need);
+    if (ret == -ENOENT) {
+        ret = qcow2_clusters_alloc_all(q, 1, &cluster, need);
+        if (ret < 0)
+            return ret;
+        ret = qcow2_refblock_get(q, index, &block, need);
+        if (ret == -ENOENT) {
+            block = qcow2_refblock_create(q, index, cluster);
+            ret = 0;
+        }
+    }
+    if (ret == 0)
+        qcow2_refblock_set(q, block, set->cluster, set->count);
+    return ret;
+}
+
+static int check_compare_one(struct qcow2_check *check, uint64_t cluster, bool leaks)
+{
+    struct check_set set = {.cluster = cluster};
+    struct qcow2_check_result *result = check->result;
+    uint64_t expected = check->counts[cluster];
+    unsigned fix = leaks ? QCOW2_FIX_LEAKS : QCOW2_FIX_ERRORS;
+    int ret = qcow2_run(check->q, 0, check_get_step, &set);
+
+    if (ret < 0 || (leaks ? set.count <= expected : set.count >= expected))
+        return ret;
+    qcow2_check_report(check, leaks ? &result->n_leaks : &result->n_corruptions,
+                       "%s cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64,
+                       leaks ? "Leaked" : "ERROR", cluster, set.count, expected);
+    if (!(check->fix & fix))
+        return 0;
+    set.count = expected;
+    ret = qcow2_run(check->q, 0, check_set_step, &set);
+    if (ret == 0)
+        *(leaks ? &result->n_leaks_fixed : &result->n_corruptions_fixed) += 1;
+    return ret;
+}
+
+/* Ranges without a refcount block, where nothing was counted, are passed over. */
+static int check_compare(struct qcow2_check *check, uint64_t n_file, bool leaks)
+{
+    uint64_t per_block = UINT64_C(1) << qcow2_refblock_bits(check->q);
+    int ret = 0;
+
+    for (uint64_t c = 0; c < n_file && ret == 0; c++) {
+        uint64_t index = c / per_block;
+        bool has_block = index < check->q->refcounts.n_entries && check->q->refcounts.table[index];
+
+        if (has_block || check->counts[c] > 0)
+            ret = check_compare_one(check, c, leaks);
+    }
+    return ret;
+}
+
+/* --- flags --- */
+
+/* What the flag must be, for a cluster that an entry names. */
+static int check_is_single(struct qcow2_check *check, uint64_t offset, bool *ret_is_single)
+{
+    struct check_set set = {.cluster = offset >> check->q->cluster_bits};
+    int ret = qcow2_run(check->q, 0, check_get_step, &set);
+
+    *ret_is_single = set.count == 1;
+    return ret;
+}
+
+/* One word of a table, naming `offset`. True: *word was changed. */
+static int check_flag(struct qcow2_check *check, const char *what, be64_t *word, bool *ret_changed)
+{
+    uint64_t entry = be64_value(*word);
+    bool is_single;
+    int ret = check_is_single(check, entry & QCOW2_OFFSET_MASK, &is_single);
+
+    if (ret < 0 || is_single == ((entry & QCOW2_COPIED) != 0))
+        return ret;
+    qcow2_check_report(check, &check->result->n_corruptions,
+                       "ERROR OFLAG_COPIED %s: entry=%#" PRIx64 " refcount %s 1", what, entry,
+                       is_single ? "is" : "is not");
+    if (check->fix & QCOW2_FIX_ERRORS) {
+        *word = be64_from(entry ^ QCOW2_COPIED);
+        *ret_changed = true;
+        check->result->n_corruptions_fixed++;
+    }
+    return 0;
+}
+
+static int check_l2_flags(struct qcow2_check *check, uint64_t offset)
+{
+    struct qcow2 *q = check->q;
+    g_autofree be64_t *words = g_malloc(q->cluster_size);
+    unsigned width = q->has_extended_l2 ? 2 : 1;
+    bool changed = false;
+    int ret = vblk_storage_read(q->storage, words, q->cluster_size, offset);
+
+    for (uint64_t i = 0; ret == 0 && i < q->cluster_size / 8; i += width) {
+        struct qcow2_l2_entry entry = {be64_value(words[i]), 0};
+
+        if (qcow2_entry_has_cluster(q, entry) && !(entry.cluster & QCOW2_L2_RESERVED) &&
+            !q->has_data_file)
+            ret = check_flag(check, "data cluster", &words[i], &changed);
+    }
+    return ret == 0 && changed ? vblk_storage_write(q->storage, words, q->cluster_size, offset)
+                               : ret;
+}
+
+int qcow2_check_flags(struct qcow2_check *check)
+{
+    struct qcow2 *q = check->q;
+    uint64_t len = (uint64_t)q->header.l1_size * sizeof(be64_t);
+    g_autofree be64_t *entries = g_malloc(len);
+    bool changed = false;
+    int ret = vblk_storage_read(q->storage, entries, len, q->header.l1_offset);
+
+    for (uint32_t i = 0; ret == 0 && i < q->header.l1_size; i++) {
+        uint64_t entry = be64_value(entries[i]), offset = entry & QCOW2_OFFSET_MASK;
+
+        if (offset == 0 || (entry & QCOW2_L1_RESERVED) || (offset & (q->cluster_size - 1)) != 0 ||
+            offset >> q->cluster_bits >= check->n_counts)
+            continue;
+        ret = check_flag(check, "L2 table", &entries[i], &changed);
+        if (ret == 0)
+            ret = check_l2_flags(check, offset);
+    }
+    if (ret < 0 || !changed)
+        return ret;
+    for (uint32_t i = 0; i < q->header.l1_size; i++)
+        __atomic_store_n(&q->l1.entries[i], be64_value(entries[i]), __ATOMIC_RELEASE);
+    return vblk_storage_write(q->storage, entries, len, q->header.l1_offset);
+}
+
+/* --- the operation --- */
+
+static uint64_t check_n_broken(const struct qcow2_check_result *result)
+{
+    return result->n_corruptions - result->n_corruptions_fixed;
+}
+
+/* What is as it should be needs no mark. */
+static int check_clear_marks(struct qcow2 *q)
+{
+    uint64_t marks = QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT;
+
+    if (!(q->header.incompatible & marks))
+        return 0;
+    q->header.incompatible &= ~marks;
+    __atomic_store_n(&q->image->is_corrupt, false, __ATOMIC_RELAXED);
+    return qcow2_write_header_held(q);
+}
+
+static int check_run(struct qcow2_check *check)
+{
+    struct qcow2 *q = check->q;
+    uint64_t n;
+    int ret = qcow2_check_walk(check);
+
+    if (ret < 0)
+        return ret;
+    n = check->n_counts;
+    /* A new refcount block must not be put where something is that is not counted. */
+    for (uint64_t c = 0; c < n; c++) {
+        if (check->counts[c] > 0)
+            q->refcounts.end = MAX(q->refcounts.end, c + 1);
+    }
+    ret = check_compare(check, n, false);
+    if (ret == 0)
+        ret = qcow2_check_flags(check);
+    if (ret == 0)
+        ret = check_compare(check, n, true);
+    if (ret < 0 || check->fix == 0)
+        return ret;
+    qcow2_l2_cache_empty(&q->l2);
+    ret = qcow2_flush_all_held(q);
+    if (ret == 0 && check_n_broken(check->result) == 0 &&
+        (check->fix & QCOW2_FIX_ERRORS || check->result->n_corruptions == 0))
+        ret = check_clear_marks(q);
+    return ret;
+}
+
+int qcow2_check(struct vblk_image *image, unsigned fix, void (*report)(void *opaque, const char *),
+                void *opaque, struct qcow2_check_result *ret_result)
+{
+    struct qcow2 *q = qcow2_of(image);
+    struct qcow2_check check = {q, fix, report, opaque, ret_result};
+    int ret = 0;
+
+    memset(ret_result, 0, sizeof(*ret_result));
+    VU_LOCK_SCOPE(&q->flush_lock);
+    if (!image->read_only && !qcow2_is_corrupt(q))
+        ret = qcow2_flush_all_held(q);
+    if (ret == 0)
+        ret = check_run(&check);
+    g_free(check.counts);
+    if (ret < 0)
+        ret_result->n_check_errors++;
+    return ret;
+}

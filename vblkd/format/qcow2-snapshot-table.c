@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table's entries have variable length; each is checked before its parts are used. */
+#include "vblkd/format/qcow2-snapshot-table.h"
+
+#include <string.h>
+
+#include "vblkd/format/qcow2-flush.h"
+#include "vblkd/format/qcow2-free.h"
+#include "vblkd/format/qcow2-l1.h"
+#include "vblkd/format/qcow2-refcount.h"
+
+void qcow2_snapshot_free(struct qcow2_snapshot *snapshot)
+{
+    g_free(snapshot->id);
+    g_free(snapshot->name);
+    g_free(snapshot->extra);
+    g_free(snapshot);
+}
+
+static void snapshot_free(gpointer opaque)
+{
+    qcow2_snapshot_free(opaque);
+}
+
+/* --- reading --- */
+
+static int snapshot_take_extra(struct qcow2_snapshot *snapshot, const uint8_t *extra, uint32_t len)
+{
+    struct qcow2_disk_snapshot_extra disk = {.icount = be64_from(UINT64_MAX)};
+    uint32_t known = MIN(len, (uint32_t)sizeof(disk));
+
+    memcpy(&disk, extra, known);
+    if (known >= 8)
+        snapshot->vm_state_size = be64_value(disk.vm_state_size_large);
+    if (known >= 16)
+        snapshot->disk_size = be64_value(disk.disk_size);
+    if (known >= 24)
+        snapshot->icount = be64_value(disk.icount);
+    if (len > known) {
+        snapshot->extra_len = len - known;
+        snapshot->extra = g_memdup2(extra + known, snapshot->extra_len);
+    }
+    return 0;
+}
+
+/* One entry at *at; advances it. */
+static int snapshot_read_one(struct qcow2 *q, uint64_t *at, struct qcow2_snapshot *snapshot)
+{
+    g_autofree uint8_t *rest = NULL;
+    struct qcow2_disk_snapshot disk;
+    uint32_t extra_len, id_len, name_len;
+    int ret = vblk_storage_read(q->storage, &disk, sizeof(disk), *at);
+
+    if (ret < 0)
+        return ret;
+    extra_len = be32_value(disk.extra_data_size);
+    id_len = be16_value(disk.id_size);
+    name_len = be16_value(disk.name_size);
+    snapshot->l1_offset = be64_value(disk.l1_table_offset);
+    snapshot->l1_size = be32_value(disk.l1_size);
+    if (extra_len > QCOW2_MAX_SNAPSHOT_EXTRA || snapshot->l1_size > QCOW2_MAX_L1_SIZE / 8 ||
+        (snapshot->l1_offset & (q->cluster_size - 1)) != 0 ||
+        snapshot->l1_offset > QCOW2_MAX_OFFSET)
+        return -EBADMSG;
+    rest = g_malloc((size_t)extra_len + id_len + name_len);
+    ret = vblk_storage_read(q->storage, rest, (uint64_t)extra_len + id_len + name_len,
+                            *at + sizeof(disk));
+    if (ret < 0)
+        return ret;
+    snapshot->date_sec = be32_value(disk.date_sec);
+    snapshot->date_nsec = be32_value(disk.date_nsec);
+    snapshot->vm_clock_nsec = be64_value(disk.vm_clock_nsec);
+    snapshot->vm_state_size = be32_value(disk.vm_state_size);
+    snapshot->disk_size = q->header.size;
+    snapshot->icount = UINT64_MAX;
+    snapshot_take_extra(snapshot, rest, extra_len);
+    snapshot->id = g_strndup((char *)rest + extra_len, id_len);
+    snapshot->name = g_strndup((char *)rest + extra_len + id_len, name_len);
+    *at += (sizeof(disk) + extra_len + id_len + name_len + 7) & ~UINT64_C(7);
+    return 0;
+}
+
+int qcow2_snapshot_table_read(struct qcow2 *q, GPtrArray **ret_snapshots, uint64_t *ret_len)
+{
+    g_autoptr(GPtrArray) snapshots = g_ptr_array_new_with_free_func(snapshot_free);
+    uint64_t at = q->header.snapshots_offset;
+
+    for (uint32_t i = 0; i < q->header.n_snapshots; i++) {
+        struct qcow2_snapshot *snapshot = g_new0(struct qcow2_snapshot, 1);
+        int ret;
+
+        g_ptr_array_add(snapshots, snapshot);
+        ret = snapshot_read_one(q, &at, snapshot);
+        if (ret == 0 && at - q->header.snapshots_offset > QCOW2_MAX_SNAPSHOTS_SIZE)
+            ret = -EBADMSG;
+        if (ret < 0)
+            return ret;
+    }
+    *ret_len = at - q->header.snapshots_offset;
+    *ret_snapshots = g_steal_pointer(&snapshots);
+    return 0;
+}
+
+/* --- writing --- */
+
+static void snapshot_append(GByteArray *bytes, const struct qcow2_snapshot *snapshot)
+{
+    static const uint8_t zeros[8];
+    struct qcow2_disk_snapshot_extra extra = {
+        .vm_state_size_large = be64_from(snapshot->vm_state_size),
+        .disk_size = be64_from(snapshot->disk_size),
+        .icount = be64_from(snapshot->icount),
+    };
+    struct qcow2_disk_snapshot disk = {
+        .l1_table_offset = be64_from(snapshot->l1_offset),
+        .l1_size = be32_from(snapshot->l1_size),
+        .id_size = be16_from((uint16_t)strlen(snapshot->id)),
+        .name_size = be16_from((uint16_t)strlen(snapshot->name)),
+        .date_sec = be32_from(snapshot->date_sec),
+        .date_nsec = be32_from(snapshot->date_nsec),
+        .vm_clock_nsec = be64_from(snapshot->vm_clock_nsec),
+        .vm_state_size =
+            be32_from(snapshot->vm_state_size > UINT32_MAX ? 0 : (uint32_t)snapshot->vm_state_size),
+        .extra_data_size = be32_from((uint32_t)sizeof(extra) + snapshot->extra_len),
+    };
+
+    g_byte_array_append(bytes, (const guint8 *)&disk, sizeof(disk));
+    g_byte_array_append(bytes, (const guint8 *)&extra, sizeof(extra));
+    if (snapshot->extra_len > 0)
+        g_byte_array_append(bytes, snapshot->extra, snapshot->extra_len);
+    g_byte_array_append(bytes, (const guint8 *)snapshot->id, (guint)strlen(snapshot->id));
+    g_byte_array_append(bytes, (const guint8 *)snapshot->name, (guint)strlen(snapshot->name));
+    g_byte_array_append(bytes, zeros, -bytes->len & 7);
+}
+
+/* Header fields; the caller writes it. */
+static void snapshot_set_header(struct qcow2 *q, uint64_t offset, uint64_t len, uint32_t n)
+{
+    pthread_mutex_lock(&q->lock);
+    q->header.snapshots_offset = offset;
+    q->header.n_snapshots = n;
+    q->snapshots_len = len;
+    pthread_mutex_unlock(&q->lock);
+}
+
+int qcow2_snapshot_table_write(struct qcow2 *q, const GPtrArray *snapshots)
+{
+    g_autoptr(GByteArray) bytes = g_byte_array_new();
+    uint64_t old_offset = q->header.snapshots_offset, old_len = q->snapshots_len, cluster = 0;
+    uint32_t old_n = q->header.n_snapshots;
+    int ret = 0;
+
+    for (guint i = 0; i < snapshots->len; i++)
+        snapshot_append(bytes, g_ptr_array_index(snapshots, i));
+    if (bytes->len > QCOW2_MAX_SNAPSHOTS_SIZE || snapshots->len > QCOW2_MAX_SNAPSHOTS)
+        return -EFBIG;
+    if (bytes->len > 0)
+        ret = qcow2_l1_alloc_clusters(q, qcow2_clusters_for(q, bytes->len), &cluster);
+    if (ret == 0 && bytes->len > 0)
+        ret = vblk_storage_write(q->storage, bytes->data, bytes->len, cluster << q->cluster_bits);
+    if (ret == 0)
+        ret = qcow2_flush_all_held(q);
+    if (ret < 0)
+        return ret;
+    snapshot_set_header(q, cluster << q->cluster_bits, bytes->len, snapshots->len);
+    ret = qcow2_write_header_held(q);
+    if (ret < 0) {
+        snapshot_set_header(q, old_offset, old_len, old_n);
+        return ret;
+    }
+    if (old_n > 0) {
+        pthread_mutex_lock(&q->lock);
+        qcow2_free_later(q, old_offset >> q->cluster_bits, qcow2_clusters_for(q, old_len));
+        pthread_mutex_unlock(&q->lock);
+    }
+    return 0;
+}
