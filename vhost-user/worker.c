@@ -2,7 +2,8 @@
 /*
  * The thread of one running ring.
  *
- *   pop and process until empty -> poll while poll-policy.h says so -> arm kicks -> sleep in epoll
+ *   pop and process until empty -> poll while poll-policy.h says so, or leave it alone for a while
+ *   where the device wants that -> arm kicks -> sleep in epoll
  *
  * Kicks are disarmed from the moment the thread is awake until it is about to sleep. All
  * descriptors it sleeps on are watched edge-triggered, and an eventfd is never read: every write is
@@ -76,6 +77,8 @@ struct vu_worker {
     bool kick_is_needed;      /* no in-band kicks come instead */
     unsigned kick_generation; /* of the ring, when the copy was made */
     bool armed;
+    bool worked;        /* since it looked the last time */
+    unsigned linger_ms; /* see vu_worker_ops */
 };
 
 /* Pollers of all queues: one CPU is always left to whoever the requests come from. */
@@ -185,17 +188,17 @@ static bool worker_poll(struct vu_worker *worker, uint64_t dry_ns, uint64_t *ret
     return won;
 }
 
-/* Sleeps until a kick, a completion or a wake-up. */
-static void worker_sleep(struct vu_worker *worker)
+/* Sleeps until a kick, a completion or a wake-up, or for so long (-1: without end). Whether there
+ * was a kick and nothing else. */
+static bool worker_sleep(struct vu_worker *worker, int timeout_ms)
 {
-    bool blind = worker->kick_fd < 0 && worker->kick_is_needed;
     struct epoll_event events[3];
     bool kicked = false;
     int n;
 
     if (worker->ops->spare_thread != NULL)
         vu_watch_asleep(&worker->watched);
-    n = epoll_wait(worker->epoll_fd, events, G_N_ELEMENTS(events), blind ? WORKER_NO_KICK_MS : -1);
+    n = epoll_wait(worker->epoll_fd, events, G_N_ELEMENTS(events), timeout_ms);
     if (worker->ops->spare_thread != NULL)
         vu_watch_awake(&worker->watched);
     for (int i = 0; i < n; i++)
@@ -207,6 +210,7 @@ static void worker_sleep(struct vu_worker *worker)
     VU_LOCK_SCOPE(&worker->vring->lock);
     worker->vring->stats.n_kicks += kicked;
     worker_follow_kick_locked(worker);
+    return kicked && n == 1;
 }
 
 /* Everything between running dry and being worth another pop. */
@@ -214,12 +218,19 @@ static void worker_wait(struct vu_worker *worker)
 {
     uint64_t dry_ns = worker->policy.cap_ns > 0 ? vu_now_ns() : 0, polled_ns;
 
+    if (worker->worked && worker->linger_ms > 0) {
+        worker->worked = false;
+        /* One kick may have come before they were disarmed. */
+        if (worker_sleep(worker, (int)worker->linger_ms))
+            worker_sleep(worker, (int)worker->linger_ms);
+        return;
+    }
     if (worker_poll(worker, dry_ns, &polled_ns))
         return;
     worker->armed = true;
     if (vu_vring_arm_kick(worker->vring))
         return;
-    worker_sleep(worker);
+    worker_sleep(worker, worker->kick_fd < 0 && worker->kick_is_needed ? WORKER_NO_KICK_MS : -1);
     if (worker->policy.cap_ns > 0)
         vu_poll_policy_slept(&worker->policy, polled_ns, vu_now_ns() - dry_ns);
 }
@@ -243,9 +254,11 @@ static bool worker_loop(struct vu_worker *worker, struct worker_run *run)
             vu_vring_disarm_kick(worker->vring);
         worker->armed = false;
         while (!worker_is_stopping(worker) &&
-               (n = vu_vring_pop(worker->vring, elems, VU_WORKER_BATCH)) > 0)
+               (n = vu_vring_pop(worker->vring, elems, VU_WORKER_BATCH)) > 0) {
+            worker->worked = true;
             if (!worker_process(worker, run, elems, n))
                 return false;
+        }
         /* What is completed makes the driver think of more. */
         if (!worker_complete(worker) && !worker_is_stopping(worker))
             worker_wait(worker);
@@ -390,7 +403,10 @@ int vu_worker_create(struct vu_vring *vring, const struct vu_worker_ops *ops, vo
     worker->kick_fd = -1;
     worker->armed = true; /* a ring's state as it starts */
     worker->n_cpus = vu_cpu_count();
-    vu_poll_policy_init(&worker->policy, worker->n_cpus > 1 ? poll_us * UINT64_C(1000) : 0);
+    worker->linger_ms = ops->linger_ms != NULL ? ops->linger_ms(device, vring->index) : 0;
+    if (worker->n_cpus <= 1 || worker->linger_ms > 0)
+        poll_us = 0;
+    vu_poll_policy_init(&worker->policy, poll_us * UINT64_C(1000));
     worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (worker->epoll_fd < 0 || worker->wake_fd < 0)

@@ -41,6 +41,12 @@ struct vu_worker_ops {
      */
     bool (*spare_thread)(void *device, unsigned queue);
     void (*keep_thread)(void *device, unsigned queue);
+    /*
+     * Optional: for how many milliseconds a queue that ran dry is left alone, without kicks, before
+     * its thread looks at it once more. For requests that come in bursts and whose sender does not
+     * wait: a burst then takes one kick. 0: not at all.
+     */
+    unsigned (*linger_ms)(void *device, unsigned queue);
 };
 
 struct vu_worker;

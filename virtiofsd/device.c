@@ -12,6 +12,8 @@
 #include "virtiofsd/pace.h"
 #include "virtiofsd/thread.h"
 
+#define DEVICE_LINGER_MS 2 /* of the queue that FORGETs come on */
+
 static void device_get_config(void *device, uint8_t *ret_config)
 {
     const struct fs_options *options = ((const struct fs_share *)device)->options;
@@ -61,17 +63,25 @@ static void device_keep_thread(void *device, unsigned queue)
     fs_helpers_take_back(((struct fs_share *)device)->helpers);
 }
 
+/* What the guest forgets is no hurry, and it forgets a tree file by file. */
+static unsigned device_linger_ms(void *device, unsigned queue)
+{
+    return queue == 0 ? DEVICE_LINGER_MS : 0;
+}
+
 static const struct vu_worker_ops device_worker = {
     .thread_start = device_thread_start,
     .process = fs_request_process,
     .spare_thread = device_spare_thread,
     .keep_thread = device_keep_thread,
+    .linger_ms = device_linger_ms,
 };
 
 /* Without helpers each request waits on its queue's thread, as --thread-pool-size=0 says. */
 static const struct vu_worker_ops device_worker_alone = {
     .thread_start = device_thread_start,
     .process = fs_request_process,
+    .linger_ms = device_linger_ms,
 };
 
 void fs_device_describe(const struct fs_options *options, struct vu_device *ret_device)

@@ -451,6 +451,37 @@ static void test_polling(void)
     ring_finish(&ring);
 }
 
+static unsigned patient_linger_ms(void *device, unsigned queue)
+{
+    g_assert_cmpuint(queue, ==, 5);
+    return 1000;
+}
+
+/* A burst after the first request is met without a kick, in the end. */
+static void test_linger(void)
+{
+    struct vu_worker_ops ops = device_ops;
+    struct fake_ring ring;
+    struct vu_worker *worker;
+    gint64 begin;
+
+    ops.linger_ms = patient_linger_ms;
+    ring_init_eventfd(&ring);
+    g_assert_cmpint(vu_worker_create(&ring.vring, &ops, &ring, 1000, &worker), ==, 0);
+    begin = g_get_monotonic_time();
+    ring_submit(&ring, 1);
+    ring_wait_done(&ring, 1);
+    for (unsigned i = 0; i < 50; i++)
+        ring_submit(&ring, 1);
+    if (g_get_monotonic_time() - begin < G_USEC_PER_SEC)
+        g_assert_cmpuint(ring.n_kicks_sent, ==, 1);
+    ring_wait_done(&ring, 51);
+    /* Nor is the end of the thread put off. */
+    ring_submit(&ring, 1);
+    vu_worker_destroy(worker);
+    ring_finish(&ring);
+}
+
 /* Ends at any moment: idle, at work, while polling, straight after the start. */
 static void test_destroy(void)
 {
@@ -482,6 +513,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/worker/completions/asleep", GUINT_TO_POINTER(0), test_completions);
     g_test_add_data_func("/worker/completions/polling", GUINT_TO_POINTER(1000), test_completions);
     g_test_add_func("/worker/polling", test_polling);
+    g_test_add_func("/worker/linger", test_linger);
     g_test_add_func("/worker/destroy", test_destroy);
     return g_test_run();
 }
