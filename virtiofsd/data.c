@@ -11,13 +11,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
-#include <sys/resource.h>
 #include <sys/uio.h>
 
 #include "vhost-user/cleanup.h"
 #include "vhost-user/cpu.h"
 #include "virtiofsd/kill-privileges.h"
 #include "virtiofsd/request.h"
+#include "virtiofsd/thread.h"
 
 enum data_direction { DATA_READ = 0, DATA_WRITE = 1 }; /* index of fs_handle.slow */
 
@@ -196,14 +196,6 @@ static pthread_mutex_t *data_turn(const struct fs_handle *handle)
     return &turns[handle->nodeid % DATA_N_TURNS];
 }
 
-/* How often this thread has waited for something so far. */
-static long data_n_waits(void)
-{
-    struct rusage usage;
-
-    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nvcsw : 0;
-}
-
 /*
  * What is left of a transfer whose memory, offset or length O_DIRECT does not take, as the end of a
  * file that the guest's cache writes back: by way of the host's cache.
@@ -228,17 +220,19 @@ static int data_finish_blocking(struct fs_request *request, struct fs_handle *ha
 {
     uint64_t begin_ns = vu_now_ns(), len = t->left;
     bool in_doubt = data_hint_take(&handle->doubt[t->direction]);
-    long n_waits = in_doubt ? data_n_waits() : 0;
+    long n_waits = in_doubt ? fs_thread_n_waits() : 0;
     int ret = data_run(t, 0);
     bool slow;
 
     if (ret == -EINVAL && (handle->open_flags & O_DIRECT))
         ret = data_run_unaligned(request->share, t);
     slow = vu_now_ns() - begin_ns > DATA_SLOW_NS + len;
+    if (request->share->options->max_helpers == 0)
+        slow = false; /* nobody else could do it */
     if (slow && !in_doubt)
         __atomic_store_n(&handle->doubt[t->direction], DATA_SLOW_HOLD, __ATOMIC_RELAXED);
     else
-        data_note_pace(handle, t->direction, slow && data_n_waits() > n_waits);
+        data_note_pace(handle, t->direction, slow && fs_thread_n_waits() > n_waits);
     data_note_done(request, t);
     return data_reply(request, t->direction, ret);
 }

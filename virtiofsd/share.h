@@ -38,6 +38,7 @@ struct fs_share {
     struct fs_counters counters;
     struct fs_directory_streams streams;
     uint32_t slow_metadata;           /* atomic: see pace.h */
+    uint32_t doubt_metadata;          /* likewise */
     uint32_t versioned_dev;           /* see unchanged.h; 0: nothing to compare */
     struct timespec entry_timeout;    /* how long the guest may keep names, */
     struct timespec attr_timeout;     /* ... attributes, */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -54,4 +55,11 @@ int fs_thread_set_umask(mode_t mask)
     thread_own.mask = mask;
     thread_own.mask_known = true;
     return 0;
+}
+
+long fs_thread_n_waits(void)
+{
+    struct rusage usage;
+
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nvcsw : 0;
 }

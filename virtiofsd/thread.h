@@ -19,3 +19,5 @@ int fs_thread_init(void);
 int fs_thread_enter_fds(const struct fs_share *share);
 /* The umask for what this thread makes next: a system call where it was another. 0 or -errno. */
 int fs_thread_set_umask(mode_t mask);
+/* How often this thread has waited for something so far. A system call. */
+long fs_thread_n_waits(void);
