@@ -7,6 +7,7 @@
 #include <glib/gstdio.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -48,6 +49,24 @@ static void guest_start_daemon(struct blk_guest *guest)
         guest_exec(guest);
 }
 
+/* Runs a command line made like printf's; its exit status. */
+static int guest_run(const char *format, ...) G_GNUC_PRINTF(1, 2);
+static int guest_run(const char *format, ...)
+{
+    g_autofree char *line = NULL;
+    g_auto(GStrv) argv = NULL;
+    int status = -1;
+    va_list args;
+
+    va_start(args, format);
+    line = g_strdup_vprintf(format, args);
+    va_end(args);
+    argv = g_strsplit(line, " ", -1);
+    g_assert_true(g_spawn_sync(NULL, argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL,
+                               NULL, NULL, NULL, NULL, &status, NULL));
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 static void guest_make_image(struct blk_guest *guest)
 {
     int fd;
@@ -55,6 +74,12 @@ static void guest_make_image(struct blk_guest *guest)
     guest->dir = g_dir_make_tmp("blk-guest-XXXXXX", NULL);
     guest->image = g_build_filename(guest->dir, "image", NULL);
     guest->socket = g_build_filename(guest->dir, "socket", NULL);
+    if (guest->setup.qcow2) {
+        g_assert_cmpint(guest_run("qemu-img create -q -f qcow2 -o %s %s %" G_GUINT64_FORMAT,
+                                  guest->setup.qcow2, guest->image, guest->setup.image_len),
+                        ==, 0);
+        return;
+    }
     fd = g_open(guest->image, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
     g_assert_cmpint(fd, >=, 0);
     g_assert_cmpint(ftruncate(fd, (off_t)guest->setup.image_len), ==, 0);
@@ -121,6 +146,12 @@ static void guest_disconnect(struct blk_guest *guest)
 
 bool blk_guest_start(struct blk_guest *guest, const struct blk_guest_setup *setup)
 {
+    g_autofree char *qemu_img = g_find_program_in_path("qemu-img");
+
+    if (setup->qcow2 && !qemu_img) {
+        g_test_skip("qemu-img is missing");
+        return false;
+    }
     *guest = (struct blk_guest){.setup = *setup};
     guest->rand = g_rand_new_with_seed((guint32)g_test_rand_int());
     guest_make_image(guest);
@@ -143,6 +174,26 @@ void blk_guest_stop(struct blk_guest *guest)
     g_assert_cmpint(kill(guest->pid, SIGTERM), ==, 0);
     g_assert_cmpint(waitpid(guest->pid, &status, 0), ==, guest->pid);
     g_assert_cmpint(status, ==, 0);
+}
+
+uint8_t *blk_guest_read_image(struct blk_guest *guest, bool may_leak)
+{
+    g_autofree char *raw = g_strconcat(guest->image, ".raw", NULL);
+    char *contents;
+    gsize len;
+    int status;
+
+    if (guest->setup.qcow2) {
+        status = guest_run("qemu-img check -q -f qcow2 %s", guest->image);
+        g_assert_true(status == 0 || (status == 3 && may_leak));
+        g_assert_cmpint(guest_run("qemu-img convert -f qcow2 -O raw %s %s", guest->image, raw), ==,
+                        0);
+    }
+    g_assert_true(
+        g_file_get_contents(guest->setup.qcow2 ? raw : guest->image, &contents, &len, NULL));
+    g_assert_cmpuint(len, ==, guest->setup.image_len);
+    g_unlink(raw);
+    return (uint8_t *)contents;
 }
 
 void blk_guest_clear(struct blk_guest *guest)

@@ -24,6 +24,7 @@ struct blk_guest_setup {
     uint64_t features; /* of rings, beside VERSION_1: RING_PACKED, ...; and the device's */
     bool inflight;     /* the session can be taken over */
     uint64_t image_len;
+    const char *qcow2; /* the image is one, made with these options of qemu-img's; NULL: raw */
 };
 
 /* One request's buffers. */
@@ -50,11 +51,14 @@ struct blk_guest {
 };
 
 /* Makes the image (zeros), starts the daemon and connects. False, with the test skipped, where the
- * daemon does not start. */
+ * daemon does not start, or there is no qemu-img and it is needed. */
 bool blk_guest_start(struct blk_guest *guest, const struct blk_guest_setup *setup);
 /* SIGTERM; the daemon must end well. The image stays until blk_guest_clear. */
 void blk_guest_stop(struct blk_guest *guest);
 void blk_guest_clear(struct blk_guest *guest);
+/* What the disk holds, read from its image while the daemon is stopped; g_free. A qcow2 image is
+ * checked for errors, and for leaks unless these are allowed. */
+uint8_t *blk_guest_read_image(struct blk_guest *guest, bool may_leak);
 /* Kills the daemon, starts another, and takes the session over (setup.inflight). */
 void blk_guest_restart(struct blk_guest *guest);
 

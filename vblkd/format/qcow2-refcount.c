@@ -27,7 +27,7 @@ uint64_t qcow2_refcount_decode(const uint8_t *block, unsigned order, uint64_t in
     uint64_t count = 0;
 
     if (bits < 8)
-        return (block[index * bits / 8] >> (index * bits % 8)) & ((1u << bits) - 1);
+        return ((unsigned)block[index * bits / 8] >> (index * bits % 8)) & ((1u << bits) - 1);
     for (unsigned i = 0; i < bits / 8; i++)
         count = count << 8 | block[index * (bits / 8) + i];
     return count;
