@@ -314,8 +314,9 @@ static int flush_run(struct qcow2 *q, bool lazily)
     }
     if (__atomic_load_n(&q->n_changes, __ATOMIC_ACQUIRE) == q->n_written &&
         (lazily || !(q->header.incompatible & QCOW2_INCOMPAT_DIRTY)))
-        return flush_storage(q);
-    ret = flush_batch(q, lazily);
+        ret = flush_storage(q);
+    else
+        ret = flush_batch(q, lazily);
     /* What could not be freed this time can be the next; the flush itself has succeeded. */
     if (ret == 0)
         qcow2_free_finish(q);
