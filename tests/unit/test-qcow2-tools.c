@@ -7,6 +7,7 @@
 
 #include "tests/unit/qcow2-fixture.h"
 #include "vblkd/format/qcow2-check.h"
+#include "vblkd/format/qcow2-compressed.h"
 #include "vblkd/format/qcow2-create.h"
 #include "vblkd/format/qcow2-snapshot.h"
 
@@ -97,6 +98,49 @@ static void test_create_refused(void)
     options = (struct qcow2_create_options)QCOW2_CREATE_DEFAULTS;
     options.size = UINT64_C(1) << 62;
     g_assert_false(qcow2_create_check(&options, NULL));
+}
+
+/* --- compression --- */
+
+/* Every cluster compressed, or as it is where that does not help; some written over afterwards. */
+static void test_compress(gconstpointer args)
+{
+    struct qcow2_fixture fixture;
+    uint64_t cluster, n_packed = 0;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    qcow2_fixture_create(&fixture, TEST_SIZE, args);
+    qcow2_fixture_fill(&fixture, "source");
+    qcow2_fixture_open(&fixture);
+    cluster = strstr(args, "4k") ? 4096 : 65536;
+    for (uint64_t at = 0; at < TEST_SIZE; at += cluster) {
+        int ret;
+
+        if (at / cluster % 5 == 0) {
+            for (uint64_t i = 0; i < cluster; i += 4) {
+                guint32 word = (guint32)g_test_rand_int();
+
+                memcpy(fixture.shadow + at + i, &word, sizeof(word));
+            }
+        }
+        ret = qcow2_write_compressed(fixture.image, at, cluster, fixture.shadow + at);
+        n_packed += ret == 0;
+        if (ret == -ENOTSUP)
+            ret = vblk_image_write(fixture.image, fixture.shadow + at, cluster, at);
+        g_assert_cmpint(ret, ==, 0);
+    }
+    g_assert_cmpuint(n_packed, ==, TEST_SIZE / cluster * 4 / 5);
+    qcow2_fixture_verify(&fixture, 0, TEST_SIZE);
+    qcow2_fixture_close(&fixture);
+    qcow2_fixture_check(&fixture, false);
+    qcow2_fixture_compare(&fixture);
+    qcow2_fixture_open(&fixture);
+    qcow2_fixture_random(&fixture, 50);
+    qcow2_fixture_close(&fixture);
+    qcow2_fixture_check(&fixture, false);
+    qcow2_fixture_compare(&fixture);
+    qcow2_fixture_destroy(&fixture);
 }
 
 /* --- resizing --- */
@@ -267,6 +311,11 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2/tools/create", test_create);
     g_test_add_func("/qcow2/tools/create-refused", test_create_refused);
     g_test_add_func("/qcow2/tools/preallocation", test_preallocation);
+    g_test_add_data_func("/qcow2/tools/compress", "", test_compress);
+    g_test_add_data_func("/qcow2/tools/compress-4k", "-o cluster_size=4k,refcount_bits=2",
+                         test_compress);
+    g_test_add_data_func("/qcow2/tools/compress-zstd", "-o compression_type=zstd", test_compress);
+    g_test_add_data_func("/qcow2/tools/compress-extended", "-o extended_l2=on", test_compress);
     g_test_add_func("/qcow2/tools/resize", test_resize);
     g_test_add_data_func("/qcow2/tools/snapshots", "", test_snapshots);
     g_test_add_data_func("/qcow2/tools/snapshots-512", "-o cluster_size=512", test_snapshots);

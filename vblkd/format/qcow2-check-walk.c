@@ -11,9 +11,8 @@
 #include "vblkd/format/qcow2-compressed.h"
 #include "vblkd/format/qcow2-l2-table.h"
 
-#define CHECK_BEYOND_END                                                     \
-    (UINT64_C(1) << 20) /* clusters behind the file's end that may be a hole \
-                         */
+/* Clusters behind the end of the file that may be a hole in it. */
+#define CHECK_BEYOND_END (UINT64_C(1) << 16)
 
 void qcow2_check_report(struct qcow2_check *check, uint64_t *counter, const char *format, ...)
 {

@@ -90,8 +90,12 @@ static int free_drop(struct qcow2 *q, uint64_t cluster)
     if (ret < 0)
         return ret;
     ret = qcow2_refcount_add(q, cluster, -1, &need);
-    if (ret == 0 && count == 1)
+    if (ret == 0 && count == 1) {
         g_hash_table_remove(q->metadata, GSIZE_TO_POINTER(cluster));
+        /* Nothing more is packed into what may become something else. */
+        if (q->compressed_tail >> q->cluster_bits == cluster)
+            q->compressed_tail = 0;
+    }
     return ret;
 }
 

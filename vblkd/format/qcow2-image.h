@@ -102,6 +102,7 @@ struct qcow2 {
     GHashTable *fresh;          /* guest cluster -> struct qcow2_fresh; under `lock` */
     GArray *unmapped, *durable; /* struct qcow2_free: before, and after their flush; `lock` */
     guint n_unmapped_taken;     /* of unmapped, by a flush that is on its way */
+    uint64_t compressed_tail;   /* behind the last compressed bytes written; under `lock` */
     bool is_making_table;       /* under `lock`: an L2 table is being made */
     uint64_t n_changes;         /* atomic; of metadata */
     uint64_t n_written;         /* atomic; value of n_changes that is durable */

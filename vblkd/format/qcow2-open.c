@@ -47,7 +47,7 @@ static bool l1_check(struct qcow2 *q, GError **error)
             continue;
         /* A table there would be written where something else is. */
         if ((q->l1.entries[i] & QCOW2_L1_RESERVED) || (offset & (q->cluster_size - 1)) != 0 ||
-            (offset == 0 && q->l1.entries[i] != 0) ||
+            offset == 0 || offset >> q->cluster_bits >= q->refcounts.end ||
             qcow2_is_metadata(q, offset >> q->cluster_bits)) {
             q->l1.entries[i] = QCOW2_L1_RESERVED;
             qcow2_mark_corrupt(q, "L1 entry %u makes no sense", i);

@@ -253,7 +253,9 @@ static bool refcounts_check_table(struct qcow2 *q, GError **error)
 
         if (offset == 0)
             continue;
-        if ((offset & (q->cluster_size - 1)) != 0 || offset >= QCOW2_MAX_OFFSET) {
+        /* A block is written before the table names it, so it lies inside the file. */
+        if ((offset & (q->cluster_size - 1)) != 0 ||
+            offset >> q->cluster_bits >= q->refcounts.end) {
             g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
                         "refcount block %" G_GUINT64_FORMAT " has a bad offset", i);
             return false;

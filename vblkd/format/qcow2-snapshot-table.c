@@ -62,7 +62,7 @@ static int snapshot_read_one(struct qcow2 *q, uint64_t *at, struct qcow2_snapsho
         (snapshot->l1_offset & (q->cluster_size - 1)) != 0 ||
         snapshot->l1_offset > QCOW2_MAX_OFFSET)
         return -EBADMSG;
-    rest = g_malloc((size_t)extra_len + id_len + name_len);
+    rest = g_malloc((size_t)extra_len + id_len + name_len + 1);
     ret = vblk_storage_read(q->storage, rest, (uint64_t)extra_len + id_len + name_len,
                             *at + sizeof(disk));
     if (ret < 0)

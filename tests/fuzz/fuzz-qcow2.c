@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A hostile qcow2 image: the input is the file. It is opened read-only and for writing, read,
+ * written, zeroed, discarded, resized, its snapshots listed and deleted, checked and repaired. Any
+ * of that may fail; what was written must be read back, and nothing outside the file be touched.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "vblkd/format/image.h"
+#include "vblkd/format/qcow2-check.h"
+#include "vblkd/format/qcow2-snapshot.h"
+#include "vhost-user/log.h"
+
+#define FUZZ_LEN      (24u << 10) /* of a transfer: more than one cluster of most sizes */
+#define FUZZ_PLACES   4
+#define FUZZ_FILE_MAX (16u << 20)
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static int fuzz_fd = -1;
+static uint8_t fuzz_buf[FUZZ_LEN], fuzz_back[FUZZ_LEN];
+
+static struct vblk_image *fuzz_open(bool read_only, bool repair)
+{
+    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fuzz_fd);
+    struct vblk_image_options options = {
+        .storage.read_only = read_only,
+        .format = "qcow2",
+        .discard_in_format = true,
+        .repair = repair,
+    };
+
+    return vblk_image_open(path, &options, NULL);
+}
+
+/* The beginning, the end, and places in between. */
+static uint64_t fuzz_offset(const struct vblk_image *image, unsigned i, uint64_t *ret_len)
+{
+    uint64_t size = image->size, offset = i == 3 ? size - MIN(size, FUZZ_LEN) : size / 5 * i;
+
+    offset &= ~UINT64_C(511);
+    *ret_len = MIN(FUZZ_LEN, size - offset);
+    return offset;
+}
+
+static void fuzz_read(struct vblk_image *image)
+{
+    uint64_t len;
+
+    for (unsigned i = 0; i < FUZZ_PLACES; i++) {
+        uint64_t offset = fuzz_offset(image, i, &len);
+
+        vblk_image_read(image, fuzz_back, len, offset);
+    }
+}
+
+static void fuzz_write(struct vblk_image *image)
+{
+    uint64_t len;
+
+    for (unsigned i = 0; i < FUZZ_PLACES; i++) {
+        uint64_t offset = fuzz_offset(image, i, &len);
+
+        if (len < 1024)
+            continue;
+        memset(fuzz_buf, (int)i + 1, len);
+        if (vblk_image_write(image, fuzz_buf, len - 512, offset + 512) == 0) {
+            g_assert_cmpint(vblk_image_read(image, fuzz_back, len - 512, offset + 512), ==, 0);
+            g_assert_true(memcmp(fuzz_back, fuzz_buf, len - 512) == 0);
+        }
+        if (i % 2)
+            vblk_image_flush(image);
+        if (i == 1)
+            vblk_image_discard(image, offset, len);
+        else if (i == 2)
+            vblk_image_zero(image, offset + 512, len - 512, true);
+    }
+    vblk_image_flush(image);
+}
+
+static void fuzz_tools(struct vblk_image *image)
+{
+    struct qcow2_check_result result;
+    GPtrArray *snapshots = qcow2_snapshot_list(image, NULL);
+
+    qcow2_check(image, QCOW2_FIX_LEAKS | QCOW2_FIX_ERRORS, NULL, NULL, &result);
+    if (snapshots && snapshots->len > 0) {
+        const struct qcow2_snapshot *first = g_ptr_array_index(snapshots, 0);
+
+        qcow2_snapshot_apply(image, first->id, NULL);
+        qcow2_snapshot_delete(image, first->id, NULL);
+    }
+    if (snapshots)
+        g_ptr_array_unref(snapshots);
+    qcow2_snapshot_create(image, "fuzz", NULL);
+    image->format->resize(image, image->size + 65536, NULL);
+}
+
+/* Most file systems have an end, too: what is mapped far away cannot be written. */
+static void fuzz_init(void)
+{
+    struct rlimit limit = {FUZZ_FILE_MAX, FUZZ_FILE_MAX};
+
+    fuzz_fd = memfd_create("fuzz-qcow2", MFD_CLOEXEC);
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &limit);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct vblk_image *image;
+
+    vu_log_set_level(VU_LOG_OFF);
+    if (fuzz_fd < 0)
+        fuzz_init();
+    if (ftruncate(fuzz_fd, 0) < 0 || pwrite(fuzz_fd, data, size, 0) != (ssize_t)size)
+        return 0;
+    image = fuzz_open(true, false);
+    if (image) {
+        struct qcow2_check_result result;
+
+        fuzz_read(image);
+        qcow2_check(image, 0, NULL, NULL, &result);
+        vblk_image_close(image);
+    }
+    image = fuzz_open(false, false);
+    if (image) {
+        fuzz_read(image);
+        fuzz_write(image);
+        vblk_image_close(image);
+    }
+    image = fuzz_open(false, true);
+    if (image) {
+        fuzz_tools(image);
+        fuzz_write(image);
+        vblk_image_close(image);
+    }
+    return 0;
+}
