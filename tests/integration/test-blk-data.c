@@ -58,7 +58,8 @@ static void rig_fill(struct rig *rig, struct blk_guest_slot *slot)
     case BLK_T_OUT:
         blk_guest_fill(slot, BLK_T_OUT, sector, len, 0);
         for (uint32_t i = 0; i < len; i++)
-            slot->out[sizeof(struct blk_header) + i] = (uint8_t)(rig->n_begun * 7 + i / 13);
+            slot->out[sizeof(struct blk_header) + i] =
+                rig->n_begun % 4 ? (uint8_t)(rig->n_begun * 7 + i / 13) : 0;
         memcpy(rig->shadow + slot->offset, slot->out + sizeof(struct blk_header), len);
         rig_set_vague(rig, slot, false);
         break;
