@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of subcommands, and what is done from it: parsing, help, the man page. */
+#include "vblkd/img/command.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vblkd/img/commands.h"
+#include "vhost-user/daemon/options-words.h"
+
+#define COMMAND_PROGRAM "vblk-img"
+
+static const struct img_command *const commands[] = {
+    &img_create,
+    &img_info,
+};
+
+/* --- messages --- */
+
+int img_fail(int status, GError *error)
+{
+    fprintf(stderr, COMMAND_PROGRAM ": %s\n", error->message);
+    g_error_free(error);
+    return status;
+}
+
+int img_fail_text(int status, const char *format, ...)
+{
+    g_autofree char *text = NULL;
+    va_list args;
+
+    va_start(args, format);
+    text = g_strdup_vprintf(format, args);
+    va_end(args);
+    fprintf(stderr, COMMAND_PROGRAM ": %s\n", text);
+    return status;
+}
+
+void img_warn(const char *format, ...)
+{
+    g_autofree char *text = NULL;
+    va_list args;
+
+    va_start(args, format);
+    text = g_strdup_vprintf(format, args);
+    va_end(args);
+    fprintf(stderr, COMMAND_PROGRAM ": warning: %s\n", text);
+}
+
+/* --- running one --- */
+
+static const struct img_command *command_find(const char *name)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
+        if (strcmp(commands[i]->name, name) == 0)
+            return commands[i];
+    return NULL;
+}
+
+/* Strings are what a parser allocates; an alias shares its field with another row. */
+static void command_free_options(const struct img_command *command, void *options)
+{
+    for (size_t i = 0; i < command->n_rows; i++)
+        if (command->rows[i].type == VU_OPTION_STRING)
+            g_clear_pointer((char **)((char *)options + command->rows[i].offset), g_free);
+    g_free(options);
+}
+
+static void command_print_help(const struct img_command *command,
+                               const struct vu_option_table *tables, size_t n_tables)
+{
+    g_autofree char *usage =
+        g_strdup_printf(COMMAND_PROGRAM " %s %s", command->name, command->usage);
+
+    vu_options_print_help(tables, n_tables, usage);
+    printf("\n%s\n", command->help);
+}
+
+static int command_run(const struct img_command *command, struct img_run *run)
+{
+    run->n_args = g_strv_length(run->args);
+    if (run->n_args < command->min_args || run->n_args > command->max_args)
+        return img_fail_text(1, "%s: usage: " COMMAND_PROGRAM " %s %s", command->name,
+                             command->name, command->usage);
+    return command->run(run);
+}
+
+/* argv without its last argument, which is not taken for an option. */
+static char **command_cut_last(const struct img_command *command, int *argc, char **argv,
+                               char **ret_last)
+{
+    char **cut = g_memdup2(argv, sizeof(*argv) * ((size_t)*argc + 1));
+    char *last = *argc > 2 ? cut[*argc - 1] : NULL;
+
+    *ret_last = NULL;
+    if (command->last_may_be_negative && last && last[0] == '-' && g_ascii_isdigit(last[1])) {
+        *ret_last = last;
+        cut[--*argc] = NULL;
+    }
+    return cut;
+}
+
+static char **command_append(char **args, char *last)
+{
+    unsigned n = g_strv_length(args);
+
+    args = g_renew(char *, args, n + 2);
+    args[n] = last;
+    args[n + 1] = NULL;
+    return args;
+}
+
+static int command_parse_and_run(const struct img_command *command, int argc, char **argv)
+{
+    struct img_new_image new;
+    struct img_run run = {
+        .options = g_malloc0(MAX(command->options_len, 1)),
+        .new = command->takes_new_image ? &new : NULL,
+    };
+    const struct vu_option_table tables[] = {
+        {command->rows, command->n_rows, run.options},
+        {img_new_image_rows, command->takes_new_image ? img_n_new_image_rows : 0, &new},
+    };
+    char *last = NULL;
+    g_autofree char **cut = command_cut_last(command, &argc, argv, &last);
+    GError *error = NULL;
+    int status = 0;
+
+    img_new_image_init(&new);
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        command_print_help(command, tables, G_N_ELEMENTS(tables));
+    } else if (!vu_options_parse(tables, G_N_ELEMENTS(tables), argc, cut, &run.args, &error)) {
+        status = img_fail(1, error);
+    } else if (new.help) {
+        command_print_help(command, tables, G_N_ELEMENTS(tables));
+    } else {
+        if (last)
+            run.args = command_append(run.args, last);
+        status = command_run(command, &run);
+    }
+    g_free(run.args);
+    img_new_image_clear(&new);
+    command_free_options(command, run.options);
+    return status;
+}
+
+int img_command_main(int argc, char **argv)
+{
+    const struct img_command *command = command_find(argv[0]);
+
+    if (!command)
+        return img_fail_text(1, "%s: no such command here; --help lists them", argv[0]);
+    return command_parse_and_run(command, argc, argv);
+}
+
+/* --- help and man page --- */
+
+void img_command_print_help(void)
+{
+    printf("Usage: " COMMAND_PROGRAM " COMMAND [OPTION]... FILE...\n\nCommands:\n");
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
+        printf("  %-10s%s\n", commands[i]->name, commands[i]->help);
+    printf("\n" COMMAND_PROGRAM " COMMAND --help lists the options of a command.\n");
+}
+
+static void command_print_man_entry(const struct img_command *command)
+{
+    g_autofree char *usage =
+        g_strdup_printf(COMMAND_PROGRAM " %s %s", command->name, command->usage);
+
+    puts(".TP");
+    vu_options_print_man_usage(usage);
+    vu_options_print_roff(command->help);
+    putchar('\n');
+}
+
+void img_command_print_man(void)
+{
+    struct vu_option_table tables[G_N_ELEMENTS(commands) + 1] = {0};
+
+    printf(".TH VBLK-IMG 1 \"" VU_PACKAGE_DATE "\" \"Outboard " VU_PACKAGE_VERSION
+           "\" \"User Commands\"\n"
+           ".SH NAME\nvblk\\-img \\- create, inspect and change disk images\n"
+           ".SH SYNOPSIS\n");
+    vu_options_print_man_usage(COMMAND_PROGRAM " COMMAND [OPTION]... FILE...");
+    puts(".SH DESCRIPTION\n"
+         "Works on raw and qcow2 images, with the command lines and the output of qemu\\-img(1).\n"
+         "An image that another program has open for writing is refused.\n"
+         "Sizes are bytes, or have a suffix: K, M, G, T, P, E, each 1024 times the one before.\n"
+         ".SH COMMANDS");
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        command_print_man_entry(commands[i]);
+        tables[i] = (struct vu_option_table){commands[i]->rows, commands[i]->n_rows, NULL};
+    }
+    tables[G_N_ELEMENTS(commands)] =
+        (struct vu_option_table){img_new_image_rows, img_n_new_image_rows, NULL};
+    vu_options_print_man(tables, G_N_ELEMENTS(tables));
+    puts(".SH EXIT STATUS\n"
+         "0 on success, 1 on failure. check: 2 for corruptions, 3 for leaked clusters alone, 63\n"
+         "where the format has no checks. compare: 1 for images that differ, 2 on failure.\n"
+         ".SH SEE ALSO\n.BR vblkd (1)");
+}

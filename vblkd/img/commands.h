@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The subcommands, one file each. */
+#pragma once
+
+#include "vblkd/img/command.h"
+
+extern const struct img_command img_create;
+extern const struct img_command img_info;

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vblk-img: creates, inspects, checks, changes and converts disk images. */
+#include <stdio.h>
+#include <string.h>
+
+#include "vblkd/img/command.h"
+#include "vhost-user/log.h"
+
+static void print_version(void)
+{
+    printf("vblk-img (Outboard) %s\n", VU_PACKAGE_VERSION);
+}
+
+static const struct {
+    const char *names[3];
+    void (*print)(void);
+} printers[] = {
+    {{"--help", "-h", "help"}, img_command_print_help},
+    {{"--version", "-V", "--version"}, print_version},
+    {{"--print-man", "--print-man", "--print-man"}, img_command_print_man},
+};
+
+int main(int argc, char **argv)
+{
+    vu_log_set_level(VU_LOG_WARNING);
+    if (argc < 2)
+        return img_fail_text(1, "expected a command; --help lists them");
+    for (size_t i = 0; i < G_N_ELEMENTS(printers); i++)
+        for (size_t n = 0; n < G_N_ELEMENTS(printers[i].names); n++)
+            if (strcmp(argv[1], printers[i].names[n]) == 0) {
+                printers[i].print();
+                return 0;
+            }
+    return img_command_main(argc - 1, argv + 1);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening images. A raw image that is written by a guest could pass for another format, so probing
+ * one that is to be written is told.
+ */
+#include "vblkd/img/open-image.h"
+
+#include <string.h>
+
+#include "vblkd/img/command.h"
+
+/* The format's name, or NULL with *error. */
+static const char *open_probe(const char *path, bool share, GError **error)
+{
+    const struct vblk_image_options options = {
+        .storage = {.read_only = true, .take_locks = true, .share_all = share},
+        .no_backing = true,
+    };
+    struct vblk_image *image = vblk_image_open(path, &options, error);
+    const char *name = image ? image->format->name : NULL;
+
+    vblk_image_close(image);
+    return name;
+}
+
+static bool open_find_cache(const char *name, enum vblk_cache *ret_cache, GError **error)
+{
+    for (int i = 0; name && vblk_caches[i]; i++)
+        if (strcmp(vblk_caches[i], name) == 0) {
+            *ret_cache = (enum vblk_cache)i;
+            return true;
+        }
+    if (name)
+        g_set_error(error, VU_OPTION_ERROR, 0, "no cache mode is called \"%s\"", name);
+    return !name;
+}
+
+struct vblk_image *img_open(const char *path, const char *format, const char *cache, unsigned flags,
+                            GError **error)
+{
+    bool share = (flags & IMG_OPEN_SHARE) != 0, writes = (flags & IMG_OPEN_WRITE) != 0;
+    struct vblk_image_options options = {
+        .storage = {.read_only = !writes, .take_locks = true, .share_all = share},
+        .format = format,
+        .allow_backing = true,
+        .no_backing = (flags & IMG_OPEN_ALONE) != 0,
+        .discard_in_format = true,
+        .repair = (flags & IMG_OPEN_REPAIR) != 0,
+    };
+
+    if (!open_find_cache(cache, &options.storage.cache, error))
+        return NULL;
+    if (!format && writes) {
+        options.format = open_probe(path, share, error);
+        if (!options.format)
+            return NULL;
+        if (strcmp(options.format, "raw") == 0)
+            img_warn("%s: taken for a raw image, since it looks like no other; -f raw says so",
+                     path);
+    }
+    return vblk_image_open(path, &options, error);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening an image by what a command line said of it. */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+
+#include "vblkd/format/image.h"
+
+enum img_open_flags {
+    IMG_OPEN_WRITE = 1 << 0,
+    IMG_OPEN_SHARE = 1 << 1,  /* -U: though another writes */
+    IMG_OPEN_ALONE = 1 << 2,  /* without backing and data files: for its metadata alone */
+    IMG_OPEN_REPAIR = 1 << 3, /* though it is inconsistent */
+};
+
+/*
+ * `format` may be NULL: it is probed, with a warning where that is a risk. `cache` is one of
+ * vblk_caches, or NULL. NULL with *error.
+ */
+struct vblk_image *img_open(const char *path, const char *format, const char *cache, unsigned flags,
+                            GError **error);
