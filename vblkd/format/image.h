@@ -124,6 +124,8 @@ struct vblk_image_options {
     uint64_t l2_cache_size, refcount_cache_size; /* 0: divided by us */
     const struct vblk_image_chain *chain;        /* of a backing file; NULL from everybody else */
     bool discard_in_format; /* pass_discard: freed clusters give their space back */
+    bool has_journal;       /* qcow2: journal_fd, a file that survives us, see qcow2-journal.h */
+    int journal_fd;         /* stays the caller's */
     bool repair;            /* opened to be repaired: inconsistencies are no reason to refuse */
 };
 

@@ -135,7 +135,8 @@ int qcow2_write_compressed(struct vblk_image *image, uint64_t offset, uint64_t l
 
     if (image->read_only)
         return -EROFS;
-    if (q->has_data_file || qcow2_offset_in_cluster(q, offset) != 0 || len > q->cluster_size)
+    if (q->journal || q->has_data_file || qcow2_offset_in_cluster(q, offset) != 0 ||
+        len > q->cluster_size)
         return -ENOTSUP;
     in = g_malloc0(q->cluster_size);
     out = g_malloc(q->cluster_size);

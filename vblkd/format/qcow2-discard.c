@@ -8,6 +8,7 @@
 
 #include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-flush.h"
+#include "vblkd/format/qcow2-journal.h"
 #include "vblkd/format/qcow2-l2-table.h"
 #include "vblkd/format/qcow2-write.h"
 #include "vhost-user/cleanup.h"
@@ -74,6 +75,10 @@ static int discard_step(struct qcow2 *q, void *opaque, struct qcow2_need *need)
         if (qcow2_fresh_find(q, c))
             return qcow2_lacks(need, QCOW2_NEED_CHANGE, 0);
     }
+    ret = qcow2_journal_reserve(q, range->n, need);
+    if (ret < 0)
+        return ret;
+    qcow2_journal_unreserve(q, range->n);
     for (uint64_t c = range->first; c < range->first + range->n; c++) {
         unsigned index = qcow2_slice_index(q, c << q->cluster_bits);
         struct qcow2_l2_entry old = qcow2_l2_cache_peek(&q->l2, frame, index), entry;
@@ -84,6 +89,7 @@ static int discard_step(struct qcow2 *q, void *opaque, struct qcow2_need *need)
         if (entry.cluster == old.cluster && entry.bitmap == old.bitmap)
             continue;
         qcow2_l2_cache_set(&q->l2, frame, index, entry);
+        qcow2_journal_note(q, c, entry);
         qcow2_touch(q);
         if (!qcow2_entry_has_cluster(q, entry))
             qcow2_l2_entry_free(q, old);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "vblkd/format/qcow2-free.h"
+#include "vblkd/format/qcow2-journal.h"
 #include "vblkd/format/qcow2-refcount.h"
 #include "vhost-user/cleanup.h"
 
@@ -29,7 +30,7 @@ struct flush_batch {
     uint8_t *slice_bytes;
     bool is_moved, sets_dirty_bit;
     uint64_t n_reftable_clusters; /* of a table that has moved */
-    uint64_t n_changes;
+    uint64_t n_changes, journal_head;
 };
 
 /* --- taking it, under the lock --- */
@@ -120,6 +121,7 @@ static void flush_take(struct qcow2 *q, struct flush_batch *batch, bool lazily)
     batch->slices = g_array_new(FALSE, FALSE, sizeof(struct flush_piece));
     batch->n_changes = __atomic_load_n(&q->n_changes, __ATOMIC_RELAXED);
     q->n_unmapped_taken = q->unmapped->len;
+    batch->journal_head = qcow2_journal_head(q);
     /* The old place of a table that has moved may become free: then the header must not name it. */
     if (lazily && !refcounts->is_moved) {
         batch->sets_dirty_bit = (q->header.incompatible & QCOW2_INCOMPAT_DIRTY) == 0;
@@ -190,6 +192,7 @@ static void flush_put(struct qcow2 *q, struct flush_batch *batch, bool succeeded
                                  succeeded);
     if (succeeded) {
         qcow2_free_passed(q, q->n_unmapped_taken);
+        qcow2_journal_forget(q, batch->journal_head);
         __atomic_store_n(&q->n_written, batch->n_changes, __ATOMIC_RELEASE);
     }
     q->n_unmapped_taken = 0;
@@ -374,6 +377,7 @@ int qcow2_prepare(struct qcow2 *q)
     autoclear = q->header.autoclear;
     /* Bitmaps do not follow what is written, so they no longer count. */
     q->header.autoclear &= QCOW2_AUTOCLEAR_KNOWN & ~QCOW2_AUTOCLEAR_BITMAPS;
+    q->header.autoclear |= q->journal ? QCOW2_AUTOCLEAR_JOURNAL : 0;
     if (q->header.autoclear != autoclear)
         ret = qcow2_write_header_held(q);
     if (ret == 0)

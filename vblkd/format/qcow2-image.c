@@ -59,6 +59,11 @@ int qcow2_fulfil(struct qcow2 *q, const struct qcow2_need *need)
     case QCOW2_NEED_CHANGE:
         pthread_cond_wait(&q->changed, &q->lock);
         break;
+    case QCOW2_NEED_FLUSH:
+        pthread_mutex_unlock(&q->lock);
+        ret = qcow2_flush(q->image);
+        pthread_mutex_lock(&q->lock);
+        break;
     case QCOW2_NEED_PREPARE:
         pthread_mutex_unlock(&q->lock);
         ret = qcow2_prepare(q);

@@ -27,11 +27,13 @@
 
 struct qcow2_bitmaps;
 struct qcow2_compressed;
+struct qcow2_journal;
 
 enum qcow2_need_kind {
     QCOW2_NEED_L2_SLICE, /* `what`: the slice */
     QCOW2_NEED_L2_TABLE, /* `what`: the L1 entry whose table is missing, or is shared */
     QCOW2_NEED_REFBLOCK, /* `what`: its index */
+    QCOW2_NEED_FLUSH,    /* the journal is full */
     QCOW2_NEED_CHANGE,   /* another is at it: wait until something changes */
     QCOW2_NEED_PREPARE,  /* the header, for the first write */
 };
@@ -106,6 +108,9 @@ struct qcow2 {
     bool is_making_table;       /* under `lock`: an L2 table is being made */
     uint64_t n_changes;         /* atomic; of metadata */
     uint64_t n_written;         /* atomic; value of n_changes that is durable */
+
+    struct qcow2_journal *journal; /* NULL: none; under `lock` */
+    uint64_t n_journal_reserved;   /* records, for writes on their way */
 
     struct qcow2_compressed *compressed; /* NULL until the first one is read */
     struct qcow2_bitmaps *bitmaps;       /* that follow what is written; NULL: none do */

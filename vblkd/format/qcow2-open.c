@@ -13,6 +13,7 @@
 #include "vblkd/format/qcow2-compressed.h"
 #include "vblkd/format/qcow2-discard.h"
 #include "vblkd/format/qcow2-flush.h"
+#include "vblkd/format/qcow2-journal.h"
 #include "vblkd/format/qcow2-l1.h"
 #include "vblkd/format/qcow2-map.h"
 #include "vblkd/format/qcow2-refcount.h"
@@ -225,6 +226,7 @@ static void open_init_flush_lock(struct qcow2 *q)
 /* Everything but the storage and the struct vblk_image. */
 static void open_destroy(struct qcow2 *q)
 {
+    qcow2_journal_close(q);
     qcow2_l2_cache_clear(&q->l2);
     qcow2_refcounts_clear(q);
     qcow2_compressed_clear(q);
@@ -260,7 +262,7 @@ struct vblk_image *qcow2_open(struct vblk_storage *storage,
         opened = open_check_state(q, options, error) && open_snapshots(q, error) &&
                  open_init_caches(q, options, error) && qcow2_l1_open(q, error) &&
                  open_repair(q, options, error) && qcow2_data_file_open(q, options, error) &&
-                 qcow2_backing_open(q, options, error);
+                 qcow2_backing_open(q, options, error) && qcow2_journal_open(q, options, error);
     }
     if (opened)
         return image;
@@ -282,8 +284,11 @@ static void close_write_back(struct qcow2 *q)
         if (q->n_changes == q->n_written)
             break;
     }
-    if (ret == 0 && (q->header.incompatible & QCOW2_INCOMPAT_DIRTY) && !qcow2_is_corrupt(q)) {
+    if (ret == 0 && !qcow2_is_corrupt(q) &&
+        ((q->header.incompatible & QCOW2_INCOMPAT_DIRTY) ||
+         (q->header.autoclear & QCOW2_AUTOCLEAR_JOURNAL))) {
         q->header.incompatible &= ~QCOW2_INCOMPAT_DIRTY;
+        q->header.autoclear &= ~QCOW2_AUTOCLEAR_JOURNAL;
         ret = qcow2_write_header_held(q);
     }
     if (ret < 0)

@@ -13,6 +13,7 @@
 
 #include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-cow.h"
+#include "vblkd/format/qcow2-journal.h"
 #include "vblkd/format/qcow2-l2-table.h"
 #include "vblkd/format/qcow2-refcount.h"
 
@@ -147,6 +148,7 @@ static void fresh_map(struct qcow2 *q, struct qcow2_fresh *fresh, struct qcow2_l
     if (entry.cluster == old.cluster && entry.bitmap == old.bitmap)
         return;
     qcow2_l2_cache_set(&q->l2, frame, index, entry);
+    qcow2_journal_note(q, fresh->guest, entry);
     qcow2_touch(q);
     if (fresh->is_new && !fresh->is_mapped)
         qcow2_l2_entry_free(q, old);
@@ -215,16 +217,21 @@ static int write_join(struct qcow2 *q, struct write_begin *begin, struct qcow2_l
 {
     uint64_t guest = begin->offset >> q->cluster_bits, at, len;
     uint32_t fill;
+    int ret;
 
     write_part(q, begin->offset, begin->len, guest, &at, &len);
     if (fresh && fresh_is_busy(q, fresh, at, len))
         return qcow2_lacks(need, QCOW2_NEED_CHANGE, 0);
+    ret = qcow2_journal_reserve(q, 1, need);
+    if (ret < 0)
+        return ret;
     if (!fresh)
         fresh = fresh_create(q, guest, qcow2_entry_offset(entry), entry, false);
     fill = fresh_to_fill(q, fresh, at, len);
     if (fill && (begin->flags & VBLK_NOWAIT)) {
         if (fresh->n_writers == 0)
             fresh_destroy(q, fresh);
+        qcow2_journal_unreserve(q, 1);
         return -EAGAIN;
     }
     fresh_enter(q, fresh, at, len);
@@ -282,9 +289,13 @@ static int write_into_new(struct qcow2 *q, struct write_begin *begin, struct qco
     uint64_t first = begin->offset >> q->cluster_bits, at, len;
     uint64_t n_max = write_count_new(q, begin, frame);
     struct qcow2_run run;
-    int ret = write_alloc(q, first, n_max, &run, need);
+    int ret = qcow2_journal_reserve(q, n_max, need);
     uint64_t end;
 
+    if (ret < 0)
+        return ret;
+    ret = write_alloc(q, first, n_max, &run, need);
+    qcow2_journal_unreserve(q, n_max - (ret == 0 ? run.n : 0));
     if (ret < 0)
         return ret;
     end = MIN(begin->offset + begin->len, (first + run.n) << q->cluster_bits);
@@ -304,6 +315,7 @@ static int write_into_new(struct qcow2 *q, struct write_begin *begin, struct qco
     if (begin->must_fill && (begin->flags & VBLK_NOWAIT)) {
         for (uint64_t i = 0; i < run.n; i++)
             fresh_destroy(q, qcow2_fresh_find(q, first + i));
+        qcow2_journal_unreserve(q, run.n);
         /* Nothing was written there: who comes next may know that it is zeros. */
         if (run.is_hole && !q->has_data_file && q->refcounts.end == run.cluster + run.n)
             q->refcounts.end = run.cluster;
@@ -359,6 +371,7 @@ static void write_leave(struct qcow2 *q, const struct vblk_write *write, bool su
     for (uint64_t c = write->guest_offset >> q->cluster_bits; c <= last; c++) {
         write_part(q, write->guest_offset, write->len, c, &at, &len);
         fresh_leave(q, qcow2_fresh_find(q, c), token->frame, at, len, succeeded);
+        qcow2_journal_unreserve(q, 1);
     }
     token->frame->n_pins--;
     g_free(token);

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Processes that are killed: what a child had been told is written is there when its successor
+ * opens the image with the same journal, flushed or not; and the journal no longer counts once
+ * somebody else has written.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/unit/qcow2-fixture.h"
+
+#define TEST_SIZE (UINT64_C(2) << 20)
+
+static void test_init(struct qcow2_fixture *fixture, const char *args)
+{
+    qcow2_fixture_create(fixture, TEST_SIZE, args);
+    g_free(fixture->shadow);
+    /* Both processes see it. */
+    fixture->shadow =
+        mmap(NULL, TEST_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    g_assert_true(fixture->shadow != MAP_FAILED);
+    fixture->options.has_journal = true;
+    fixture->options.journal_fd = memfd_create("journal", MFD_CLOEXEC);
+}
+
+static void test_clear(struct qcow2_fixture *fixture)
+{
+    close(fixture->options.journal_fd);
+    munmap(g_steal_pointer(&fixture->shadow), TEST_SIZE);
+    qcow2_fixture_destroy(fixture);
+}
+
+/* Random operations in a process that ends in the middle of things, with nothing closed. */
+static void test_run_and_kill(struct qcow2_fixture *fixture, bool flushes)
+{
+    unsigned n = (unsigned)g_test_rand_int_range(1, 80);
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        qcow2_fixture_open(fixture);
+        for (unsigned i = 0; i < n; i++) {
+            uint64_t offset = (uint64_t)g_test_rand_int_range(0, TEST_SIZE / 512) * 512;
+            uint64_t wanted = (uint64_t)g_test_rand_int_range(1, 200) * 512;
+            uint64_t len = MIN(wanted, TEST_SIZE - offset);
+
+            if (i % 10 == 3)
+                qcow2_fixture_zero(fixture, offset, len, true);
+            else if (flushes && i % 10 == 7)
+                g_assert_cmpint(vblk_image_flush(fixture->image), ==, 0);
+            else
+                qcow2_fixture_write(fixture, offset, len, (uint8_t)i);
+        }
+        raise(SIGKILL);
+    }
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    g_assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void test_killed(gconstpointer args)
+{
+    struct qcow2_fixture fixture;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    test_init(&fixture, args);
+    for (unsigned round = 0; round < 8; round++) {
+        test_run_and_kill(&fixture, round % 2 != 0);
+        if (round % 3 != 0)
+            continue; /* the next one is the successor */
+        qcow2_fixture_open(&fixture);
+        qcow2_fixture_verify(&fixture, 0, TEST_SIZE);
+        qcow2_fixture_close(&fixture);
+        qcow2_fixture_check(&fixture, true);
+        qcow2_fixture_compare(&fixture);
+    }
+    test_clear(&fixture);
+}
+
+/* Another program has written to the image since: its changes stand, ours are gone. */
+static void test_stale(void)
+{
+    struct qcow2_fixture fixture;
+    uint8_t buf[512];
+
+    if (!qcow2_fixture_can_run())
+        return;
+    test_init(&fixture, "");
+    test_run_and_kill(&fixture, false);
+    g_assert_cmpint(qcow2_fixture_shell(&fixture, "qemu-io -f qcow2 -c 'write -P 9 0 2M' image"),
+                    ==, 0);
+    memset(fixture.shadow, 9, TEST_SIZE);
+    qcow2_fixture_open(&fixture);
+    qcow2_fixture_verify(&fixture, 0, TEST_SIZE);
+    g_assert_cmpint(vblk_image_read(fixture.image, buf, sizeof(buf), 0), ==, 0);
+    g_assert_cmpint(buf[0], ==, 9);
+    qcow2_fixture_close(&fixture);
+    qcow2_fixture_check(&fixture, true);
+    test_clear(&fixture);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_data_func("/qcow2/journal/killed", "", test_killed);
+    g_test_add_data_func("/qcow2/journal/killed-512", "-o cluster_size=512", test_killed);
+    g_test_add_data_func("/qcow2/journal/killed-extended", "-o cluster_size=16k,extended_l2=on",
+                         test_killed);
+    g_test_add_data_func("/qcow2/journal/killed-lazy", "-o lazy_refcounts=on,cluster_size=4k",
+                         test_killed);
+    g_test_add_func("/qcow2/journal/stale", test_stale);
+    return g_test_run();
+}

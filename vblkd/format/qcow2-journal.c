@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The journal: a ring of records in a mapped file. A record counts from the moment that `head` is
+ * behind it, so a process may be killed between any two instructions.
+ */
+#include "vblkd/format/qcow2-journal.h"
+
+#include <gio/gio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vblkd/format/qcow2-flush.h"
+#include "vblkd/format/qcow2-l2-table.h"
+#include "vblkd/format/qcow2-refcount.h"
+#include "vhost-user/log.h"
+
+#define JOURNAL_MAGIC UINT64_C(0x6f62716a6f757231) /* "obqjour1" */
+
+struct journal_record {
+    uint64_t guest_cluster, cluster, bitmap;
+};
+
+struct qcow2_journal {
+    uint64_t magic, device, inode; /* of the image */
+    uint64_t head;                 /* records ever noted; atomic, after the record */
+    uint64_t tail;                 /* of them durable */
+    struct journal_record records[QCOW2_JOURNAL_RECORDS];
+};
+
+/* --- noting, under the lock --- */
+
+int qcow2_journal_reserve(struct qcow2 *q, uint64_t n, struct qcow2_need *need)
+{
+    uint64_t n_used;
+
+    if (!q->journal)
+        return 0;
+    n_used = q->journal->head - q->journal->tail;
+    if (n_used + q->n_journal_reserved + n > QCOW2_JOURNAL_RECORDS)
+        return qcow2_lacks(need, n_used > 0 ? QCOW2_NEED_FLUSH : QCOW2_NEED_CHANGE, 0);
+    q->n_journal_reserved += n;
+    return 0;
+}
+
+void qcow2_journal_unreserve(struct qcow2 *q, uint64_t n)
+{
+    if (q->journal)
+        q->n_journal_reserved -= n;
+}
+
+void qcow2_journal_note(struct qcow2 *q, uint64_t guest_cluster, struct qcow2_l2_entry entry)
+{
+    struct qcow2_journal *journal = q->journal;
+
+    if (!journal)
+        return;
+    journal->records[journal->head % QCOW2_JOURNAL_RECORDS] =
+        (struct journal_record){guest_cluster, entry.cluster, entry.bitmap};
+    __atomic_store_n(&journal->head, journal->head + 1, __ATOMIC_RELEASE);
+}
+
+uint64_t qcow2_journal_head(const struct qcow2 *q)
+{
+    return q->journal ? q->journal->head : 0;
+}
+
+void qcow2_journal_forget(struct qcow2 *q, uint64_t head)
+{
+    if (q->journal)
+        __atomic_store_n(&q->journal->tail, head, __ATOMIC_RELEASE);
+}
+
+/* --- making changes again --- */
+
+/* A cluster that a record names is counted, before anything new is put anywhere. */
+static int journal_count_step(struct qcow2 *q, void *opaque, struct qcow2_need *need)
+{
+    uint64_t cluster = *(const uint64_t *)opaque, index = cluster >> qcow2_refblock_bits(q);
+    uint64_t count, place;
+    struct qcow2_refblock *block;
+    int ret = qcow2_refcount_get(q, cluster, &count, need);
+
+    if (ret < 0 || count > 0)
+        return ret;
+    ret = qcow2_refblock_get(q, index, &block, need);
+    if (ret == -ENOENT) {
+        ret = qcow2_clusters_alloc_all(q, 1, &place, need);
+        if (ret < 0)
+            return ret;
+        ret = qcow2_refblock_get(q, index, &block, need);
+        if (ret == -ENOENT) {
+            block = qcow2_refblock_create(q, index, place);
+            ret = 0;
+        }
+    }
+    if (ret == 0)
+        qcow2_refblock_set(q, block, cluster, 1);
+    return ret;
+}
+
+static int journal_map_step(struct qcow2 *q, void *opaque, struct qcow2_need *need)
+{
+    const struct journal_record *record = opaque;
+    struct qcow2_l2_entry entry = {record->cluster, record->bitmap}, old;
+    uint64_t offset = record->guest_cluster << q->cluster_bits;
+    struct qcow2_l2_frame *frame;
+    int ret = qcow2_l2_frame_for_write(q, offset, &frame, need);
+
+    if (ret < 0)
+        return ret;
+    old = qcow2_l2_cache_peek(&q->l2, frame, qcow2_slice_index(q, offset));
+    if (old.cluster == entry.cluster && old.bitmap == entry.bitmap)
+        return 0;
+    qcow2_l2_cache_set(&q->l2, frame, qcow2_slice_index(q, offset), entry);
+    qcow2_touch(q);
+    if ((old.cluster & QCOW2_COMPRESSED) || qcow2_entry_offset(old) != qcow2_entry_offset(entry))
+        qcow2_l2_entry_free(q, old);
+    return 0;
+}
+
+static const struct journal_record *journal_record(const struct qcow2 *q, uint64_t number)
+{
+    return &q->journal->records[number % QCOW2_JOURNAL_RECORDS];
+}
+
+/* The cluster of the file that a record names; 0: none. */
+static uint64_t journal_cluster(const struct qcow2 *q, uint64_t number)
+{
+    const struct journal_record *record = journal_record(q, number);
+
+    if (q->has_data_file || (record->cluster & QCOW2_COMPRESSED))
+        return 0;
+    return (record->cluster & QCOW2_OFFSET_MASK) >> q->cluster_bits;
+}
+
+static int journal_replay(struct qcow2 *q)
+{
+    uint64_t tail = q->journal->tail, head = q->journal->head;
+    int ret = 0;
+
+    for (uint64_t i = tail; i < head; i++)
+        q->refcounts.end = MAX(q->refcounts.end, journal_cluster(q, i) + 1);
+    for (uint64_t i = tail; i < head && ret == 0; i++) {
+        uint64_t cluster = journal_cluster(q, i);
+
+        if (cluster)
+            ret = qcow2_run(q, 0, journal_count_step, &cluster);
+    }
+    for (uint64_t i = tail; i < head && ret == 0; i++) {
+        struct journal_record record = *journal_record(q, i);
+
+        if (record.guest_cluster < qcow2_clusters_for(q, q->header.size))
+            ret = qcow2_run(q, 0, journal_map_step, &record);
+    }
+    return ret == 0 ? qcow2_flush_all(q) : ret;
+}
+
+/* --- opening --- */
+
+static bool journal_fail(int err, GError **error)
+{
+    g_set_error(error, G_IO_ERROR, g_io_error_from_errno(err), "the journal cannot be used: %s",
+                g_strerror(err));
+    return false;
+}
+
+static bool journal_is_ours(const struct qcow2 *q, const struct stat *st)
+{
+    const struct qcow2_journal *journal = q->journal;
+
+    return journal->magic == JOURNAL_MAGIC && journal->device == st->st_dev &&
+           journal->inode == st->st_ino && journal->tail <= journal->head &&
+           journal->head - journal->tail <= QCOW2_JOURNAL_RECORDS &&
+           (q->header.autoclear & QCOW2_AUTOCLEAR_JOURNAL);
+}
+
+/* Empty; qcow2_prepare sets the bit before anything is noted. */
+static void journal_begin(struct qcow2 *q, const struct stat *st)
+{
+    struct qcow2_journal *journal = q->journal;
+
+    __atomic_store_n(&journal->magic, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&journal->head, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&journal->tail, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&journal->device, st->st_dev, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&journal->inode, st->st_ino, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&journal->magic, JOURNAL_MAGIC, __ATOMIC_SEQ_CST);
+}
+
+bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *options, GError **error)
+{
+    struct stat st;
+    void *map;
+    int ret = 0;
+
+    if (!options->has_journal || q->image->read_only || q->header.version < 3)
+        return true;
+    if (fstat(q->storage->fd, &st) < 0 ||
+        ftruncate(options->journal_fd, sizeof(struct qcow2_journal)) < 0)
+        return journal_fail(errno, error);
+    map = mmap(NULL, sizeof(struct qcow2_journal), PROT_READ | PROT_WRITE, MAP_SHARED,
+               options->journal_fd, 0);
+    if (map == MAP_FAILED)
+        return journal_fail(errno, error);
+    q->journal = map;
+    if (journal_is_ours(q, &st) && q->journal->head > q->journal->tail) {
+        uint64_t n = q->journal->head - q->journal->tail;
+
+        ret = journal_replay(q);
+        if (ret == 0)
+            vu_info("%s: %" PRIu64 " changes of a predecessor have been made again", q->name, n);
+    }
+    if (ret < 0)
+        return journal_fail(-ret, error);
+    journal_begin(q, &st);
+    return true;
+}
+
+void qcow2_journal_close(struct qcow2 *q)
+{
+    if (q->journal)
+        munmap(q->journal, sizeof(struct qcow2_journal));
+    q->journal = NULL;
+}
