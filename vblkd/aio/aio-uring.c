@@ -17,6 +17,7 @@
 #define URING_MAX_DEPTH  4096 /* the kernel's limit is 32768 */
 #define URING_RETRY_US   1000 /* the kernel was short of memory */
 #define URING_FIXED_FILE 0    /* where the registered file is */
+#define URING_PARALLEL   (512u << 10)
 
 struct uring {
     struct vblk_aio aio;
@@ -81,6 +82,13 @@ static void uring_register_file(struct vblk_aio *aio, int fd)
     uring->file = io_uring_register_files(&uring->ring, &fd, 1) == 0 ? fd : -1;
 }
 
+/* Long copies out of the page cache, beside each other rather than one after the other. */
+static bool uring_is_parallel(const struct vblk_aio *aio, const struct vblk_io *io)
+{
+    return io->op == VBLK_OP_READ && (io->flags & VBLK_IO_CACHED) && io->len >= URING_PARALLEL &&
+           aio->n_in_flight > 1;
+}
+
 static void uring_prepare(const struct uring *uring, struct io_uring_sqe *sqe, struct vblk_io *io)
 {
     bool is_fixed = io->fd == uring->file;
@@ -102,6 +110,8 @@ static void uring_prepare(const struct uring *uring, struct io_uring_sqe *sqe, s
         sqe->rw_flags = RWF_DSYNC;
     if (is_fixed)
         sqe->flags |= IOSQE_FIXED_FILE;
+    if (uring_is_parallel(&uring->aio, io))
+        sqe->flags |= IOSQE_ASYNC;
     io_uring_sqe_set_data(sqe, io);
 }
 
