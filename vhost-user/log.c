@@ -8,13 +8,15 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
 
+#include "vhost-user/cpu.h"
+
 #define LOG_LINE_MAX 1024 /* bytes, the line's end included; longer ones are cut */
+#define LOG_DUE_NS   UINT64_C(1000000000)
 
 static const struct log_level_info {
     const char *prefix;
@@ -43,6 +45,14 @@ void vu_log_use_syslog(const char *program)
 {
     openlog(program, LOG_PID | LOG_NDELAY, LOG_DAEMON);
     __atomic_store_n(&log_to_syslog, true, __ATOMIC_RELEASE);
+}
+
+bool vu_log_is_due(uint64_t *next_ns)
+{
+    uint64_t now = vu_now_ns(), next = __atomic_load_n(next_ns, __ATOMIC_RELAXED);
+
+    return now >= next && __atomic_compare_exchange_n(next_ns, &next, now + LOG_DUE_NS, false,
+                                                      __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 /* Formats into line, replaces what would break it, ends it with a newline; returns its bytes. */

@@ -125,15 +125,18 @@ uint64_t fs_init_negotiate(const struct fs_options *options, uint64_t offered)
 /* A line about what the options ask for and the guest's kernel does not know. */
 static bool init_has_required(const struct fs_options *options, uint64_t agreed)
 {
+    static uint64_t next_ns;
+
     for (size_t i = 0; i < G_N_ELEMENTS(init_flags); i++) {
         const struct init_flag *flag = &init_flags[i];
 
-        if (flag->is_required && init_wants(options, flag->want) &&
-            !init_is_optional(options, flag->want) && !(agreed & flag->bit)) {
+        if (!flag->is_required || !init_wants(options, flag->want) ||
+            init_is_optional(options, flag->want) || agreed & flag->bit)
+            continue;
+        if (vu_log_is_due(&next_ns))
             vu_error("virtiofsd: the guest's kernel does not know FUSE_%s, which %s needs",
                      flag->name, flag->want == INIT_IF_ACL ? "--posix-acl" : "--security-label");
-            return false;
-        }
+        return false;
     }
     return true;
 }
@@ -165,6 +168,7 @@ static void init_log(const struct fuse_init_in *in, uint64_t agreed)
 
 int fs_do_init(struct fs_request *request)
 {
+    static uint64_t next_ns; /* of the line about its version */
     const struct fuse_init_in *in = &request->args.init;
     struct fuse_init_out *out = &request->reply.init;
     struct fs_share *share = request->share;
@@ -178,8 +182,9 @@ int fs_do_init(struct fs_request *request)
     if (in->major > INIT_MAJOR)
         return sizeof(*out);
     if (in->major < INIT_MAJOR || in->minor < INIT_MINOR_MIN) {
-        vu_error("virtiofsd: the guest speaks FUSE %u.%u, at least %d.%d is needed", in->major,
-                 in->minor, INIT_MAJOR, INIT_MINOR_MIN);
+        if (vu_log_is_due(&next_ns))
+            vu_error("virtiofsd: the guest speaks FUSE %u.%u, at least %d.%d is needed", in->major,
+                     in->minor, INIT_MAJOR, INIT_MINOR_MIN);
         return -EPROTO;
     }
 
@@ -203,7 +208,10 @@ int fs_do_init(struct fs_request *request)
 
 int fs_do_destroy(struct fs_request *request)
 {
+    static uint64_t next_ns;
+
     fs_share_reset(request->share);
-    fs_counters_log(&request->share->counters);
+    if (vu_log_is_due(&next_ns))
+        fs_counters_log(&request->share->counters);
     return 0;
 }

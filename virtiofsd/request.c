@@ -18,19 +18,13 @@
 
 #define REQUEST_LARGEST_ERRNO 511 /* beyond are the kernel's own; FUSE refuses them */
 
-/*
- * A line about what cannot even be answered, at most one a second for the whole process: a guest
- * must not fill the host's log.
- */
+/* A line about what cannot even be answered. */
 static void request_complain(const struct vu_elem *elem, const char *what, uint64_t len)
 {
-    static gint64 next_line_us; /* atomic */
-    static unsigned n_dropped;  /* atomic */
-    gint64 now = g_get_monotonic_time();
-    gint64 next = __atomic_load_n(&next_line_us, __ATOMIC_RELAXED);
+    static uint64_t next_ns;
+    static unsigned n_dropped; /* atomic */
 
-    if (now < next || !__atomic_compare_exchange_n(&next_line_us, &next, now + G_USEC_PER_SEC,
-                                                   false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    if (!vu_log_is_due(&next_ns)) {
         __atomic_fetch_add(&n_dropped, 1, __ATOMIC_RELAXED);
         return;
     }

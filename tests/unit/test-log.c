@@ -101,6 +101,22 @@ static void test_closed(void)
     g_assert_cmpstr(out, ==, "");
 }
 
+/* Once, then not for a second; others have a second of their own. */
+static void test_due(void)
+{
+    uint64_t next_ns = 0, other_ns = 0, before;
+
+    g_assert_true(vu_log_is_due(&next_ns));
+    before = next_ns;
+    g_assert_cmpuint(before, >, 0);
+    next_ns += UINT64_C(3600000000000); /* not even on a machine that stands still */
+    g_assert_false(vu_log_is_due(&next_ns));
+    g_assert_true(vu_log_is_due(&other_ns));
+    next_ns = 1;
+    g_assert_true(vu_log_is_due(&next_ns));
+    g_assert_cmpuint(next_ns, >=, before);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -108,5 +124,6 @@ int main(int argc, char **argv)
     g_test_add_func("/log/hostile", test_hostile);
     g_test_add_func("/log/long", test_long);
     g_test_add_func("/log/closed", test_closed);
+    g_test_add_func("/log/due", test_due);
     return g_test_run();
 }
