@@ -176,7 +176,9 @@ void fs_share_reset(struct fs_share *share)
 void fs_share_close(struct fs_share *share)
 {
     g_clear_pointer(&share->locks, fs_locks_destroy);
-    g_clear_pointer(&share->helpers, fs_helpers_destroy);
+    /* A thread that lost its queue finds them here until it is taken back. */
+    fs_helpers_destroy(share->helpers);
+    share->helpers = NULL;
     g_clear_pointer(&share->handles, fs_handles_destroy);
     g_clear_pointer(&share->inodes, fs_inodes_destroy);
     vu_clear_fd(&share->proc_fds);

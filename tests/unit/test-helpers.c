@@ -237,17 +237,18 @@ static void test_trickle(void)
     fs_helpers_destroy(share.helpers);
 }
 
+/* A thread that lost its queue, as dispatch.c has it: it knows its share and nothing more. */
 static void *take_back_run(void *opaque)
 {
-    g_usleep(20000);
-    fs_helpers_take_back(opaque);
+    g_usleep(20000); /* mostly longer than the share needs to begin to close */
+    fs_helpers_take_back(((struct fs_share *)opaque)->helpers);
     return NULL;
 }
 
 /* Threads of queues that wait count as helpers. */
 static void test_lend(void)
 {
-    struct fs_share share = {.helpers = NULL};
+    struct fs_share share = {.proc_fds = -1, .label_tasks = -1};
     struct fuse_out_header reply[3];
     struct vu_elem elem[3];
     struct iovec iov[3];
@@ -266,8 +267,8 @@ static void test_lend(void)
     open_gate();
     wait_pushed(3);
     g_assert_cmpuint(n_most, ==, 1);
-    g_assert_cmpint(pthread_create(&thread, NULL, take_back_run, share.helpers), ==, 0);
-    fs_helpers_destroy(share.helpers);
+    g_assert_cmpint(pthread_create(&thread, NULL, take_back_run, &share), ==, 0);
+    fs_share_close(&share);
     pthread_join(thread, NULL);
 }
 
