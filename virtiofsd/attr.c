@@ -204,12 +204,7 @@ int fs_do_access(struct fs_request *request)
 
     if (fd < 0)
         return fd;
-    ret = statx(fd,
-                ""
-                "",
-                AT_EMPTY_PATH, STATX_BASIC_STATS, &stx) < 0
-              ? -errno
-              : 0;
+    ret = statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx) < 0 ? -errno : 0;
     fs_inode_put(share->inodes, inode);
     if (ret < 0)
         return ret;
