@@ -166,21 +166,32 @@ static int directory_fill(struct directory_reply *reply)
     return len > 0;
 }
 
+static int directory_seek(struct fs_handle *handle, uint64_t offset)
+{
+    handle->dir_offset = DIRECTORY_NO_POSITION;
+    if (lseek(handle->fd, (off_t)offset, SEEK_SET) < 0)
+        return -errno;
+    handle->dir_offset = offset;
+    return 0;
+}
+
 /* Under the lock of the handle's position. */
 static int directory_read_locked(struct directory_reply *reply, uint64_t offset)
 {
     struct fs_handle *handle = reply->handle;
-    int ret;
+    bool sought = handle->dir_offset != offset;
+    int ret = sought ? directory_seek(handle, offset) : 0;
 
-    if (handle->dir_offset != offset) {
-        handle->dir_offset = DIRECTORY_NO_POSITION;
-        if (lseek(handle->fd, (off_t)offset, SEEK_SET) < 0)
-            return -errno;
-        handle->dir_offset = offset;
-    }
-    do {
+    if (ret == 0)
         ret = directory_fill(reply);
-    } while (ret > 0);
+    /* ext4 finds nothing, once, from the beginning of what was first read at its end. */
+    if (ret == 0 && reply->used == 0 && sought && offset == 0) {
+        ret = directory_seek(handle, 0);
+        if (ret == 0)
+            ret = directory_fill(reply);
+    }
+    while (ret > 0)
+        ret = directory_fill(reply);
     /* An error after some entries is for the next request to meet. */
     return ret < 0 && reply->used == 0 ? ret : (int)reply->used;
 }

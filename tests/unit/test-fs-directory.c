@@ -196,6 +196,27 @@ static void test_offsets(void)
     fs_client_tear_down(&fixture);
 }
 
+/* The beginning is there for who looked at the end first, too. */
+static void test_end_first(void)
+{
+    g_autoptr(GArray) all = NULL, none = seen_new(), again = NULL;
+    uint64_t fh;
+
+    fs_client_set_up(&fixture, FS_CACHE_AUTO, 1);
+    make_files(50);
+    fh = open_directory(ROOT);
+    all = read_all(fh, 4096, false);
+    release_directory(fh);
+    fh = open_directory(ROOT);
+    g_assert_cmpint(
+        read_once(fh, g_array_index(all, struct seen, all->len - 1).offset, 4096, false, none), ==,
+        0);
+    again = read_all(fh, 4096, false);
+    check_complete(again, 50);
+    release_directory(fh);
+    fs_client_tear_down(&fixture);
+}
+
 static void test_lookup_counts(void)
 {
     const unsigned n = 300;
@@ -354,6 +375,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fs-directory/sizes", test_sizes);
     g_test_add_func("/fs-directory/small-and-bad", test_small_and_bad);
     g_test_add_func("/fs-directory/offsets", test_offsets);
+    g_test_add_func("/fs-directory/end-first", test_end_first);
     g_test_add_func("/fs-directory/lookup-counts", test_lookup_counts);
     g_test_add_func("/fs-directory/crowded", test_crowded);
     g_test_add_func("/fs-directory/removed-meanwhile", test_removed_meanwhile);
