@@ -174,6 +174,12 @@ static const struct vu_option options_rows[] = {
      .parse = options_parse_size, .metavar = "SIZE", .group = GROUP_IMAGE,
      .help = "The part of it for reference counts."},
 
+    {.name = "journal", .in_o_list = true, .is_long = true, .type = VU_OPTION_STRING,
+     FIELD(journal), .metavar = "FILE|none", .group = GROUP_IMAGE,
+     .help = "Where to note changes of a qcow2 image that are not on the disk yet, so that a daemon "
+             "that is killed loses nothing the guest was told is written: the next one, started "
+             "with the same, makes them again. Default: SOCKET-PATH.journal."},
+
     {.name = "serial", .in_o_list = true, .is_long = true, .type = VU_OPTION_STRING, FIELD(serial),
      .metavar = "TEXT", .group = GROUP_DEVICE,
      .help = "What the guest reads as the disk's serial number, at most 20 bytes."},
@@ -222,6 +228,7 @@ void blk_options_clear(struct blk_options *options)
 {
     g_clear_pointer(&options->file, g_free);
     g_clear_pointer(&options->serial, g_free);
+    g_clear_pointer(&options->journal, g_free);
 }
 
 struct vu_option_table blk_options_table(struct blk_options *options)
@@ -273,6 +280,13 @@ struct vblk_image_options blk_options_image(const struct blk_options *options)
         .refcount_cache_size = options->refcount_cache_size,
         .discard_in_format = !options->discard_ignored,
     };
+}
+
+const char *blk_options_journal(const struct blk_options *options)
+{
+    bool is_raw = strcmp(blk_formats[options->format], "raw") == 0;
+
+    return is_raw || options->read_only ? "none" : options->journal;
 }
 
 /* The best engine there is, unless one is asked for. */

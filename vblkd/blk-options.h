@@ -26,6 +26,7 @@ struct blk_options {
     bool locking;
     bool in_order;
     char *serial;
+    char *journal;  /* a path, "none", or NULL: beside the socket */
     int num_queues; /* 0: as many as the front-end likes */
     int queue_size;
     int logical_block_size, physical_block_size; /* 0: the storage's */
@@ -43,4 +44,6 @@ struct vu_option_table blk_options_table(struct blk_options *options);
 bool blk_options_check(const struct blk_options *options, GError **error);
 /* How to open the image, and how to serve it. */
 struct vblk_image_options blk_options_image(const struct blk_options *options);
+/* The place of a journal; "none" where the image needs none. */
+const char *blk_options_journal(const struct blk_options *options);
 struct blk_device_options blk_options_device(const struct blk_options *options);

@@ -6,6 +6,7 @@
 
 #include "vblkd/blk-options.h"
 #include "vblkd/device.h"
+#include "vblkd/journal-file.h"
 #include "vblkd/syscalls.h"
 #include "vhost-user/daemon/capabilities.h"
 #include "vhost-user/daemon/daemon.h"
@@ -49,11 +50,15 @@ static int fail(GError *error)
     return 1;
 }
 
-static struct vblk_image *open_image(const struct blk_options *options, GError **error)
+/* The journal is the image's if there is one. */
+static struct vblk_image *open_image(const struct blk_options *options,
+                                     const struct blk_journal_file *journal, GError **error)
 {
-    const struct vblk_image_options image_options = blk_options_image(options);
+    struct vblk_image_options image_options = blk_options_image(options);
     struct vblk_image *image = NULL;
 
+    image_options.has_journal = journal->fd >= 0;
+    image_options.journal_fd = journal->fd;
     for (int i = 0; i < LOCK_TRIES && !image; i++) {
         if (i > 0)
             g_usleep(LOCK_PAUSE_US);
@@ -97,8 +102,9 @@ static int start(const struct vu_daemon_options *daemon, const struct blk_option
         .program = program.name,
         .mode = (enum vu_sandbox_mode)options->sandbox,
     };
+    struct blk_journal_file journal;
     struct vu_sandbox sandbox;
-    struct vblk_image *image;
+    struct vblk_image *image = NULL;
     GError *error = NULL;
     int socket_fd, status;
 
@@ -109,8 +115,10 @@ static int start(const struct vu_daemon_options *daemon, const struct blk_option
     socket_fd = vu_daemon_open_socket(daemon, &error);
     if (socket_fd < 0)
         return fail(error);
-    image = open_image(options, &error);
+    if (blk_journal_file_open(blk_options_journal(options), daemon->socket_path, &journal, &error))
+        image = open_image(options, &journal, &error);
     if (!image) {
+        blk_journal_file_clear(&journal);
         close(socket_fd);
         vu_daemon_remove_socket();
         return fail(error);
@@ -119,6 +127,8 @@ static int start(const struct vu_daemon_options *daemon, const struct blk_option
         return status;
     status = serve(daemon, options, image, socket_fd);
     vblk_image_close(image);
+    blk_journal_file_remove(&journal);
+    blk_journal_file_clear(&journal);
     vu_daemon_remove_socket();
     vu_sandbox_clear(&sandbox);
     return status;

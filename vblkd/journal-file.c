@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Made before the sandbox is entered; removed by its folder's descriptor from inside. */
+#include "vblkd/journal-file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vhost-user/cleanup.h"
+#include "vhost-user/log.h"
+
+static bool journal_file_make(const char *path, struct blk_journal_file *file)
+{
+    g_autofree char *dir = g_path_get_dirname(path);
+
+    file->name = g_path_get_basename(path);
+    file->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (file->dir_fd < 0)
+        return false;
+    file->fd = openat(file->dir_fd, file->name,
+                      O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+    return file->fd >= 0;
+}
+
+bool blk_journal_file_open(const char *place, const char *socket_path,
+                           struct blk_journal_file *ret_file, GError **error)
+{
+    g_autofree char *path = NULL;
+
+    *ret_file = (struct blk_journal_file){.fd = -1, .dir_fd = -1};
+    if (place && strcmp(place, "none") == 0)
+        return true;
+    if (!place && !socket_path)
+        return true;
+    path = place ? g_strdup(place) : g_strconcat(socket_path, ".journal", NULL);
+    if (journal_file_make(path, ret_file))
+        return true;
+    if (place) {
+        g_set_error(error, G_FILE_ERROR, (int)g_file_error_from_errno(errno), "--journal=%s: %s",
+                    place, g_strerror(errno));
+        return false;
+    }
+    vu_warning(
+        "no journal %s (%s): if this daemon is killed, writes that were not flushed are lost", path,
+        g_strerror(errno));
+    return true;
+}
+
+void blk_journal_file_remove(const struct blk_journal_file *file)
+{
+    if (file->fd >= 0 && unlinkat(file->dir_fd, file->name, 0) < 0)
+        vu_warning("cannot remove the journal %s: %s", file->name, g_strerror(errno));
+}
+
+void blk_journal_file_clear(struct blk_journal_file *file)
+{
+    vu_clear_fd(&file->fd);
+    vu_clear_fd(&file->dir_fd);
+    g_clear_pointer(&file->name, g_free);
+}
