@@ -43,7 +43,7 @@ static bool backing_check_chain(const struct qcow2 *q, const struct vblk_image_c
     struct stat st, other;
 
     if (stat(path, &st) < 0) {
-        BACKING_FAIL(g_io_error_from_errno(errno), "%s: %s", path, g_strerror(errno));
+        BACKING_FAIL((int)g_io_error_from_errno(errno), "%s: %s", path, g_strerror(errno));
         return false;
     }
     for (; chain; chain = chain->front) {

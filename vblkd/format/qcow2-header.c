@@ -358,8 +358,8 @@ bool qcow2_header_read(struct vblk_storage *storage, struct qcow2_header *ret_he
         g_array_new(FALSE, FALSE, sizeof(struct qcow2_unknown_extension));
     err = vblk_storage_read(storage, &disk, sizeof(disk), 0);
     if (err < 0) {
-        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-err), "cannot read the header: %s",
-                    g_strerror(-err));
+        g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(-err),
+                    "cannot read the header: %s", g_strerror(-err));
         return false;
     }
     if (!header_check_fixed(&disk, error))

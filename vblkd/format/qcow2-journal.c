@@ -161,8 +161,8 @@ static int journal_replay(struct qcow2 *q)
 
 static bool journal_fail(int err, GError **error)
 {
-    g_set_error(error, G_IO_ERROR, g_io_error_from_errno(err), "the journal cannot be used: %s",
-                g_strerror(err));
+    g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(err),
+                "the journal cannot be used: %s", g_strerror(err));
     return false;
 }
 

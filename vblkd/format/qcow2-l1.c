@@ -58,7 +58,7 @@ static int l1_write_new(struct qcow2 *q, const uint64_t *entries, uint32_t n, ui
 int qcow2_l1_replace(struct qcow2 *q, const uint64_t *entries, uint32_t n, uint64_t size)
 {
     struct qcow2_header old = q->header;
-    uint64_t n_clusters = qcow2_clusters_for(q, (uint64_t)n * 8), cluster;
+    uint64_t n_clusters = qcow2_clusters_for(q, (uint64_t)n * 8), cluster = 0;
     int ret = qcow2_l1_alloc_clusters(q, n_clusters, &cluster);
 
     if (ret < 0)
@@ -191,7 +191,7 @@ bool qcow2_resize(struct vblk_image *image, uint64_t size, GError **error)
             ret = size > q->header.size ? resize_grow(q, size) : resize_shrink(q, size);
     }
     if (ret < 0)
-        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-ret), "%s: cannot be resized: %s",
-                    q->name, g_strerror(-ret));
+        g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(-ret),
+                    "%s: cannot be resized: %s", q->name, g_strerror(-ret));
     return ret == 0;
 }

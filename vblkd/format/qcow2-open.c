@@ -76,8 +76,8 @@ bool qcow2_l1_open(struct qcow2 *q, GError **error)
     }
     ret = vblk_storage_read(q->storage, q->l1.entries, len, q->header.l1_offset);
     if (ret < 0) {
-        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-ret), "cannot read the L1 table: %s",
-                    g_strerror(-ret));
+        g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(-ret),
+                    "cannot read the L1 table: %s", g_strerror(-ret));
         return false;
     }
     q->l1.n_entries = q->header.l1_size;
@@ -133,7 +133,7 @@ static bool open_init_caches(struct qcow2 *q, const struct vblk_image_options *o
                                   q->has_extended_l2 ? 2 : 1, open_l2_cache_len(q, options));
 
     if (ret < 0) {
-        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-ret), "no memory for L2 tables");
+        g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(-ret), "no memory for L2 tables");
         return false;
     }
     return qcow2_refcounts_open(q, open_refcount_cache_len(options), error);
@@ -163,7 +163,7 @@ static bool open_snapshots(struct qcow2 *q, GError **error)
     int ret = qcow2_snapshot_table_read(q, &snapshots, &q->snapshots_len);
 
     if (ret < 0)
-        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-ret),
+        g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(-ret),
                     "the snapshot table cannot be read: %s", g_strerror(-ret));
     return ret == 0;
 }

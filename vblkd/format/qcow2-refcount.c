@@ -285,7 +285,7 @@ bool qcow2_refcounts_open(struct qcow2 *q, uint64_t cache_len, GError **error)
     refcounts->table = g_malloc(len);
     ret = vblk_storage_read(q->storage, refcounts->table, len, q->header.reftable_offset);
     if (ret < 0) {
-        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-ret),
+        g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(-ret),
                     "cannot read the refcount table: %s", g_strerror(-ret));
         return false;
     }

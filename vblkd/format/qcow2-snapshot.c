@@ -249,7 +249,7 @@ static int snapshot_delete(struct qcow2 *q, GPtrArray *snapshots, guint index)
 
 static bool snapshot_fail(struct qcow2 *q, int err, const char *what, GError **error)
 {
-    g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-err), "%s: %s: %s", q->name, what,
+    g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(-err), "%s: %s: %s", q->name, what,
                 g_strerror(-err));
     return false;
 }
