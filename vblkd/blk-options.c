@@ -69,6 +69,10 @@ static const struct options_size {
     {"cache-size", offsetof(struct blk_options, cache_size)},
     {"l2-cache-size", offsetof(struct blk_options, l2_cache_size)},
     {"refcount-cache-size", offsetof(struct blk_options, refcount_cache_size)},
+    {"iops", offsetof(struct blk_options, limits.iops)},
+    {"bps", offsetof(struct blk_options, limits.bps)},
+    {"iops-max", offsetof(struct blk_options, limits.iops_burst)},
+    {"bps-max", offsetof(struct blk_options, limits.bps_burst)},
 };
 
 /* Bytes, with a suffix of K, M, G or T. */
@@ -203,6 +207,18 @@ static const struct vu_option options_rows[] = {
      .group = GROUP_DEVICE,
      .help = "Offer to complete requests in their order, which one slow request then holds up. "
              "Default: off."},
+    {.name = "iops", .in_o_list = true, .is_long = true, .type = VU_OPTION_CALL,
+     .parse = options_parse_size, .metavar = "N", .group = GROUP_DEVICE,
+     .help = "Most requests a second, over all queues. Default: no limit."},
+    {.name = "iops-max", .in_o_list = true, .is_long = true, .type = VU_OPTION_CALL,
+     .parse = options_parse_size, .metavar = "N", .group = GROUP_DEVICE,
+     .help = "Requests that may come at once after a pause. Default: those of a tenth of a second."},
+    {.name = "bps", .in_o_list = true, .is_long = true, .type = VU_OPTION_CALL,
+     .parse = options_parse_size, .metavar = "BYTES", .group = GROUP_DEVICE,
+     .help = "Most bytes read and written a second, such as 100M. Default: no limit."},
+    {.name = "bps-max", .in_o_list = true, .is_long = true, .type = VU_OPTION_CALL,
+     .parse = options_parse_size, .metavar = "BYTES", .group = GROUP_DEVICE,
+     .help = "The same burst of them."},
 
     {.name = "sandbox", .in_o_list = true, .is_long = true, .type = VU_OPTION_CHOICE,
      FIELD(sandbox), .choices = vu_sandbox_modes, .group = GROUP_ISOLATION,
@@ -317,6 +333,7 @@ struct blk_device_options blk_options_device(const struct blk_options *options)
         .physical_block_size = (uint32_t)options->physical_block_size,
         .discard = !options->discard_ignored,
         .in_order = options->in_order,
+        .limits = options->limits,
         .detect_zeroes = (enum blk_detect_zeroes)options->detect_zeroes,
     };
 }

@@ -31,6 +31,7 @@ struct blk_options {
     int queue_size;
     int logical_block_size, physical_block_size; /* 0: the storage's */
     uint64_t cache_size, l2_cache_size, refcount_cache_size;
+    struct blk_limits limits;
     int sandbox; /* enum vu_sandbox_mode */
     int seccomp; /* enum vu_seccomp_mode */
 };

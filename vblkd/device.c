@@ -147,6 +147,7 @@ bool blk_device_open(struct blk_device *device, struct vblk_image *image,
         vu_warning("%s: the last %u bytes are no whole block, and not shown to the guest",
                    image->storage->path, (unsigned)(image->size % device->logical_block_size));
     device->features = device_features(device);
+    blk_throttle_init(&device->throttle, &options->limits);
     device->helpers = vu_helpers_create(&helpers);
     device->queues = blk_queues_create(device);
     return true;
@@ -156,6 +157,7 @@ void blk_device_close(struct blk_device *device)
 {
     vu_helpers_destroy(device->helpers);
     blk_queues_destroy(device->queues);
+    blk_throttle_finish(&device->throttle);
 }
 
 void blk_device_describe(const struct blk_device *device, struct vu_device *ret_device)

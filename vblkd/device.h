@@ -9,6 +9,7 @@
 #pragma once
 
 #include "vblkd/format/image.h"
+#include "vblkd/throttle.h"
 #include "vblkd/virtio-blk.h"
 #include "vhost-user/backend.h"
 #include "vhost-user/helpers.h"
@@ -34,6 +35,7 @@ struct blk_device_options {
     bool discard;                                     /* DISCARD is offered, zeros may be holes */
     bool in_order;
     enum blk_detect_zeroes detect_zeroes;
+    struct blk_limits limits;
 };
 
 struct blk_queue; /* see queue.h */
@@ -45,6 +47,7 @@ struct blk_device {
     uint64_t features;                                /* offered */
     bool wants_durable; /* atomic; session -> workers: the guest has no FLUSH, or switched the
                            write cache off */
+    struct blk_throttle throttle; /* where limits are set */
     struct vu_helpers *helpers;
     struct blk_queue *queues; /* VBLK_MAX_QUEUES of them */
 };

@@ -71,8 +71,9 @@ static bool queue_wants_durable(const struct blk_device *device)
            __atomic_load_n(&device->wants_durable, __ATOMIC_RELAXED);
 }
 
-static void queue_begin_parsed(struct blk_request *request)
+void blk_queue_begin_parsed(struct blk_request *request)
 {
+    request->ticket = vblk_image_enter(request->queue->device->image, request->queue->index);
     switch (request->type) {
     case BLK_T_IN:
     case BLK_T_OUT:
@@ -89,6 +90,7 @@ static void queue_begin_parsed(struct blk_request *request)
         blk_request_give_id(request);
         break;
     }
+    blk_request_end_piece(request, 0, true);
 }
 
 /* Chains that are no requests cannot be answered: the queue ends, as its driver is broken. */
@@ -121,10 +123,12 @@ static void queue_begin(struct blk_queue *queue, struct vu_elem *elem)
     request->is_durable = (request->type == BLK_T_OUT || request->type == BLK_T_WRITE_ZEROES) &&
                           queue_wants_durable(queue->device);
     request->n_pending = 1; /* until all pieces have begun */
-    request->ticket = vblk_image_enter(queue->device->image, queue->index);
-    if (parsed == BLK_PARSED_GOOD)
-        queue_begin_parsed(request);
-    blk_request_end_piece(request, 0, true);
+    if (parsed == BLK_PARSED_BAD) {
+        request->ticket = vblk_image_enter(queue->device->image, queue->index);
+        blk_request_end_piece(request, 0, true);
+    } else if (!blk_queue_hold(request)) {
+        blk_queue_begin_parsed(request);
+    }
 }
 
 static unsigned queue_complete(void *opaque, struct vu_vring *vring)
@@ -133,14 +137,15 @@ static unsigned queue_complete(void *opaque, struct vu_vring *vring)
     unsigned n, n_all;
 
     queue->vring = vring;
+    if (queue->held && blk_queue_release_held(queue, false) > 0)
+        vblk_aio_submit(queue->aio);
     n_all = n = vblk_aio_reap(queue->aio);
     /* There is room for what had to wait, or the rest of something short to be queued. */
     while (n > 0 && vblk_aio_submit(queue->aio)) {
         n = vblk_aio_reap(queue->aio);
         n_all += n;
     }
-    if (n_all > 0)
-        queue_push_done(queue);
+    queue_push_done(queue);
     return n_all;
 }
 
@@ -153,8 +158,7 @@ static void queue_process(void *opaque, struct vu_vring *vring, struct vu_elem *
         queue_begin(queue, elems[i]);
     vblk_aio_submit(queue->aio);
     /* Most of what the page cache has is done by now. */
-    if (queue_complete(opaque, vring) == 0)
-        queue_push_done(queue);
+    queue_complete(opaque, vring);
 }
 
 static int queue_start(void *opaque, unsigned index)
@@ -172,8 +176,12 @@ static void queue_stop(void *opaque, unsigned index)
 {
     struct blk_queue *queue = &((struct blk_device *)opaque)->queues[index];
 
+    if (queue->held)
+        blk_queue_release_held(queue, true);
     while (vblk_aio_wait(queue->aio) > 0)
         queue_push_done(queue);
+    queue_push_done(queue);
+    blk_queue_stop_timer(queue);
     g_clear_pointer(&queue->aio, vblk_aio_destroy);
 }
 
@@ -199,6 +207,7 @@ struct blk_queue *blk_queues_create(struct blk_device *device)
     for (unsigned i = 0; i < VBLK_MAX_QUEUES; i++) {
         queues[i].device = device;
         queues[i].index = i;
+        queues[i].last_held = &queues[i].held;
     }
     return queues;
 }

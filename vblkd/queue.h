@@ -39,7 +39,7 @@ struct blk_request {
     struct blk_range *ranges; /* DISCARD, WRITE_ZEROES: g_free */
     unsigned n_ranges;
     struct blk_segment first; /* most have one */
-    struct blk_request *next; /* of those kept for reuse */
+    struct blk_request *next; /* of those kept for reuse, or held */
 };
 
 struct blk_queue {
@@ -50,6 +50,11 @@ struct blk_queue {
     /* the worker's */
     struct vblk_aio *aio;
     struct blk_request *free;
+    struct blk_request *held, **last_held; /* by the device's limits, oldest first */
+    struct vu_job timer;                   /* sleeps for the first of them, on a helper */
+    uint64_t held_until_ns;                /* atomic; worker -> timer */
+    bool is_timed;                         /* atomic; a timer will wake the worker */
+    unsigned n_timers;                     /* atomic; that are not through yet */
     struct vu_elem *done[VU_WORKER_BATCH]; /* to be pushed together */
     unsigned n_done;
     struct vu_vring *vring;
@@ -89,7 +94,19 @@ void blk_transfer_begin(struct blk_request *request);
 void blk_range_begin(struct blk_request *request);
 void blk_flush_begin(struct blk_request *request);
 
+/* --- hold.c: requests that are too many, worker --- */
+
+/* Whether the request must wait; it is then begun by blk_queue_release_held. */
+bool blk_queue_hold(struct blk_request *request);
+/* Begins what may by now, or all; how many. */
+unsigned blk_queue_release_held(struct blk_queue *queue, bool all);
+/* Waits for the timer; nothing is held any more. */
+void blk_queue_stop_timer(struct blk_queue *queue);
+
 /* --- queue.c --- */
+
+/* Begins a request that was parsed. Worker. */
+void blk_queue_begin_parsed(struct blk_request *request);
 
 /* Takes back an ended request and pushes its element. */
 void blk_queue_finish(struct blk_request *request, bool on_worker);

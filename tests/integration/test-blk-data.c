@@ -177,6 +177,7 @@ static const struct scenario scenarios[] = {
     {"writethrough", "--cache=writethrough --sandbox=none", INDIRECT, 1, 0, 512},
     {"unsafe", "--cache=unsafe --detect-zeroes=unmap", INDIRECT, 1, 0, 512},
     {"in-order", "--in-order", INDIRECT | EVENT | VU_BIT(VU_F_IN_ORDER), 2, 0, 512},
+    {"limits", "--iops=4000 --iops-max=50 --bps=400M", INDIRECT | EVENT, 2, 0, 512},
     {"no-poll", "--poll-us=0", INDIRECT | EVENT, 2, 0, 512},
     {"qcow2/default", "--format=qcow2", INDIRECT | EVENT, 4, 0, 512, "lazy_refcounts=off"},
     {"qcow2/small-clusters", "--format=qcow2 --cache-size=64K", INDIRECT | EVENT | PACKED, 4, 0,
