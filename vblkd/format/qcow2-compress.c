@@ -7,7 +7,6 @@
 #include <zlib.h>
 #include <zstd.h>
 
-#include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-compressed.h"
 #include "vblkd/format/qcow2-l2-table.h"
 #include "vblkd/format/qcow2-refcount.h"
@@ -150,7 +149,6 @@ int qcow2_write_compressed(struct vblk_image *image, uint64_t offset, uint64_t l
     ret = qcow2_run(q, 0, compress_place_step, &place);
     if (ret < 0)
         return ret;
-    qcow2_bitmaps_mark(q, offset, len);
     ret = vblk_storage_write(q->storage, out, place.len, place.offset);
     if (ret == 0)
         ret = qcow2_run(q, 0, compress_map_step, &place);

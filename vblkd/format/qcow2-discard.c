@@ -6,7 +6,6 @@
  */
 #include "vblkd/format/qcow2-discard.h"
 
-#include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-flush.h"
 #include "vblkd/format/qcow2-journal.h"
 #include "vblkd/format/qcow2-l2-table.h"
@@ -184,7 +183,6 @@ static int discard_run(struct qcow2 *q, uint64_t offset, uint64_t len, bool to_z
     uint64_t size = __atomic_load_n(&q->image->size, __ATOMIC_RELAXED), end = offset + len;
     int ret = q->has_data_file ? discard_data_file(q, offset, len, to_zeros, unmaps) : 0;
 
-    qcow2_bitmaps_mark(q, offset, len);
     while (ret == 0 && offset < end) {
         uint64_t at = qcow2_offset_in_cluster(q, offset),
                  part = MIN(end - offset, q->cluster_size - at);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-free.h"
 #include "vblkd/format/qcow2-journal.h"
 #include "vblkd/format/qcow2-refcount.h"
@@ -375,10 +376,14 @@ int qcow2_prepare(struct qcow2 *q)
     if (__atomic_load_n(&q->is_prepared, __ATOMIC_RELAXED))
         return 0;
     autoclear = q->header.autoclear;
-    /* Bitmaps do not follow what is written, so they no longer count. */
-    q->header.autoclear &= QCOW2_AUTOCLEAR_KNOWN & ~QCOW2_AUTOCLEAR_BITMAPS;
+    ret = qcow2_bitmaps_mark_in_use(q);
+    if (ret == -EBADMSG) {
+        q->header.autoclear &= ~QCOW2_AUTOCLEAR_BITMAPS;
+        ret = 0;
+    }
+    q->header.autoclear &= QCOW2_AUTOCLEAR_KNOWN;
     q->header.autoclear |= q->journal ? QCOW2_AUTOCLEAR_JOURNAL : 0;
-    if (q->header.autoclear != autoclear)
+    if (ret == 0 && q->header.autoclear != autoclear)
         ret = qcow2_write_header_held(q);
     if (ret == 0)
         __atomic_store_n(&q->is_prepared, true, __ATOMIC_RELEASE);

@@ -25,7 +25,6 @@
 #include "vblkd/format/qcow2-l2-cache.h"
 #include "vblkd/format/qcow2-layout.h"
 
-struct qcow2_bitmaps;
 struct qcow2_compressed;
 struct qcow2_journal;
 
@@ -113,7 +112,6 @@ struct qcow2 {
     uint64_t n_journal_reserved;   /* records, for writes on their way */
 
     struct qcow2_compressed *compressed; /* NULL until the first one is read */
-    struct qcow2_bitmaps *bitmaps;       /* that follow what is written; NULL: none do */
 };
 
 static inline struct qcow2 *qcow2_of(const struct vblk_image *image)

@@ -106,6 +106,8 @@ static bool resize_check(const struct qcow2 *q, uint64_t size, GError **error)
         why = "the new size is too large for the image's cluster size";
     else if (q->header.n_snapshots > 0 && q->header.version < 3)
         why = "an image of version 2 with snapshots cannot be resized";
+    else if (q->header.has_bitmaps && (q->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS))
+        why = "an image with bitmaps cannot be resized";
     if (why)
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT, "%s: %s", q->name, why);
     return why == NULL;

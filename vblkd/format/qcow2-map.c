@@ -5,7 +5,6 @@
  */
 #include "vblkd/format/qcow2-map.h"
 
-#include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-compressed.h"
 #include "vblkd/format/qcow2-flush.h"
 #include "vblkd/format/qcow2-l2-table.h"
@@ -181,7 +180,6 @@ int qcow2_map_write(struct vblk_image *image, uint64_t offset, uint64_t len, uns
         return ret;
     if (piece.kind != QCOW2_DATA || !piece.is_ours)
         return -EAGAIN;
-    qcow2_bitmaps_mark(q, offset, piece.len);
     *ret_extent = (struct vblk_extent){
         .kind = VBLK_EXTENT_DATA,
         .len = piece.len,

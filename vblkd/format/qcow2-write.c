@@ -11,7 +11,6 @@
 
 #include <string.h>
 
-#include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-cow.h"
 #include "vblkd/format/qcow2-journal.h"
 #include "vblkd/format/qcow2-l2-table.h"
@@ -431,7 +430,6 @@ int qcow2_write_begin(struct vblk_image *image, uint64_t offset, uint64_t len, u
             return ret;
         }
     }
-    qcow2_bitmaps_mark(q, offset, begin.write.len);
     *ret_write = begin.write;
     return 0;
 }
