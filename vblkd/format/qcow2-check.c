@@ -65,8 +65,10 @@ static int check_compare_one(struct qcow2_check *check, uint64_t cluster, bool l
     qcow2_check_report(check, leaks ? &result->n_leaks : &result->n_corruptions,
                        "%s cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64,
                        leaks ? "Leaked" : "ERROR", cluster, set.count, expected);
-    if (!(check->fix & fix))
+    if (!(check->fix & fix)) {
+        result->image_end = MAX(result->image_end, (cluster + 1) << check->q->cluster_bits);
         return 0;
+    }
     set.count = expected;
     ret = qcow2_run(check->q, 0, check_set_step, &set);
     if (ret == 0)

@@ -12,8 +12,7 @@
 #define COMMAND_PROGRAM "vblk-img"
 
 static const struct img_command *const commands[] = {
-    &img_create,
-    &img_info,
+    &img_create, &img_info, &img_check, &img_resize, &img_snapshot,
 };
 
 /* --- messages --- */

@@ -207,20 +207,22 @@ char *img_new_image_describe(const struct img_new_image *new, const char *format
 
 /* --- making it --- */
 
-static int new_preallocate_raw(struct vblk_storage *storage, uint64_t size, int how)
+int img_preallocate_raw(struct vblk_storage *storage, uint64_t offset, uint64_t len, int how)
 {
     g_autofree void *zeros = NULL;
     int ret = 0;
 
-    if (size == 0 || storage->is_block_device)
+    if (len == 0 || storage->is_block_device)
         return 0;
     if (how == QCOW2_PREALLOC_FALLOC)
-        return -posix_fallocate(storage->fd, 0, (off_t)size);
+        return -posix_fallocate(storage->fd, (off_t)offset, (off_t)len);
     if (how != QCOW2_PREALLOC_FULL)
         return 0;
     zeros = g_malloc0(NEW_ZERO_CHUNK);
-    for (uint64_t at = 0; at < size && ret == 0; at += NEW_ZERO_CHUNK)
-        ret = vblk_storage_write(storage, zeros, MIN(NEW_ZERO_CHUNK, size - at), at);
+    for (uint64_t done = 0, part; done < len && ret == 0; done += part) {
+        part = MIN(NEW_ZERO_CHUNK, len - done);
+        ret = vblk_storage_write(storage, zeros, part, offset + done);
+    }
     return ret == 0 ? vblk_storage_flush(storage) : ret;
 }
 
@@ -237,7 +239,7 @@ static bool new_create_raw(const char *path, const struct img_new_image *new, GE
     else if (storage->size < new->size)
         ret = -ENOSPC;
     if (ret == 0)
-        ret = new_preallocate_raw(storage, new->size, new->preallocation);
+        ret = img_preallocate_raw(storage, 0, new->size, new->preallocation);
     vblk_storage_close(storage);
     if (ret < 0)
         g_set_error(error, G_FILE_ERROR, (int)g_file_error_from_errno(-ret),

@@ -37,3 +37,6 @@ char *img_new_image_describe(const struct img_new_image *new, const char *format
 /* Makes the image, new->size bytes large, over a file that is there. False with *error. */
 bool img_new_image_create(const char *path, const struct img_new_image *new, const char *format,
                           GError **error);
+
+/* Sets space aside in a range of a raw file, which reads as zeros so far. -errno. */
+int img_preallocate_raw(struct vblk_storage *storage, uint64_t offset, uint64_t len, int how);

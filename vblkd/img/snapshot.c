@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vblk-img snapshot: the snapshots inside an image. */
+#include <string.h>
+
+#include "vblkd/img/commands.h"
+#include "vblkd/img/open-image.h"
+#include "vblkd/img/snapshot-list.h"
+
+struct snapshot_options {
+    char *format, *create, *apply, *delete;
+    bool list, quiet, force_share;
+};
+
+#define SNAPSHOT_OFFSET(field) offsetof(struct snapshot_options, field)
+#define SNAPSHOT_GROUP         "snapshot"
+
+/* clang-format off */
+static const struct vu_option snapshot_rows[] = {
+    {.name = "format", .short_name = 'f', .is_long = true, .type = VU_OPTION_STRING,
+     .metavar = "FORMAT", .offset = SNAPSHOT_OFFSET(format), .group = SNAPSHOT_GROUP,
+     .help = "qcow2; without it the image tells."},
+    {.name = "list", .short_name = 'l', .is_long = true, .type = VU_OPTION_FLAG,
+     .offset = SNAPSHOT_OFFSET(list), .group = SNAPSHOT_GROUP,
+     .help = "List the snapshots; the same as nothing."},
+    {.name = "create", .short_name = 'c', .is_long = true, .type = VU_OPTION_STRING,
+     .metavar = "NAME", .offset = SNAPSHOT_OFFSET(create), .group = SNAPSHOT_GROUP,
+     .help = "Keep the disk as it is now."},
+    {.name = "apply", .short_name = 'a', .is_long = true, .type = VU_OPTION_STRING,
+     .metavar = "NAME", .offset = SNAPSHOT_OFFSET(apply), .group = SNAPSHOT_GROUP,
+     .help = "Make the disk what it was; what it is now is lost."},
+    {.name = "delete", .short_name = 'd', .is_long = true, .type = VU_OPTION_STRING,
+     .metavar = "NAME", .offset = SNAPSHOT_OFFSET(delete), .group = SNAPSHOT_GROUP,
+     .help = "Delete a snapshot. NAME is an ID or a name, here and with -a."},
+    {.name = "quiet", .short_name = 'q', .is_long = true, .type = VU_OPTION_FLAG,
+     .offset = SNAPSHOT_OFFSET(quiet), .group = SNAPSHOT_GROUP, .help = "Without effect."},
+    {.name = "force-share", .short_name = 'U', .is_long = true, .type = VU_OPTION_FLAG,
+     .offset = SNAPSHOT_OFFSET(force_share), .group = SNAPSHOT_GROUP,
+     .help = "List though another program writes the image."},
+};
+/* clang-format on */
+
+static bool snapshot_list(struct vblk_image *image, GError **error)
+{
+    g_autoptr(GPtrArray) snapshots = qcow2_snapshot_list(image, error);
+
+    if (snapshots && snapshots->len > 0)
+        img_snapshot_list_print(snapshots);
+    return snapshots != NULL;
+}
+
+static bool snapshot_do(struct vblk_image *image, const struct snapshot_options *options,
+                        GError **error)
+{
+    bool ok;
+
+    if (options->create)
+        ok = qcow2_snapshot_create(image, options->create, error);
+    else if (options->apply)
+        ok = qcow2_snapshot_apply(image, options->apply, error);
+    else if (options->delete)
+        ok = qcow2_snapshot_delete(image, options->delete, error);
+    else
+        ok = snapshot_list(image, error);
+    if (!ok)
+        g_prefix_error(error, "%s: ", image->storage->path);
+    return ok;
+}
+
+static int snapshot_run(struct img_run *run)
+{
+    const struct snapshot_options *options = run->options;
+    int n_changes = !!options->create + !!options->apply + !!options->delete;
+    unsigned flags = n_changes > 0 ? IMG_OPEN_WRITE : IMG_OPEN_ALONE;
+    struct vblk_image *image;
+    GError *error = NULL;
+    bool ok = false;
+
+    if (n_changes + options->list > 1)
+        return img_fail_text(1, "snapshot: only one of -l, -c, -a and -d");
+    image = img_open(run->args[0], options->format, NULL,
+                     flags | (options->force_share ? IMG_OPEN_SHARE : 0), &error);
+    if (!image)
+        return img_fail(1, error);
+    if (strcmp(image->format->name, "qcow2") == 0)
+        ok = snapshot_do(image, options, &error);
+    else if (n_changes == 0)
+        ok = true;
+    else
+        g_set_error(&error, VU_OPTION_ERROR, 0, "%s: the format %s has no snapshots", run->args[0],
+                    image->format->name);
+    vblk_image_close(image);
+    return ok ? 0 : img_fail(1, error);
+}
+
+const struct img_command img_snapshot = {
+    .name = "snapshot",
+    .usage = "[-f FORMAT] [-l | -c NAME | -a NAME | -d NAME] [-q] [-U] FILE",
+    .help = "Lists, makes, applies or deletes the snapshots inside an image.",
+    .rows = snapshot_rows,
+    .n_rows = G_N_ELEMENTS(snapshot_rows),
+    .options_len = sizeof(struct snapshot_options),
+    .min_args = 1,
+    .max_args = 1,
+    .run = snapshot_run,
+};
