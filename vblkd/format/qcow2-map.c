@@ -151,7 +151,7 @@ int qcow2_map(struct vblk_image *image, uint64_t offset, uint64_t len, unsigned 
         break;
     case QCOW2_UNALLOCATED:
     case QCOW2_BAD:
-        ret_extent->kind = q->header.backing_name ? VBLK_EXTENT_BACKING : VBLK_EXTENT_ZERO;
+        ret_extent->kind = VBLK_EXTENT_BACKING;
         break;
     }
     return 0;

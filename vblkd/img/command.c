@@ -11,9 +11,17 @@
 
 #define COMMAND_PROGRAM "vblk-img"
 
+/* clang-format off */
 static const struct img_command *const commands[] = {
-    &img_create, &img_info, &img_check, &img_resize, &img_snapshot,
+    &img_create,
+    &img_info,
+    &img_check,
+    &img_resize,
+    &img_snapshot,
+    &img_map,
+    &img_compare,
 };
+/* clang-format on */
 
 /* --- messages --- */
 

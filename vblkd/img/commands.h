@@ -5,7 +5,9 @@
 #include "vblkd/img/command.h"
 
 extern const struct img_command img_check;
+extern const struct img_command img_compare;
 extern const struct img_command img_create;
 extern const struct img_command img_info;
+extern const struct img_command img_map;
 extern const struct img_command img_resize;
 extern const struct img_command img_snapshot;
