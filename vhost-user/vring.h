@@ -9,8 +9,7 @@
  * the session interleave freely.
  *
  *   CONFIGURED --start--> RUNNING --stop--> CONFIGURED      start needs num, addresses, memory
- *   RUNNING --guest error--> BROKEN --stop--> CONFIGURED    one log line; err signalled; pops
- * nothing
+ *   RUNNING --guest error--> BROKEN --stop--> CONFIGURED    one log line, err, and no more pops
  *
  * A request that is pushed onto a ring that broke, or that was stopped without waiting for it, is
  * just freed.

@@ -42,9 +42,8 @@
 
 #define WORKER_NO_KICK_MS 1 /* a ring without a kick is looked at this often */
 #define WORKER_PAUSES     8 /* between two looks at a polled ring */
-#define WORKER_DRAIN_ROUNDS                                              \
-    256 /* of 512 bytes: more than a socket buffer that holds kicks back \
-         */
+/* Of 512 bytes: more than a socket buffer that holds kicks back. */
+#define WORKER_DRAIN_ROUNDS 256
 
 /* One thread of a worker; its own memory, which a thread that was replaced frees itself. */
 struct worker_run {

@@ -38,8 +38,8 @@ struct fs_lock_waits {
     pthread_cond_t gone;  /* a wait is over */
     unsigned max_waits, n_waits;
     struct lock_wait *first;
-    bool stopped[1 +
-                 FS_MAX_REQUEST_QUEUES]; /* by queue: what its helpers still bring must not wait */
+    /* By queue: what its helpers still bring must not wait. */
+    bool stopped[1 + FS_MAX_REQUEST_QUEUES];
 };
 
 static void lock_wait_on_signal(int signal)

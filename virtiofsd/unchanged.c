@@ -5,8 +5,8 @@
  * unless a change can leave the times as they are. It can where
  *
  *   - two changes fall into one tick of the file system's clock,
- *   - a program has the file mapped: only its first store into a page since that was last written
- * to the disk is noticed; the kernel writes pages that are 30 seconds old.
+ *   - a program has the file mapped: of its stores into a page only the first is noticed
+ *     until the page is written to the disk, which the kernel does after 30 seconds.
  *
  * So a version counts when the file has rested for longer than both. File systems that do not write
  * pages back at all (tmpfs) never notice such stores, and with those on a network others' changes

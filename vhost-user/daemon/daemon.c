@@ -3,11 +3,12 @@
  * The life of a daemon: one front-end after another on the session thread, signals on the main
  * thread.
  *
- *   LISTENING --connection speaks--> SERVING --it goes--> LISTENING   (or ENDED:
- * --exit-on-disconnect, |                              |                               or the
- * socket came connected)
- *       +--SIGTERM, ... ----> STOPPING <+--the session ends--> ENDED
- *                             STOPPING --5 s, a request hangs in the kernel--> the process exits
+ *   LISTENING --a connection speaks--> SERVING --it goes--> LISTENING, or ENDED
+ *   LISTENING, SERVING --SIGTERM, ...--> STOPPING
+ *   STOPPING --the session ends--> ENDED
+ *   STOPPING --5 s, a request hangs in the kernel--> the process exits
+ *
+ * ENDED after the first front-end: with --exit-on-disconnect, or on a socket that came connected.
  *
  * A connection counts as a front-end once it has sent a byte: somebody who only looks whether the
  * socket is alive, as another daemon's start does, ends nothing. Front-ends that come meanwhile
