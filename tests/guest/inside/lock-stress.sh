@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# lock-stress FOLDER SECONDS STRESSOR...: stress-ng's stressors of locks, two of each. All must end by themselves and
+# lock-stress.sh FOLDER SECONDS STRESSOR...: stress-ng's stressors of locks, two of each. All must end by themselves and
 # leave nothing behind.
 
 set -u

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processes that lock each other out: fcntl tells one of them (EDEADLK), and the others go on.
 
-lock-deadlock FOLDER: prints a line and exits 1 where it is otherwise. A local file system passes.
+lock-deadlock.py FOLDER: prints a line and exits 1 where it is otherwise. A local file system passes.
 """
 
 import errno
