@@ -213,7 +213,8 @@ static int snapshot_apply(struct qcow2 *q, const struct qcow2_snapshot *snapshot
     n_needed = (uint32_t)qcow2_header_l1_entries(&q->header, snapshot->disk_size);
     n = MAX(MAX(n_needed, snapshot->l1_size), 1);
     all = g_new0(uint64_t, n);
-    memcpy(all, entries, (size_t)snapshot->l1_size * 8);
+    if (snapshot->l1_size > 0)
+        memcpy(all, entries, (size_t)snapshot->l1_size * 8);
     ret = snapshot_refer_all(q, all, n, false);
     if (ret == 0)
         ret = qcow2_flush_all_held(q);
