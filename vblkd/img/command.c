@@ -20,6 +20,7 @@ static const struct img_command *const commands[] = {
     &img_snapshot,
     &img_map,
     &img_compare,
+    &img_convert,
 };
 /* clang-format on */
 

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Copying from one disk to another by several threads. Zeros are not written where the target has
+ * zeros already, and runs of them that are found in data are not written either.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vblkd/format/image.h"
+#include "vblkd/img/progress.h"
+
+#define IMG_COPY_MAX_THREADS 16
+
+struct img_copy {
+    struct vblk_image *source, *target;
+    uint64_t source_offset, target_offset, len;
+    unsigned n_threads;
+    uint64_t sparse_len; /* as many zeros are not written, if aligned; 0: everything is */
+    bool target_is_zero; /* all of it reads as zeros */
+    bool compresses;     /* whole clusters; the offsets are aligned to them */
+    struct img_progress *progress;
+
+    uint64_t next;       /* atomic: what is not yet taken, from the beginning */
+    int failed;          /* atomic: the first -errno */
+    bool failed_reading; /* with it */
+};
+
+/* Does all of it. 0, or -errno, with copy->failed_reading telling which image it was. */
+int img_copy_run(struct img_copy *copy);
