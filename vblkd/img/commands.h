@@ -10,5 +10,6 @@ extern const struct img_command img_convert;
 extern const struct img_command img_create;
 extern const struct img_command img_info;
 extern const struct img_command img_map;
+extern const struct img_command img_measure;
 extern const struct img_command img_resize;
 extern const struct img_command img_snapshot;

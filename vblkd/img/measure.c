@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vblk-img measure: how large a new image would become. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vblkd/img/commands.h"
+#include "vblkd/img/json.h"
+#include "vblkd/img/open-image.h"
+#include "vblkd/img/size.h"
+
+struct measure_options {
+    char *format, *output_format;
+    int output; /* of measure_outputs */
+    bool force_share;
+    uint64_t size; /* 0: not said */
+};
+
+enum { MEASURE_HUMAN, MEASURE_JSON };
+static const char *const measure_outputs[] = {"human", "json", NULL};
+
+#define MEASURE_OFFSET(field) offsetof(struct measure_options, field)
+#define MEASURE_GROUP         "measure"
+
+static bool measure_parse_size(void *target, const char *name, const char *value, GError **error)
+{
+    return img_size_parse(value, &((struct measure_options *)target)->size, error);
+}
+
+/* clang-format off */
+static const struct vu_option measure_rows[] = {
+    {.name = "format", .short_name = 'f', .is_long = true, .type = VU_OPTION_STRING,
+     .metavar = "FORMAT", .offset = MEASURE_OFFSET(format), .group = MEASURE_GROUP,
+     .help = "The image's format; without it the image tells."},
+    {.name = "target-format", .short_name = 'O', .is_long = true, .type = VU_OPTION_STRING,
+     .metavar = "FORMAT", .offset = MEASURE_OFFSET(output_format), .group = MEASURE_GROUP,
+     .help = "The new image's format: raw (the default) or qcow2."},
+    {.name = "size", .is_long = true, .type = VU_OPTION_CALL, .parse = measure_parse_size,
+     .metavar = "SIZE", .group = MEASURE_GROUP,
+     .help = "For an empty disk of that size, instead of an image's contents."},
+    {.name = "output", .is_long = true, .type = VU_OPTION_CHOICE, .choices = measure_outputs,
+     .offset = MEASURE_OFFSET(output), .group = MEASURE_GROUP, .help = "Text or JSON."},
+    {.name = "force-share", .short_name = 'U', .is_long = true, .type = VU_OPTION_FLAG,
+     .offset = MEASURE_OFFSET(force_share), .group = MEASURE_GROUP,
+     .help = "Look on though another program writes the image."},
+};
+/* clang-format on */
+
+/* Bytes of the new image's clusters that will have data. */
+static int measure_data(struct vblk_image *image, uint64_t cluster_size, uint64_t *ret_len)
+{
+    uint64_t counted = 0; /* clusters below this one have been looked at */
+    uint64_t n = 0;
+
+    for (uint64_t at = 0, len; at < image->size; at += len) {
+        struct vblk_extent extent;
+        int ret = vblk_image_map(image, at, MIN(image->size - at, VBLK_REQUEST_MAX), VBLK_HOLES,
+                                 &extent, NULL);
+        uint64_t first, end;
+
+        if (ret < 0)
+            return ret;
+        len = extent.len;
+        if (extent.kind == VBLK_EXTENT_ZERO)
+            continue;
+        first = MAX(counted, at / cluster_size);
+        end = (at + len - 1) / cluster_size + 1;
+        n += end > first ? end - first : 0;
+        counted = MAX(counted, end);
+    }
+    *ret_len = n * cluster_size;
+    return 0;
+}
+
+static void measure_tell(const struct measure_options *options, uint64_t required,
+                         uint64_t fully_allocated)
+{
+    JsonBuilder *json;
+
+    if (options->output == MEASURE_HUMAN) {
+        printf("required size: %" PRIu64 "\nfully allocated size: %" PRIu64 "\n", required,
+               fully_allocated);
+        return;
+    }
+    json = json_builder_new();
+    json_builder_begin_object(json);
+    img_json_add_number(json, "required", required);
+    img_json_add_number(json, "fully-allocated", fully_allocated);
+    json_builder_end_object(json);
+    img_json_print(json);
+}
+
+static bool measure_image(const struct measure_options *options, const char *path,
+                          struct img_new_image *new, uint64_t *ret_data_len, GError **error)
+{
+    struct vblk_image *image =
+        img_open(path, options->format, NULL, options->force_share ? IMG_OPEN_SHARE : 0, error);
+    int ret;
+
+    if (!image)
+        return false;
+    new->size = image->size;
+    ret = measure_data(image, new->cluster_size, ret_data_len);
+    vblk_image_close(image);
+    if (ret < 0)
+        g_set_error(error, VU_OPTION_ERROR, 0, "%s: cannot be mapped: %s", path, g_strerror(-ret));
+    return ret == 0;
+}
+
+static int measure_run(struct img_run *run)
+{
+    struct measure_options *options = run->options;
+    struct img_new_image *new = run->new;
+    struct qcow2_create_options create;
+    uint64_t data_len = 0, required, fully_allocated;
+    GError *error = NULL;
+
+    if ((run->n_args == 1) == (options->size > 0))
+        return img_fail_text(1, "measure: either an image or --size must be given");
+    if (!options->output_format)
+        options->output_format = g_strdup("raw");
+    new->size = options->size;
+    if (!img_new_image_check(new, options->output_format, &error))
+        return img_fail(1, error);
+    if (run->n_args == 1 && !measure_image(options, run->args[0], new, &data_len, &error))
+        return img_fail(1, error);
+    new->size = (new->size + 511) & ~UINT64_C(511);
+    required = fully_allocated = new->size;
+    if (strcmp(options->output_format, "qcow2") == 0) {
+        create = img_new_image_qcow2(new);
+        qcow2_measure(&create, data_len, &required, &fully_allocated);
+        if (create.preallocation >= QCOW2_PREALLOC_FALLOC)
+            required = fully_allocated;
+    }
+    measure_tell(options, required, fully_allocated);
+    return 0;
+}
+
+const struct img_command img_measure = {
+    .name = "measure",
+    .usage = "[-f FORMAT] [-O FORMAT] [--output=human|json] [OPTION]... FILE|--size=SIZE",
+    .help = "Tells how large a new image would become.",
+    .rows = measure_rows,
+    .n_rows = G_N_ELEMENTS(measure_rows),
+    .options_len = sizeof(struct measure_options),
+    .min_args = 0,
+    .max_args = 1,
+    .takes_new_image = true,
+    .run = measure_run,
+};
