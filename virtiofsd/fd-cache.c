@@ -186,6 +186,18 @@ void fs_fd_cache_offer(struct fs_fd_cache *cache, struct fs_fd_record *record, i
     __atomic_store_n(&record->fd_word, vu_steal_fd(fd) * 2, __ATOMIC_RELEASE);
 }
 
+bool fs_fd_cache_close(struct fs_fd_cache *cache, struct fs_fd_record *record)
+{
+    vu_autofd int fd = -1;
+    VU_LOCK_SCOPE(&cache->lock);
+
+    if (__atomic_load_n(&record->fd_word, __ATOMIC_RELAXED) == FS_FD_NONE)
+        return true;
+    __atomic_fetch_and(&record->fd_word, ~FS_FD_USED, __ATOMIC_RELAXED);
+    fd = cache_close_locked(cache, record);
+    return fd >= 0;
+}
+
 void fs_fd_cache_drop(struct fs_fd_cache *cache, struct fs_fd_record *record)
 {
     int32_t word = __atomic_load_n(&record->fd_word, __ATOMIC_RELAXED);

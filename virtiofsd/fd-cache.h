@@ -47,6 +47,9 @@ int fs_fd_cache_make_room(struct fs_fd_cache *cache);
 void fs_fd_cache_add(struct fs_fd_cache *cache, struct fs_fd_record *record, int *fd);
 /* The same for a pinned record, unless it has one; then *fd stays the caller's. */
 void fs_fd_cache_offer(struct fs_fd_cache *cache, struct fs_fd_record *record, int *fd);
+/* Closes the descriptor of a pinned record that was remembered. False where somebody else has it
+ * pinned, too. */
+bool fs_fd_cache_close(struct fs_fd_cache *cache, struct fs_fd_record *record);
 /* In the release of a record: closes its descriptor. */
 void fs_fd_cache_drop(struct fs_fd_cache *cache, struct fs_fd_record *record);
 /* Whether a pinned record has a descriptor, which it then keeps while it is pinned. */

@@ -66,6 +66,11 @@ bool fs_options_check(const struct fs_options *options, GError **error)
                             "--uid-map, --gid-map: expected --sandbox=namespace with them");
         return false;
     }
+    if (options->nfs_export && options->inode_handles == FS_INODE_HANDLES_NEVER) {
+        g_set_error_literal(error, VU_OPTION_ERROR, 0,
+                            "--nfs-export: expected file handles, got --inode-file-handles=never");
+        return false;
+    }
     if (options->tag && !g_utf8_validate(options->tag, -1, NULL)) {
         g_set_error_literal(error, VU_OPTION_ERROR, 0, "--tag: expected UTF-8, got other bytes");
         return false;

@@ -64,6 +64,16 @@ static const struct vu_option options_limits_rows[] = {
              "(CAP_DAC_READ_SEARCH). never: by descriptors; beyond the limit the guest gets "
              "ENFILE. prefer: by file handles, with a few descriptors at a time; by descriptors "
              "where that cannot be. mandatory: by file handles, or not at all."},
+    {.name = "nfs-export",
+     .in_o_list = true,
+     .is_long = true,
+     .type = VU_OPTION_FLAG,
+     FIELD(nfs_export),
+     .group = FS_GROUP_LIMITS,
+     .help = "For an NFS server in the guest, and whatever else keeps file handles there "
+             "(open_by_handle_at, overlayfs with nfs_export=on): files that the guest's kernel has "
+             "forgotten are remembered by file handles, the latest first, so that the guest's "
+             "handles of them go on to work until the share is unmounted or the daemon ends."},
     {.name = "rlimit-nofile",
      .is_long = true,
      .type = VU_OPTION_INT,

@@ -3,15 +3,16 @@
  * Inodes: a state table for finding them by nodeid, a hash for finding them by identity, a cache of
  * their descriptors and a store of their handles.
  *
- * Invariant, under a shard's lock: an inode is in its chain exactly while its n_lookup is above 0
- * and it is not stale (the root always); whoever takes n_lookup to 0 unlinks it and retires its
- * record.
+ * Invariant, under a shard's lock: an inode is in its chain exactly while it is past, or known with
+ * an n_lookup above 0 (the root always); whoever takes n_lookup to 0 makes it past, or unlinks it
+ * and retires its record. What is past was remembered, and is found by identity and by
+ * fs_inode_recall alone.
  *
  * An inode number belongs to one inode only while that lives, which a descriptor sees to. A known
  * inode without one may be long gone and its number another's: only the handle tells. One that is
  * found out is stale: the guest may name it, and is told ESTALE, but no lookup finds it.
  *
- * Any thread. Lock order: shard, then those of state table and descriptor cache.
+ * Any thread. Lock order: shard, then those of past, state table and descriptor cache.
  */
 #include "virtiofsd/inode.h"
 
@@ -22,14 +23,16 @@
 
 #include "vhost-user/cleanup.h"
 #include "virtiofsd/inode-hash.h"
+#include "virtiofsd/inode-past.h"
 
 struct fs_inodes {
     struct fs_state_table *table;
     struct fs_inode_hash hash;
     struct fs_fd_cache *cache;
     struct fs_handle_store *store; /* NULL: each keeps its descriptor */
-    bool always;                   /* limits.always */
-    struct fs_inode *root;         /* pinned, so that it keeps its descriptor */
+    struct fs_inode_past past;
+    bool always;           /* limits.always */
+    struct fs_inode *root; /* pinned, so that it keeps its descriptor */
 };
 
 static struct fs_inode *inode_of(struct fs_record *record)
@@ -138,6 +141,7 @@ static int inodes_init(struct fs_inodes *inodes, const struct fs_inodes_limits *
     inodes->cache = fs_fd_cache_create(inodes->table, &limits->fds,
                                        inodes->store ? &inode_cache_ops : NULL, inodes);
     fs_inode_hash_init(&inodes->hash, inodes->table);
+    fs_inode_past_init(&inodes->past, inodes->table, inodes->store ? limits->max_past : 0);
     return 0;
 }
 
@@ -170,6 +174,7 @@ void fs_inodes_destroy(struct fs_inodes *inodes)
     fs_inodes_forget_all(inodes);
     fs_state_table_retire(inodes->table, &inodes->root->fd.record);
     fs_inode_put(inodes, inodes->root);
+    fs_inode_past_clear(&inodes->past);
     fs_inode_hash_clear(&inodes->hash);
     fs_fd_cache_destroy(inodes->cache);
     fs_handle_store_destroy(inodes->store);
@@ -177,11 +182,22 @@ void fs_inodes_destroy(struct fs_inodes *inodes)
     g_free(inodes);
 }
 
+static enum fs_inode_standing inode_standing(const struct fs_inode *inode)
+{
+    return (enum fs_inode_standing)__atomic_load_n(&inode->standing, __ATOMIC_RELAXED);
+}
+
 struct fs_inode *fs_inode_get(struct fs_inodes *inodes, uint64_t nodeid)
 {
     struct fs_record *record = fs_state_table_get(inodes->table, nodeid);
 
-    return record ? inode_of(record) : NULL;
+    if (!record)
+        return NULL;
+    if (inodes->past.max > 0 && inode_standing(inode_of(record)) == FS_INODE_PAST) {
+        fs_inode_put(inodes, inode_of(record));
+        return NULL;
+    }
+    return inode_of(record);
 }
 
 int fs_inode_get_fd(struct fs_inodes *inodes, uint64_t nodeid, struct fs_inode **ret_inode)
@@ -199,14 +215,113 @@ int fs_inode_get_fd(struct fs_inodes *inodes, uint64_t nodeid, struct fs_inode *
     return fd;
 }
 
+/*
+ * Behind a put: what is past has no descriptor longer than somebody uses it, so that the host gets
+ * the space of a removed file back. While we look nobody else can, so that we look again where
+ * somebody came and went meanwhile.
+ */
+static void inode_close_past(struct fs_inodes *inodes, struct fs_inode *inode)
+{
+    bool done = false;
+
+    while (!done && fs_state_table_pin_if_idle(&inode->fd.record)) {
+        done =
+            inode_standing(inode) != FS_INODE_PAST || fs_fd_cache_close(inodes->cache, &inode->fd);
+        fs_state_table_put(inodes->table, &inode->fd.record);
+    }
+}
+
 void fs_inode_put(struct fs_inodes *inodes, struct fs_inode *inode)
 {
     fs_state_table_put(inodes->table, &inode->fd.record);
+    if (inodes->past.max > 0)
+        inode_close_past(inodes, inode);
 }
 
 void fs_inode_put_by_id(struct fs_inodes *inodes, uint64_t nodeid)
 {
-    fs_state_table_put(inodes->table, fs_state_table_at(inodes->table, (uint32_t)nodeid));
+    fs_inode_put(inodes, inode_of(fs_state_table_at(inodes->table, (uint32_t)nodeid)));
+}
+
+/* --- those the guest has forgotten --- */
+
+static void inode_set_standing(struct fs_inode *inode, enum fs_inode_standing standing)
+{
+    __atomic_store_n(&inode->standing, (uint8_t)standing, __ATOMIC_RELAXED);
+}
+
+/* The guest names a pinned one again, and is to have n lookups of it. */
+static void inode_revive_locked(struct fs_inodes *inodes, struct fs_inode *inode, uint64_t n)
+{
+    fs_inode_past_remove(&inodes->past, inode);
+    inode->n_lookup = n;
+    inode_set_standing(inode, FS_INODE_KNOWN);
+}
+
+/* For a pinned one. It stays where it is past no more. */
+static void inode_give_up_locked(struct fs_inodes *inodes, struct fs_inode_shard *shard,
+                                 struct fs_inode *inode)
+{
+    if (inode_standing(inode) != FS_INODE_PAST)
+        return;
+    fs_inode_past_remove(&inodes->past, inode);
+    inode->n_lookup = 0;
+    fs_inode_hash_remove_locked(&inodes->hash, shard, inode);
+    /* Standing last: until it is retired no request may take it for a known one. */
+    fs_state_table_retire(inodes->table, &inode->fd.record);
+    inode_set_standing(inode, FS_INODE_STALE);
+}
+
+static void inode_give_up(struct fs_inodes *inodes, struct fs_inode *inode)
+{
+    struct fs_inode_shard *shard = fs_inode_hash_shard(&inodes->hash, inode);
+    VU_LOCK_SCOPE(&shard->lock);
+
+    inode_give_up_locked(inodes, shard, inode);
+}
+
+/* Makes room. False where there is nothing to give up; no lock is held. */
+static bool inode_give_up_oldest(struct fs_inodes *inodes)
+{
+    struct fs_inode *inode =
+        fs_inode_past_count(&inodes->past) > 0 ? fs_inode_past_pin_oldest(&inodes->past) : NULL;
+
+    if (!inode)
+        return false;
+    inode_give_up(inodes, inode);
+    fs_inode_put(inodes, inode);
+    return true;
+}
+
+/* Whether a pinned one that is being forgotten can be remembered. */
+static bool inode_may_be_past(struct fs_inodes *inodes, struct fs_inode *inode)
+{
+    if (inodes->past.max == 0)
+        return false;
+    /* Without a descriptor it is remembered already. */
+    return !fs_fd_cache_has(&inode->fd) ||
+           inode_remember(inodes, &inode->fd, fs_inode_fd(inodes, inode)) == 0;
+}
+
+int fs_inode_recall(struct fs_inodes *inodes, uint64_t nodeid, struct fs_inode **ret_inode)
+{
+    struct fs_record *record = fs_state_table_get(inodes->table, nodeid);
+    struct fs_inode *inode = record ? inode_of(record) : NULL;
+    int fd;
+
+    if (!inode)
+        return -ESTALE;
+    if (inode_standing(inode) == FS_INODE_PAST) {
+        fd = fs_inode_fd(inodes, inode);
+        if (fd == -ESTALE)
+            inode_give_up(inodes, inode);
+        if (fd < 0) {
+            fs_inode_put(inodes, inode);
+            return fd;
+        }
+    }
+    *ret_inode = inode;
+    return 0;
 }
 
 /* --- by identity --- */
@@ -235,12 +350,27 @@ static struct fs_inode *inode_find_locked(struct fs_inodes *inodes, struct fs_in
      * pin is never the last. */
     fs_state_table_pin(&inode->fd.record);
     if (inode_is_proven(inodes, inode, handle)) {
-        inode->n_lookup += n_lookups;
+        if (inode_standing(inode) != FS_INODE_PAST)
+            inode->n_lookup += n_lookups;
+        else if (n_lookups > 0)
+            inode_revive_locked(inodes, inode, n_lookups);
         return inode;
     }
-    fs_inode_put(inodes, inode);
+    fs_state_table_put(inodes->table, &inode->fd.record);
     *ret_doubtful = inode;
     return NULL;
+}
+
+/* What is not what was looked up, although it has the identity, is found no more. */
+static void inode_disown_locked(struct fs_inodes *inodes, struct fs_inode_shard *shard,
+                                struct fs_inode *inode)
+{
+    if (inode_standing(inode) == FS_INODE_PAST) {
+        inode_give_up_locked(inodes, shard, inode);
+        return;
+    }
+    inode_set_standing(inode, FS_INODE_STALE);
+    fs_inode_hash_remove_locked(&inodes->hash, shard, inode);
 }
 
 struct fs_inode *fs_inode_find(struct fs_inodes *inodes, const struct statx *stx,
@@ -291,10 +421,8 @@ static int inode_find_or_add_once(struct fs_inodes *inodes, const struct fs_inod
     inode = inode_find_locked(inodes, shard, key, handle, n_lookups, &doubtful);
     if (doubtful && !handle)
         return -EAGAIN;
-    if (doubtful) {
-        doubtful->is_stale = true;
-        fs_inode_hash_remove_locked(&inodes->hash, shard, doubtful);
-    }
+    if (doubtful)
+        inode_disown_locked(inodes, shard, doubtful);
     if (!inode && has_room)
         inode = inode_add_locked(inodes, shard, key, fd, n_lookups);
     if (!inode)
@@ -324,12 +452,15 @@ int fs_inode_find_or_add(struct fs_inodes *inodes, const struct statx *stx, int 
     int ret;
 
     inode_identity(stx, &key);
-    ret = inode_find_or_add_once(inodes, &key, fd, NULL, has_room, n_lookups, &inode);
-    if (ret == -EAGAIN) {
-        ret = fs_file_handle_get(*fd, "", &handle);
-        if (ret == 0)
-            ret = inode_find_or_add_once(inodes, &key, fd, &handle, has_room, n_lookups, &inode);
-    }
+    do {
+        ret = inode_find_or_add_once(inodes, &key, fd, NULL, has_room, n_lookups, &inode);
+        if (ret == -EAGAIN) {
+            ret = fs_file_handle_get(*fd, "", &handle);
+            if (ret == 0)
+                ret =
+                    inode_find_or_add_once(inodes, &key, fd, &handle, has_room, n_lookups, &inode);
+        }
+    } while (ret == -ENFILE && has_room && inode_give_up_oldest(inodes));
     if (ret < 0)
         return ret;
     ret = inode_settle(inodes, inode, fd);
@@ -342,18 +473,27 @@ int fs_inode_find_or_add(struct fs_inodes *inodes, const struct statx *stx, int 
     return 0;
 }
 
-/* Takes n_lookups from a pinned inode that is not the root; with the last one it is retired. */
-static void inode_drop_lookups(struct fs_inodes *inodes, struct fs_inode *inode, uint64_t n_lookups)
+/* Takes n_lookups from a pinned inode that is not the root; with the last one it is past, where it
+ * may be, or retired. */
+static void inode_drop_lookups(struct fs_inodes *inodes, struct fs_inode *inode, uint64_t n_lookups,
+                               bool may_be_past)
 {
     struct fs_inode_shard *shard = fs_inode_hash_shard(&inodes->hash, inode);
+    enum fs_inode_standing standing;
     VU_LOCK_SCOPE(&shard->lock);
 
-    if (inode->n_lookup == 0)
+    standing = inode_standing(inode);
+    if (standing == FS_INODE_PAST || inode->n_lookup == 0)
         return; /* another FORGET was quicker */
     inode->n_lookup -= MIN(n_lookups, inode->n_lookup);
     if (inode->n_lookup > 0)
         return;
-    if (!inode->is_stale)
+    if (standing == FS_INODE_KNOWN && may_be_past) {
+        inode_set_standing(inode, FS_INODE_PAST);
+        fs_inode_past_add(&inodes->past, inode);
+        return;
+    }
+    if (standing == FS_INODE_KNOWN)
         fs_inode_hash_remove_locked(&inodes->hash, shard, inode);
     /* The caller's pin keeps the record, so nothing is closed under the lock. */
     fs_state_table_retire(inodes->table, &inode->fd.record);
@@ -366,8 +506,11 @@ void fs_inode_forget(struct fs_inodes *inodes, uint64_t nodeid, uint64_t n_looku
     if (!inode)
         return;
     if (inode != inodes->root)
-        inode_drop_lookups(inodes, inode, n_lookups);
+        inode_drop_lookups(inodes, inode, n_lookups, inode_may_be_past(inodes, inode));
     fs_inode_put(inodes, inode);
+    while (fs_inode_past_count(&inodes->past) > inodes->past.max)
+        if (!inode_give_up_oldest(inodes))
+            break;
 }
 
 void fs_inodes_forget_all(struct fs_inodes *inodes)
@@ -377,7 +520,8 @@ void fs_inodes_forget_all(struct fs_inodes *inodes)
 
     while ((record = fs_state_table_next(inodes->table, slot))) {
         slot = fs_state_table_slot(inodes->table, record);
-        inode_drop_lookups(inodes, inode_of(record), UINT64_MAX);
+        inode_drop_lookups(inodes, inode_of(record), UINT64_MAX, false);
+        inode_give_up(inodes, inode_of(record));
         fs_inode_put(inodes, inode_of(record));
     }
 }
@@ -394,12 +538,15 @@ uint64_t fs_inode_generation(const struct fs_inode *inode)
 
 bool fs_inodes_are_full(struct fs_inodes *inodes)
 {
-    return fs_state_table_is_full(inodes->table) || fs_fd_cache_make_room(inodes->cache) < 0;
+    while (fs_state_table_is_full(inodes->table))
+        if (!inode_give_up_oldest(inodes))
+            return true;
+    return fs_fd_cache_make_room(inodes->cache) < 0;
 }
 
 bool fs_inodes_are_crowded(const struct fs_inodes *inodes)
 {
-    return fs_state_table_is_crowded(inodes->table);
+    return fs_state_table_is_crowded(inodes->table, fs_inode_past_count(&inodes->past));
 }
 
 bool fs_inodes_are_by_handle(const struct fs_inodes *inodes)
@@ -416,6 +563,7 @@ void fs_inodes_get_usage(struct fs_inodes *inodes, struct fs_inodes_usage *ret_u
 {
     struct fs_inodes_usage usage = {
         .n_inodes = fs_inodes_count(inodes),
+        .n_past = fs_inode_past_count(&inodes->past),
         .n_fds = inodes->store ? fs_fd_cache_count(inodes->cache) : fs_inodes_count(inodes),
         .n_mounts = inodes->store ? fs_handle_store_n_mounts(inodes->store) : 0,
         .bytes = sizeof(*inodes) + fs_state_table_bytes(inodes->table) +

@@ -7,7 +7,8 @@
  *
  * Any thread. An inode is used between fs_inode_get (or a find) and fs_inode_put. Lookup counts are
  * the guest's; FORGET cannot take more than was given, and an inode whose count is 0 is gone with
- * its last pin.
+ * its last pin. Or it is remembered, where limits.max_past says so, since the guest may still name
+ * it in a file handle: by a handle of ours and without a descriptor, until room is wanted.
  */
 #pragma once
 
@@ -18,15 +19,26 @@
 #include "virtiofsd/fd-cache.h"
 #include "virtiofsd/handle-store.h"
 
+enum fs_inode_standing {
+    FS_INODE_KNOWN,
+    FS_INODE_STALE, /* its number is another's by now, or it is given up */
+    FS_INODE_PAST,  /* forgotten by the guest, and remembered */
+};
+
 struct fs_inode {
     struct fs_fd_record fd; /* see fs_inode_fd */
     uint64_t ino;
-    uint64_t n_lookup; /* guarded by the shard's lock */
+    union {
+        uint64_t n_lookup; /* guarded by the shard's lock */
+        struct {
+            uint32_t older, newer; /* slots, 0: none; guarded by the list's lock */
+        } past;                    /* FS_INODE_PAST, whose count is 0 */
+    };
     uint64_t version;  /* atomic: see unchanged.h */
     uint32_t dev;      /* see fs_inode_dev */
     uint32_t mount_id; /* stx_mnt_id: one inode seen through two mounts is two */
     uint8_t type;      /* S_IFMT part of the mode >> 12, fixed; see fs_inode_type */
-    uint8_t is_stale;  /* its number is another's by now; guarded by the shard's lock */
+    uint8_t standing;  /* enum fs_inode_standing; atomic, written under the shard's lock */
     struct fs_stored_handle handle;
 };
 static_assert(sizeof(struct fs_inode) == 80, "the cost of an inode");
@@ -39,10 +51,12 @@ struct fs_inodes_limits {
     bool always;    /* ... and those that cannot are refused: -EOPNOTSUPP */
     struct fs_fd_cache_limits fds;
     uint32_t n_mounts;
+    uint32_t max_past; /* so many forgotten ones are remembered */
 };
 
 struct fs_inodes_usage {
     uint32_t n_inodes, n_fds, n_mounts; /* n_fds: those of inodes */
+    uint32_t n_past;                    /* of n_inodes */
     size_t bytes;                       /* of our own memory, hash table included */
 };
 
@@ -54,6 +68,9 @@ void fs_inodes_destroy(struct fs_inodes *inodes);
 
 /* Pinned, or NULL where the guest holds no such nodeid (ESTALE). */
 struct fs_inode *fs_inode_get(struct fs_inodes *inodes, uint64_t nodeid);
+/* The same, or one that is remembered. -ESTALE also where that is gone on the host, which is then
+ * given up; or an errno of open_by_handle_at(2). */
+int fs_inode_recall(struct fs_inodes *inodes, uint64_t nodeid, struct fs_inode **ret_inode);
 /* fs_inode_get and fs_inode_fd in one: the descriptor; or -errno, and nothing is pinned. */
 int fs_inode_get_fd(struct fs_inodes *inodes, uint64_t nodeid, struct fs_inode **ret_inode);
 void fs_inode_put(struct fs_inodes *inodes, struct fs_inode *inode);
@@ -88,7 +105,7 @@ int fs_inode_find_or_add(struct fs_inodes *inodes, const struct statx *stx, int 
                          uint64_t n_lookups, struct fs_inode **ret_inode);
 /* FORGET: unknown nodeids and counts beyond what was given are ignored. */
 void fs_inode_forget(struct fs_inodes *inodes, uint64_t nodeid, uint64_t n_lookups);
-/* DESTROY or a new session: every lookup count to 0, the root excepted. */
+/* DESTROY or a new session: every lookup count to 0, the root excepted, and none is remembered. */
 void fs_inodes_forget_all(struct fs_inodes *inodes);
 
 uint64_t fs_inode_nodeid(const struct fs_inodes *inodes, const struct fs_inode *inode);

@@ -26,12 +26,17 @@ static int lookup_answer_missing(struct fs_request *request)
 int fs_do_lookup(struct fs_request *request)
 {
     struct fs_share *share = request->share;
-    struct fs_inode *parent = fs_inode_get(share->inodes, request->header.nodeid);
-    int ret;
+    bool is_dots = fs_lookup_is_dots(request->name);
+    struct fs_inode *parent = NULL;
+    int ret = 0;
 
+    if (is_dots)
+        ret = fs_inode_recall(share->inodes, request->header.nodeid, &parent);
+    else
+        parent = fs_inode_get(share->inodes, request->header.nodeid);
     if (!parent)
-        return -ESTALE;
-    if (fs_lookup_is_dots(request->name))
+        return ret < 0 ? ret : -ESTALE;
+    if (is_dots)
         ret = fs_lookup_dots(request, parent);
     else
         ret = fs_entry_lookup(share, parent, request->name, &request->reply.entry);

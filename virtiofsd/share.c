@@ -90,6 +90,8 @@ static bool share_choose_limits(const struct fs_options *options,
     limits.by_handle = ret == 0;
     if (limits.by_handle)
         limits.n_inodes = place->budget.max_inodes;
+    if (options->nfs_export)
+        limits.max_past = limits.n_inodes / 2;
     if (wish == FS_INODE_HANDLES_PREFER || wish == FS_INODE_HANDLES_MANDATORY)
         limits.fds.n_fds_aim = MIN(limits.fds.n_fds_aim, SHARE_FEW_FDS);
     if (wish == FS_INODE_HANDLES_MANDATORY && ret < 0)
@@ -98,6 +100,10 @@ static bool share_choose_limits(const struct fs_options *options,
                                           "CAP_DAC_READ_SEARCH of the initial user namespace)"
                                         : "--inode-file-handles=mandatory",
                           -ret);
+    if (options->nfs_export && ret < 0)
+        vu_warning("virtiofsd: --nfs-export: no file handles: %s; the guest's are good as long as "
+                   "its kernel remembers the file",
+                   g_strerror(-ret));
     if (wish == FS_INODE_HANDLES_PREFER && ret < 0)
         vu_info("virtiofsd: no file handles: %s; inodes are held by descriptors", g_strerror(-ret));
     *ret_limits = limits;
@@ -157,10 +163,11 @@ static void share_report(struct fs_share *share)
     if (vu_log_get_level() < VU_LOG_DEBUG)
         return;
     fs_inodes_get_usage(share->inodes, &usage);
-    vu_debug("virtiofsd: %u inodes in %zu KiB (%.0f bytes each), %u with a descriptor; %u mounts; "
-             "%u open files",
-             usage.n_inodes, usage.bytes / 1024, (double)usage.bytes / usage.n_inodes, usage.n_fds,
-             usage.n_mounts, fs_handles_count(share->handles));
+    vu_debug(
+        "virtiofsd: %u inodes in %zu KiB (%.0f bytes each), %u with a descriptor, %u forgotten; "
+        "%u mounts; %u open files",
+        usage.n_inodes, usage.bytes / 1024, (double)usage.bytes / usage.n_inodes, usage.n_fds,
+        usage.n_past, usage.n_mounts, fs_handles_count(share->handles));
 }
 
 void fs_share_reset(struct fs_share *share)

@@ -324,9 +324,11 @@ bool fs_state_table_is_full(const struct fs_state_table *table)
     return __atomic_load_n(&table->n_live, __ATOMIC_RELAXED) >= table->max_records;
 }
 
-bool fs_state_table_is_crowded(const struct fs_state_table *table)
+bool fs_state_table_is_crowded(const struct fs_state_table *table, uint32_t n_spare)
 {
-    return __atomic_load_n(&table->n_live, __ATOMIC_RELAXED) / 3 >= table->max_records / 4;
+    uint32_t n = __atomic_load_n(&table->n_live, __ATOMIC_RELAXED);
+
+    return (n - MIN(n, n_spare)) / 3 >= table->max_records / 4;
 }
 
 uint32_t fs_state_table_n_live(const struct fs_state_table *table)

@@ -83,7 +83,7 @@ struct fs_record *fs_state_table_next(struct fs_state_table *table, uint32_t aft
 uint32_t fs_state_table_n_live(const struct fs_state_table *table); /* new and live ones */
 /* Whether the next alloc would fail for want of a record. A hint: others come and go. */
 bool fs_state_table_is_full(const struct fs_state_table *table);
-/* Whether three of four records are in use. */
-bool fs_state_table_is_crowded(const struct fs_state_table *table);
+/* Whether three of four records are in use, beyond n_spare that could be had back. */
+bool fs_state_table_is_crowded(const struct fs_state_table *table, uint32_t n_spare);
 /* Memory in use, that of the memfd's pages included. */
 size_t fs_state_table_bytes(const struct fs_state_table *table);

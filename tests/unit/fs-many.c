@@ -16,13 +16,14 @@ static char *many_file_path(unsigned i)
     return fs_client_path(&fs_many_fixture, name);
 }
 
-bool fs_many_set_up(enum fs_inode_handles mode)
+static bool many_set_up(enum fs_inode_handles mode, bool nfs_export)
 {
     struct fuse_init_out out;
 
     fs_fixture_init(&fs_many_fixture);
     fs_many_fixture.options.rlimit_nofile = FS_MANY_N_FDS;
     fs_many_fixture.options.inode_handles = (int)mode;
+    fs_many_fixture.options.nfs_export = nfs_export;
     for (unsigned i = 0; i < FS_MANY_N_FILES; i++) {
         g_autofree char *path = many_file_path(i), *text = g_strdup_printf("%u", i);
 
@@ -36,6 +37,16 @@ bool fs_many_set_up(enum fs_inode_handles mode)
     g_test_skip("no file handles here");
     fs_client_tear_down(&fs_many_fixture);
     return false;
+}
+
+bool fs_many_set_up(enum fs_inode_handles mode)
+{
+    return many_set_up(mode, false);
+}
+
+bool fs_many_set_up_export(enum fs_inode_handles mode)
+{
+    return many_set_up(mode, true);
 }
 
 unsigned fs_many_n_fds(void)

@@ -16,6 +16,8 @@ extern uint64_t fs_many_nodeids[FS_MANY_N_FILES], fs_many_inos[FS_MANY_N_FILES];
 /* Makes the files (their numbers are in them) and opens the share. False where this machine lets
  * nobody open handles: all is torn down then, and the test is skipped. */
 bool fs_many_set_up(enum fs_inode_handles mode);
+/* The same with --nfs-export. */
+bool fs_many_set_up_export(enum fs_inode_handles mode);
 /* Looks up all of the files, and asks for their attributes: what was known before has no descriptor
  * afterwards, unless it is pinned. */
 void fs_many_look_up(void);
