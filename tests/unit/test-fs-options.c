@@ -164,6 +164,7 @@ static void test_wrong(void)
     test_refuses("--shared-dir=/srv --num-request-queues=0", "--num-request-queues");
     test_refuses("--shared-dir=/srv --num-request-queues=65", "--num-request-queues");
     test_refuses("--shared-dir=/srv --inode-file-handles=perhaps", "--inode-file-handles");
+    test_refuses("--shared-dir=/srv --inode-file-handles=never --nfs-export", "--nfs-export");
     test_refuses("--shared-dir=/srv extra", "extra");
 }
 
