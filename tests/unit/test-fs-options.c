@@ -112,6 +112,10 @@ static void test_inode_handles(void)
     fs_options_clear(&options);
     test_accepts("--shared-dir=/srv --inode-file-handles mandatory", &options);
     g_assert_cmpint(options.inode_handles, ==, FS_INODE_HANDLES_MANDATORY);
+    g_assert_false(options.nfs_export);
+    fs_options_clear(&options);
+    test_accepts("--shared-dir=/srv --nfs-export", &options);
+    g_assert_true(options.nfs_export);
     fs_options_clear(&options);
 }
 

@@ -133,7 +133,6 @@ static const struct spelling rust_spellings[] = {
     {"--inode-file-handles prefer", IS_INT(FS(inode_handles), FS_INODE_HANDLES_PREFER)},
     {"--inode-file-handles=fallback", IS_INT(FS(inode_handles), FS_INODE_HANDLES_PREFER)},
     {"--inode-file-handles=mandatory", IS_INT(FS(inode_handles), FS_INODE_HANDLES_MANDATORY)},
-    {"--nfs-export", IS_BOOL(FS(nfs_export), 1)},
     {"--cache=auto", IS_INT(FS(cache), FS_CACHE_AUTO)},
     {"--cache Always", IS_INT(FS(cache), FS_CACHE_ALWAYS)},
     {"--cache never", IS_INT(FS(cache), FS_CACHE_NEVER)},
