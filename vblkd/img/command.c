@@ -21,6 +21,7 @@ static const struct img_command *const commands[] = {
     &img_map,
     &img_compare,
     &img_convert,
+    &img_dd,
     &img_measure,
 };
 /* clang-format on */

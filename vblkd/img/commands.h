@@ -8,6 +8,7 @@ extern const struct img_command img_check;
 extern const struct img_command img_compare;
 extern const struct img_command img_convert;
 extern const struct img_command img_create;
+extern const struct img_command img_dd;
 extern const struct img_command img_info;
 extern const struct img_command img_map;
 extern const struct img_command img_measure;
