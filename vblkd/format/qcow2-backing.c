@@ -68,7 +68,7 @@ static const char *backing_check_format(const struct qcow2 *q, GError **error)
     if (!format) {
         BACKING_FAIL(G_IO_ERROR_INVALID_DATA,
                      "the image does not say the format of its backing file %s; name it with "
-                     "\"vblk-img rebase -u -F FORMAT -b ...\"",
+                     "\"qemu-img rebase -u -F FORMAT -b ...\"",
                      q->header.backing_name);
         return NULL;
     }
