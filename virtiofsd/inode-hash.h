@@ -2,7 +2,7 @@
 /*
  * Inodes by identity: a hash over (device, inode number, mount), cut into shards, each with its
  * lock and its own array of buckets that doubles as it fills. Chains run through fs_record.next.
- * For inode.c; any thread.
+ * For inode-set.h; any thread.
  */
 #pragma once
 

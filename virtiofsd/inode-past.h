@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The inodes that the guest has forgotten and we have not: a list through their records, the one
- * forgotten longest first to be given up. For inode.c; any thread.
+ * forgotten longest first to be given up. For inode-set.h; any thread.
  */
 #pragma once
 

@@ -1,20 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inodes: a state table for finding them by nodeid, a hash for finding them by identity, a cache of
- * their descriptors and a store of their handles.
+ * Inodes by nodeid, and what they are held by: a descriptor of the cache, or a handle of the store.
+ * Behind the last put of one that is past its descriptor is closed.
  *
- * Invariant, under a shard's lock: an inode is in its chain exactly while it is past, or known with
- * an n_lookup above 0 (the root always); whoever takes n_lookup to 0 makes it past, or unlinks it
- * and retires its record. What is past was remembered, and is found by identity and by
- * fs_inode_recall alone.
- *
- * An inode number belongs to one inode only while that lives, which a descriptor sees to. A known
- * inode without one may be long gone and its number another's: only the handle tells. One that is
- * found out is stale: the guest may name it, and is told ESTALE, but no lookup finds it.
- *
- * Any thread. Lock order: shard, then those of past, state table and descriptor cache.
+ * Any thread. What holds between the parts is told in inode-set.h.
  */
-#include "virtiofsd/inode.h"
+#include "virtiofsd/inode-set.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,53 +13,6 @@
 #include <linux/fuse.h>
 
 #include "vhost-user/cleanup.h"
-#include "virtiofsd/inode-hash.h"
-#include "virtiofsd/inode-past.h"
-
-struct fs_inodes {
-    struct fs_state_table *table;
-    struct fs_inode_hash hash;
-    struct fs_fd_cache *cache;
-    struct fs_handle_store *store; /* NULL: each keeps its descriptor */
-    struct fs_inode_past past;
-    bool always;           /* limits.always */
-    struct fs_inode *root; /* pinned, so that it keeps its descriptor */
-};
-
-static struct fs_inode *inode_of(struct fs_record *record)
-{
-    return (struct fs_inode *)record;
-}
-
-static void inode_identity(const struct statx *stx, struct fs_inode *ret_key)
-{
-    ret_key->dev = fs_inode_dev(stx->stx_dev_major, stx->stx_dev_minor);
-    ret_key->ino = stx->stx_ino;
-    ret_key->mount_id = stx->stx_mask & STATX_MNT_ID ? (uint32_t)stx->stx_mnt_id : 0;
-    ret_key->type = (uint8_t)(stx->stx_mode >> 12);
-}
-
-bool fs_inode_is(const struct fs_inode *inode, const struct statx *stx)
-{
-    struct fs_inode key;
-
-    inode_identity(stx, &key);
-    return key.ino == inode->ino && key.dev == inode->dev && key.mount_id == inode->mount_id &&
-           key.type == inode->type;
-}
-
-void fs_inode_identify_sibling(const struct fs_inode *inode, uint64_t ino, uint32_t mode,
-                               struct statx *ret_stx)
-{
-    *ret_stx = (struct statx){
-        .stx_mask = STATX_MNT_ID,
-        .stx_mode = (uint16_t)mode,
-        .stx_ino = ino,
-        .stx_dev_major = inode->dev >> 20,
-        .stx_dev_minor = inode->dev & ((1u << 20) - 1),
-        .stx_mnt_id = inode->mount_id,
-    };
-}
 
 /* --- between descriptors and handles --- */
 
@@ -107,6 +51,11 @@ int fs_inode_fd(struct fs_inodes *inodes, struct fs_inode *inode)
     return fs_fd_cache_get(inodes->cache, &inode->fd);
 }
 
+int fs_inode_remember(struct fs_inodes *inodes, struct fs_inode *inode)
+{
+    return inode_remember(inodes, &inode->fd, fs_inode_fd(inodes, inode));
+}
+
 void fs_inode_enter_mount(struct fs_inodes *inodes, struct fs_inode *inode)
 {
     int fd = inodes->store ? fs_inode_fd(inodes, inode) : -1;
@@ -118,7 +67,7 @@ void fs_inode_enter_mount(struct fs_inodes *inodes, struct fs_inode *inode)
 static void inode_release(void *opaque, struct fs_record *record, uint32_t slot)
 {
     struct fs_inodes *inodes = opaque;
-    struct fs_inode *inode = inode_of(record);
+    struct fs_inode *inode = fs_inode_of(record);
 
     fs_fd_cache_drop(inodes->cache, &inode->fd);
     if (inodes->store)
@@ -182,22 +131,17 @@ void fs_inodes_destroy(struct fs_inodes *inodes)
     g_free(inodes);
 }
 
-static enum fs_inode_standing inode_standing(const struct fs_inode *inode)
-{
-    return (enum fs_inode_standing)__atomic_load_n(&inode->standing, __ATOMIC_RELAXED);
-}
-
 struct fs_inode *fs_inode_get(struct fs_inodes *inodes, uint64_t nodeid)
 {
     struct fs_record *record = fs_state_table_get(inodes->table, nodeid);
 
     if (!record)
         return NULL;
-    if (inodes->past.max > 0 && inode_standing(inode_of(record)) == FS_INODE_PAST) {
-        fs_inode_put(inodes, inode_of(record));
+    if (inodes->past.max > 0 && fs_inode_get_standing(fs_inode_of(record)) == FS_INODE_PAST) {
+        fs_inode_put(inodes, fs_inode_of(record));
         return NULL;
     }
-    return inode_of(record);
+    return fs_inode_of(record);
 }
 
 int fs_inode_get_fd(struct fs_inodes *inodes, uint64_t nodeid, struct fs_inode **ret_inode)
@@ -225,8 +169,8 @@ static void inode_close_past(struct fs_inodes *inodes, struct fs_inode *inode)
     bool done = false;
 
     while (!done && fs_state_table_pin_if_idle(&inode->fd.record)) {
-        done =
-            inode_standing(inode) != FS_INODE_PAST || fs_fd_cache_close(inodes->cache, &inode->fd);
+        done = fs_inode_get_standing(inode) != FS_INODE_PAST ||
+               fs_fd_cache_close(inodes->cache, &inode->fd);
         fs_state_table_put(inodes->table, &inode->fd.record);
     }
 }
@@ -240,290 +184,7 @@ void fs_inode_put(struct fs_inodes *inodes, struct fs_inode *inode)
 
 void fs_inode_put_by_id(struct fs_inodes *inodes, uint64_t nodeid)
 {
-    fs_inode_put(inodes, inode_of(fs_state_table_at(inodes->table, (uint32_t)nodeid)));
-}
-
-/* --- those the guest has forgotten --- */
-
-static void inode_set_standing(struct fs_inode *inode, enum fs_inode_standing standing)
-{
-    __atomic_store_n(&inode->standing, (uint8_t)standing, __ATOMIC_RELAXED);
-}
-
-/* The guest names a pinned one again, and is to have n lookups of it. */
-static void inode_revive_locked(struct fs_inodes *inodes, struct fs_inode *inode, uint64_t n)
-{
-    fs_inode_past_remove(&inodes->past, inode);
-    inode->n_lookup = n;
-    inode_set_standing(inode, FS_INODE_KNOWN);
-}
-
-/* For a pinned one. It stays where it is past no more. */
-static void inode_give_up_locked(struct fs_inodes *inodes, struct fs_inode_shard *shard,
-                                 struct fs_inode *inode)
-{
-    if (inode_standing(inode) != FS_INODE_PAST)
-        return;
-    fs_inode_past_remove(&inodes->past, inode);
-    inode->n_lookup = 0;
-    fs_inode_hash_remove_locked(&inodes->hash, shard, inode);
-    /* Standing last: until it is retired no request may take it for a known one. */
-    fs_state_table_retire(inodes->table, &inode->fd.record);
-    inode_set_standing(inode, FS_INODE_STALE);
-}
-
-static void inode_give_up(struct fs_inodes *inodes, struct fs_inode *inode)
-{
-    struct fs_inode_shard *shard = fs_inode_hash_shard(&inodes->hash, inode);
-    VU_LOCK_SCOPE(&shard->lock);
-
-    inode_give_up_locked(inodes, shard, inode);
-}
-
-/* Makes room. False where there is nothing to give up; no lock is held. */
-static bool inode_give_up_oldest(struct fs_inodes *inodes)
-{
-    struct fs_inode *inode =
-        fs_inode_past_count(&inodes->past) > 0 ? fs_inode_past_pin_oldest(&inodes->past) : NULL;
-
-    if (!inode)
-        return false;
-    inode_give_up(inodes, inode);
-    fs_inode_put(inodes, inode);
-    return true;
-}
-
-/* Whether a pinned one that is being forgotten can be remembered. */
-static bool inode_may_be_past(struct fs_inodes *inodes, struct fs_inode *inode)
-{
-    if (inodes->past.max == 0)
-        return false;
-    /* Without a descriptor it is remembered already. */
-    return !fs_fd_cache_has(&inode->fd) ||
-           inode_remember(inodes, &inode->fd, fs_inode_fd(inodes, inode)) == 0;
-}
-
-int fs_inode_recall(struct fs_inodes *inodes, uint64_t nodeid, struct fs_inode **ret_inode)
-{
-    struct fs_record *record = fs_state_table_get(inodes->table, nodeid);
-    struct fs_inode *inode = record ? inode_of(record) : NULL;
-    int fd;
-
-    if (!inode)
-        return -ESTALE;
-    if (inode_standing(inode) == FS_INODE_PAST) {
-        fd = fs_inode_fd(inodes, inode);
-        if (fd == -ESTALE)
-            inode_give_up(inodes, inode);
-        if (fd < 0) {
-            fs_inode_put(inodes, inode);
-            return fd;
-        }
-    }
-    *ret_inode = inode;
-    return 0;
-}
-
-/* --- by identity --- */
-
-/* Whether an inode of the right identity, pinned, is the one that was looked up. */
-static bool inode_is_proven(struct fs_inodes *inodes, const struct fs_inode *inode,
-                            const union fs_file_handle *handle)
-{
-    if (fs_fd_cache_has(&inode->fd))
-        return true;
-    return handle && fs_handle_store_equal(inodes->store, &inode->handle, handle);
-}
-
-/* Pinned and counted, or NULL; then *ret_doubtful (not pinned) has the identity, and no proof. */
-static struct fs_inode *inode_find_locked(struct fs_inodes *inodes, struct fs_inode_shard *shard,
-                                          const struct fs_inode *key,
-                                          const union fs_file_handle *handle, uint64_t n_lookups,
-                                          struct fs_inode **ret_doubtful)
-{
-    struct fs_inode *inode = fs_inode_hash_find_locked(&inodes->hash, shard, key);
-
-    *ret_doubtful = NULL;
-    if (!inode)
-        return NULL;
-    /* First the pin: what has a descriptor then keeps it. In its chain it is live, so that this
-     * pin is never the last. */
-    fs_state_table_pin(&inode->fd.record);
-    if (inode_is_proven(inodes, inode, handle)) {
-        if (inode_standing(inode) != FS_INODE_PAST)
-            inode->n_lookup += n_lookups;
-        else if (n_lookups > 0)
-            inode_revive_locked(inodes, inode, n_lookups);
-        return inode;
-    }
-    fs_state_table_put(inodes->table, &inode->fd.record);
-    *ret_doubtful = inode;
-    return NULL;
-}
-
-/* What is not what was looked up, although it has the identity, is found no more. */
-static void inode_disown_locked(struct fs_inodes *inodes, struct fs_inode_shard *shard,
-                                struct fs_inode *inode)
-{
-    if (inode_standing(inode) == FS_INODE_PAST) {
-        inode_give_up_locked(inodes, shard, inode);
-        return;
-    }
-    inode_set_standing(inode, FS_INODE_STALE);
-    fs_inode_hash_remove_locked(&inodes->hash, shard, inode);
-}
-
-struct fs_inode *fs_inode_find(struct fs_inodes *inodes, const struct statx *stx,
-                               const union fs_file_handle *handle, uint64_t n_lookups,
-                               bool *ret_doubtful)
-{
-    struct fs_inode key, *inode, *doubtful;
-    struct fs_inode_shard *shard;
-
-    inode_identity(stx, &key);
-    shard = fs_inode_hash_shard(&inodes->hash, &key);
-    VU_LOCK_SCOPE(&shard->lock);
-    inode = inode_find_locked(inodes, shard, &key, handle, n_lookups, &doubtful);
-    *ret_doubtful = doubtful && !handle;
-    return inode;
-}
-
-/* Takes over *fd. NULL when the table is full. */
-static struct fs_inode *inode_add_locked(struct fs_inodes *inodes, struct fs_inode_shard *shard,
-                                         const struct fs_inode *key, int *fd, uint64_t n_lookups)
-{
-    struct fs_record *record = fs_state_table_alloc(inodes->table);
-    struct fs_inode *inode;
-
-    if (!record)
-        return NULL;
-    inode = inode_of(record);
-    inode->dev = key->dev;
-    inode->ino = key->ino;
-    inode->mount_id = key->mount_id;
-    inode->type = key->type;
-    inode->n_lookup = n_lookups;
-    fs_fd_cache_add(inodes->cache, &inode->fd, fd);
-    fs_inode_hash_add_locked(&inodes->hash, shard, inode);
-    fs_state_table_publish(record);
-    return inode;
-}
-
-/* -EAGAIN where the handle of *fd is needed. Takes over *fd for a new one. */
-static int inode_find_or_add_once(struct fs_inodes *inodes, const struct fs_inode *key, int *fd,
-                                  const union fs_file_handle *handle, bool has_room,
-                                  uint64_t n_lookups, struct fs_inode **ret_inode)
-{
-    struct fs_inode_shard *shard = fs_inode_hash_shard(&inodes->hash, key);
-    struct fs_inode *inode, *doubtful;
-    VU_LOCK_SCOPE(&shard->lock);
-
-    inode = inode_find_locked(inodes, shard, key, handle, n_lookups, &doubtful);
-    if (doubtful && !handle)
-        return -EAGAIN;
-    if (doubtful)
-        inode_disown_locked(inodes, shard, doubtful);
-    if (!inode && has_room)
-        inode = inode_add_locked(inodes, shard, key, fd, n_lookups);
-    if (!inode)
-        return -ENFILE;
-    *ret_inode = inode;
-    return 0;
-}
-
-/* What a new inode has to meet, and what a known one gains from a lookup: *fd, if it has none. */
-static int inode_settle(struct fs_inodes *inodes, struct fs_inode *inode, int *fd)
-{
-    bool is_new = *fd < 0;
-
-    if (is_new && inodes->always)
-        return inode_remember(inodes, &inode->fd, fs_inode_fd(inodes, inode));
-    if (!is_new && inodes->store)
-        fs_fd_cache_offer(inodes->cache, &inode->fd, fd);
-    return 0;
-}
-
-int fs_inode_find_or_add(struct fs_inodes *inodes, const struct statx *stx, int *fd,
-                         uint64_t n_lookups, struct fs_inode **ret_inode)
-{
-    bool has_room = fs_fd_cache_make_room(inodes->cache) == 0;
-    union fs_file_handle handle;
-    struct fs_inode key, *inode;
-    int ret;
-
-    inode_identity(stx, &key);
-    do {
-        ret = inode_find_or_add_once(inodes, &key, fd, NULL, has_room, n_lookups, &inode);
-        if (ret == -EAGAIN) {
-            ret = fs_file_handle_get(*fd, "", &handle);
-            if (ret == 0)
-                ret =
-                    inode_find_or_add_once(inodes, &key, fd, &handle, has_room, n_lookups, &inode);
-        }
-    } while (ret == -ENFILE && has_room && inode_give_up_oldest(inodes));
-    if (ret < 0)
-        return ret;
-    ret = inode_settle(inodes, inode, fd);
-    if (ret < 0) {
-        fs_inode_forget(inodes, fs_inode_nodeid(inodes, inode), n_lookups);
-        fs_inode_put(inodes, inode);
-        return ret;
-    }
-    *ret_inode = inode;
-    return 0;
-}
-
-/* Takes n_lookups from a pinned inode that is not the root; with the last one it is past, where it
- * may be, or retired. */
-static void inode_drop_lookups(struct fs_inodes *inodes, struct fs_inode *inode, uint64_t n_lookups,
-                               bool may_be_past)
-{
-    struct fs_inode_shard *shard = fs_inode_hash_shard(&inodes->hash, inode);
-    enum fs_inode_standing standing;
-    VU_LOCK_SCOPE(&shard->lock);
-
-    standing = inode_standing(inode);
-    if (standing == FS_INODE_PAST || inode->n_lookup == 0)
-        return; /* another FORGET was quicker */
-    inode->n_lookup -= MIN(n_lookups, inode->n_lookup);
-    if (inode->n_lookup > 0)
-        return;
-    if (standing == FS_INODE_KNOWN && may_be_past) {
-        inode_set_standing(inode, FS_INODE_PAST);
-        fs_inode_past_add(&inodes->past, inode);
-        return;
-    }
-    if (standing == FS_INODE_KNOWN)
-        fs_inode_hash_remove_locked(&inodes->hash, shard, inode);
-    /* The caller's pin keeps the record, so nothing is closed under the lock. */
-    fs_state_table_retire(inodes->table, &inode->fd.record);
-}
-
-void fs_inode_forget(struct fs_inodes *inodes, uint64_t nodeid, uint64_t n_lookups)
-{
-    struct fs_inode *inode = fs_inode_get(inodes, nodeid);
-
-    if (!inode)
-        return;
-    if (inode != inodes->root)
-        inode_drop_lookups(inodes, inode, n_lookups, inode_may_be_past(inodes, inode));
-    fs_inode_put(inodes, inode);
-    while (fs_inode_past_count(&inodes->past) > inodes->past.max)
-        if (!inode_give_up_oldest(inodes))
-            break;
-}
-
-void fs_inodes_forget_all(struct fs_inodes *inodes)
-{
-    struct fs_record *record;
-    uint32_t slot = FUSE_ROOT_ID;
-
-    while ((record = fs_state_table_next(inodes->table, slot))) {
-        slot = fs_state_table_slot(inodes->table, record);
-        inode_drop_lookups(inodes, inode_of(record), UINT64_MAX, false);
-        inode_give_up(inodes, inode_of(record));
-        fs_inode_put(inodes, inode_of(record));
-    }
+    fs_inode_put(inodes, fs_inode_of(fs_state_table_at(inodes->table, (uint32_t)nodeid)));
 }
 
 uint64_t fs_inode_nodeid(const struct fs_inodes *inodes, const struct fs_inode *inode)
@@ -539,7 +200,7 @@ uint64_t fs_inode_generation(const struct fs_inode *inode)
 bool fs_inodes_are_full(struct fs_inodes *inodes)
 {
     while (fs_state_table_is_full(inodes->table))
-        if (!inode_give_up_oldest(inodes))
+        if (!fs_inode_give_up_oldest(inodes))
             return true;
     return fs_fd_cache_make_room(inodes->cache) < 0;
 }
