@@ -14,19 +14,15 @@
  * descriptor, an epoll entry of the old one would stay behind as long as the front-end keeps it
  * open.
  *
- * A thread that a request keeps for long is replaced, where the device allows it (turn.h): the
- * watch makes another one, which inherits the rest of the batch, the queue, and all that belongs to
- * the worker thread here. The old one knows its own struct worker_run only, and ends when its
- * request does.
+ * A thread may lose its queue to another one (worker-replace.c). From then on it knows its own
+ * struct vu_worker_run only.
  */
-#include "vhost-user/worker.h"
+#include "vhost-user/worker-thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
 #include <sched.h>
-#include <stddef.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -35,50 +31,12 @@
 #include "vhost-user/cleanup.h"
 #include "vhost-user/cpu.h"
 #include "vhost-user/log.h"
-#include "vhost-user/poll-policy.h"
 #include "vhost-user/thread.h"
-#include "vhost-user/turn.h"
-#include "vhost-user/watch.h"
 
 #define WORKER_NO_KICK_MS 1 /* a ring without a kick is looked at this often */
 #define WORKER_PAUSES     8 /* between two looks at a polled ring */
 /* Of 512 bytes: more than a socket buffer that holds kicks back. */
 #define WORKER_DRAIN_ROUNDS 256
-
-/* One thread of a worker; its own memory, which a thread that was replaced frees itself. */
-struct worker_run {
-    struct vu_worker *worker; /* gone for a thread that was replaced */
-    pthread_t thread;
-    struct vu_turn turn;
-    unsigned seen; /* the watch's: vu_turn_look a tick ago */
-    /* inherited */
-    struct vu_elem *todo[VU_WORKER_BATCH], *done[VU_WORKER_BATCH];
-    unsigned n_todo, n_done;
-};
-
-struct vu_worker {
-    struct vu_vring *vring;
-    const struct vu_worker_ops *ops;
-    void *device;
-    struct worker_run *run; /* the watch's, from vu_watch_add to vu_watch_remove */
-    struct vu_watched watched;
-    bool is_watched;
-    int epoll_fd;
-    int wake_fd;
-    unsigned n_cpus; /* that the process may use */
-    bool stopping;   /* atomic: vu_worker_destroy -> worker */
-    bool woken;      /* atomic: vu_worker_wake -> a polling worker */
-
-    /* the worker thread's own */
-    struct vu_poll_policy policy;
-    int kick_fd;              /* our copy, -1: none */
-    bool kick_is_stream;      /* a socket or a pipe, to be drained */
-    bool kick_is_needed;      /* no in-band kicks come instead */
-    unsigned kick_generation; /* of the ring, when the copy was made */
-    bool armed;
-    bool worked;        /* since it looked the last time */
-    unsigned linger_ms; /* see vu_worker_ops */
-};
 
 /* Pollers of all queues: one CPU is always left to whoever the requests come from. */
 static unsigned worker_n_polling; /* atomic */
@@ -235,15 +193,15 @@ static void worker_wait(struct vu_worker *worker)
 }
 
 /* False where the thread lost its turn: the worker is another's then. */
-static bool worker_process(struct vu_worker *worker, struct worker_run *run, struct vu_elem **elems,
-                           unsigned n)
+static bool worker_process(struct vu_worker *worker, struct vu_worker_run *run,
+                           struct vu_elem **elems, unsigned n)
 {
     worker->ops->process(worker->device, worker->vring, elems, n);
     return !vu_turn_is_lost(&run->turn);
 }
 
 /* True where the worker stops, false where the thread lost its turn. */
-static bool worker_loop(struct vu_worker *worker, struct worker_run *run)
+static bool worker_loop(struct vu_worker *worker, struct vu_worker_run *run)
 {
     struct vu_elem *elems[VU_WORKER_BATCH];
     unsigned n;
@@ -283,7 +241,7 @@ static int worker_start(struct vu_worker *worker)
 }
 
 /* Ends a queue whose thread cannot work: the requests it has inherited go back unanswered. */
-static void worker_break(struct vu_worker *worker, struct worker_run *run, int err)
+static void worker_break(struct vu_worker *worker, struct vu_worker_run *run, int err)
 {
     vu_vring_break(worker->vring, "cannot start its thread: %s", g_strerror(-err));
     for (unsigned i = 0; i < run->n_todo; i++)
@@ -293,7 +251,7 @@ static void worker_break(struct vu_worker *worker, struct worker_run *run, int e
 }
 
 /* All that a thread does. False where it lost its turn. */
-static bool worker_work(struct vu_worker *worker, struct worker_run *run)
+static bool worker_work(struct vu_worker *worker, struct vu_worker_run *run)
 {
     int err;
 
@@ -316,66 +274,19 @@ static bool worker_work(struct vu_worker *worker, struct worker_run *run)
 
 static void *worker_run(void *arg)
 {
-    struct worker_run *run = arg;
+    struct vu_worker_run *run = arg;
 
     if (!worker_work(run->worker, run))
         g_free(run);
     return NULL;
 }
 
-static int worker_make_thread(struct worker_run *run)
+int vu_worker_make_thread(struct vu_worker_run *run)
 {
     char name[16];
 
     g_snprintf(name, sizeof(name), "vq%u", run->worker->vring->index);
     return vu_thread_create(name, worker_run, run, &run->thread);
-}
-
-/* Gives the queue of a thread that has lost its turn to a new one. */
-static int worker_replace(struct vu_worker *worker, const struct vu_turn_rest *rest)
-{
-    struct worker_run *run = g_try_new0(struct worker_run, 1);
-    int err;
-
-    if (run == NULL)
-        return -ENOMEM;
-    run->worker = worker;
-    run->n_todo = rest->n_todo;
-    run->n_done = rest->n_done;
-    memcpy(run->todo, rest->todo, rest->n_todo * sizeof(*rest->todo));
-    memcpy(run->done, rest->done, rest->n_done * sizeof(*rest->done));
-    err = worker_make_thread(run);
-    if (err != 0) {
-        g_free(run);
-        return err;
-    }
-    pthread_detach(worker->run->thread);
-    worker->run = run;
-    return 0;
-}
-
-/* On the watch's thread: has the worker's been at one request since the last tick? */
-static void worker_look(struct vu_watched *watched)
-{
-    struct vu_worker *worker =
-        (struct vu_worker *)((char *)watched - offsetof(struct vu_worker, watched));
-    struct worker_run *run = worker->run;
-    unsigned state = vu_turn_look(&run->turn), queue = worker->vring->index;
-
-    if (state == 0 || state != run->seen) {
-        run->seen = state;
-        return;
-    }
-    if (!vu_turn_take(&run->turn, state))
-        return;
-    if (worker->ops->spare_thread(worker->device, queue)) {
-        if (worker_replace(worker, &run->turn.rest) == 0) {
-            vu_turn_taken(&run->turn);
-            return;
-        }
-        worker->ops->keep_thread(worker->device, queue);
-    }
-    vu_turn_give_back(&run->turn);
 }
 
 static void worker_free(struct vu_worker *worker)
@@ -396,9 +307,9 @@ int vu_worker_create(struct vu_vring *vring, const struct vu_worker_ops *ops, vo
     worker->vring = vring;
     worker->ops = ops;
     worker->device = device;
-    worker->run = g_new0(struct worker_run, 1);
+    worker->run = g_new0(struct vu_worker_run, 1);
     worker->run->worker = worker;
-    worker->watched.look = worker_look;
+    worker->watched.look = vu_worker_look;
     worker->kick_fd = -1;
     worker->armed = true; /* a ring's state as it starts */
     worker->n_cpus = vu_cpu_count();
@@ -418,7 +329,7 @@ int vu_worker_create(struct vu_vring *vring, const struct vu_worker_ops *ops, vo
         worker_follow_kick_locked(worker);
     }
     if (err == 0)
-        err = worker_make_thread(worker->run);
+        err = vu_worker_make_thread(worker->run);
     if (err != 0) {
         worker_free(worker);
         return err;

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A worker and its thread, as worker.c and worker-replace.c see them. */
+#pragma once
+
+#include <pthread.h>
+
+#include "vhost-user/poll-policy.h"
+#include "vhost-user/turn.h"
+#include "vhost-user/watch.h"
+#include "vhost-user/worker.h"
+
+/* One thread of a worker; its own memory, which a thread that was replaced frees itself. */
+struct vu_worker_run {
+    struct vu_worker *worker; /* gone for a thread that was replaced */
+    pthread_t thread;
+    struct vu_turn turn;
+    unsigned seen; /* the watch's: vu_turn_look a tick ago */
+    /* inherited */
+    struct vu_elem *todo[VU_WORKER_BATCH], *done[VU_WORKER_BATCH];
+    unsigned n_todo, n_done;
+};
+
+struct vu_worker {
+    struct vu_vring *vring;
+    const struct vu_worker_ops *ops;
+    void *device;
+    struct vu_worker_run *run; /* the watch's, from vu_watch_add to vu_watch_remove */
+    struct vu_watched watched;
+    bool is_watched;
+    int epoll_fd;
+    int wake_fd;
+    unsigned n_cpus; /* that the process may use */
+    bool stopping;   /* atomic: vu_worker_destroy -> worker */
+    bool woken;      /* atomic: vu_worker_wake -> a polling worker */
+
+    /* the worker thread's own */
+    struct vu_poll_policy policy;
+    int kick_fd;              /* our copy, -1: none */
+    bool kick_is_stream;      /* a socket or a pipe, to be drained */
+    bool kick_is_needed;      /* no in-band kicks come instead */
+    unsigned kick_generation; /* of the ring, when the copy was made */
+    bool armed;
+    bool worked;        /* since it looked the last time */
+    unsigned linger_ms; /* see vu_worker_ops */
+};
+
+/* Starts a thread of run->worker, which does first what run has inherited. 0 or -errno. */
+int vu_worker_make_thread(struct vu_worker_run *run);
+/* On the watch's thread: has the worker's been at one request since the last tick? Then another one
+ * gets its queue, where the device allows it. */
+void vu_worker_look(struct vu_watched *watched);
