@@ -117,10 +117,11 @@ struct vblk_image_chain {
 
 struct vblk_image_options {
     struct vblk_storage_options storage;
-    const char *format;  /* "raw", "qcow2"; NULL: probe, which is only allowed read_only */
-    bool allow_backing;  /* open the backing and data files that the image names */
-    bool no_backing;     /* do not open them, though needed: for tools that only look at metadata */
-    uint64_t cache_size; /* bytes of metadata cache; 0: sized to the disk, with a cap */
+    const char *format; /* "raw", "qcow2"; NULL: probe, which is only allowed read_only */
+    bool allow_backing; /* open the backing and data files that the image names */
+    bool no_backing;    /* do not open them, though needed: for tools that only look at metadata */
+    unsigned written_depth; /* the image that lies so far behind is written too; 0: none is */
+    uint64_t cache_size;    /* bytes of metadata cache; 0: sized to the disk, with a cap */
     uint64_t l2_cache_size, refcount_cache_size; /* 0: divided by us */
     const struct vblk_image_chain *chain;        /* of a backing file; NULL from everybody else */
     bool discard_in_format; /* pass_discard: freed clusters give their space back */

@@ -90,6 +90,7 @@ bool qcow2_backing_open(struct qcow2 *q, const struct vblk_image_options *option
         .cache_size = options->cache_size,
         .l2_cache_size = options->l2_cache_size,
         .refcount_cache_size = options->refcount_cache_size,
+        .written_depth = options->written_depth > 0 ? options->written_depth - 1 : 0,
         .chain = &chain,
     };
     g_autofree char *path = NULL;
@@ -102,7 +103,7 @@ bool qcow2_backing_open(struct qcow2 *q, const struct vblk_image_options *option
                      q->header.backing_name);
         return false;
     }
-    behind.storage.read_only = true;
+    behind.storage.read_only = options->written_depth != 1;
     behind.storage.create = false;
     behind.format = backing_check_format(q, error);
     if (!behind.format)

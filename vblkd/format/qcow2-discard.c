@@ -20,6 +20,7 @@ struct discard_range {
     uint32_t mask;
     bool unmaps;   /* clusters are given up, else they stay set aside */
     bool to_zeros; /* must read as zeros; else it may be as if never written */
+    bool forgets;  /* as if never written: what a backing image has shows again */
 };
 
 static uint32_t discard_all_subclusters(const struct qcow2 *q)
@@ -36,6 +37,8 @@ static struct qcow2_l2_entry discard_entry(const struct qcow2 *q, const struct d
     bool can_unmap = !range->to_zeros && !q->header.backing_name;
     struct qcow2_l2_entry entry = {0, 0};
 
+    if (range->forgets)
+        return entry;
     if (keeps)
         entry.cluster = old.cluster & ~QCOW2_ZERO;
     if (q->has_extended_l2) {
@@ -65,7 +68,7 @@ static int discard_step(struct qcow2 *q, void *opaque, struct qcow2_need *need)
     /* Without a table there is nothing to give up, and nothing but zeros without a backing image.
      */
     if ((qcow2_l1_load(q, range->first << q->cluster_bits) & QCOW2_OFFSET_MASK) == 0 &&
-        !q->header.backing_name)
+        (!q->header.backing_name || range->forgets))
         return 0;
     ret = qcow2_l2_frame_for_write(q, range->first << q->cluster_bits, &frame, need);
     if (ret < 0)
@@ -220,4 +223,31 @@ int qcow2_zero(struct vblk_image *image, uint64_t offset, uint64_t len, bool may
 int qcow2_discard(struct vblk_image *image, uint64_t offset, uint64_t len)
 {
     return discard_run(qcow2_of(image), offset, len, false, true);
+}
+
+int qcow2_forget(struct vblk_image *image)
+{
+    struct qcow2 *q = qcow2_of(image);
+    uint64_t size = image->size, slice_len = UINT64_C(1) << qcow2_slice_shift(q);
+    int ret = 0;
+
+    for (uint64_t at = 0; at < size && ret == 0; at += slice_len) {
+        struct discard_range range = {
+            .first = at >> q->cluster_bits,
+            .n = qcow2_clusters_for(q, MIN(size - at, slice_len)),
+            .mask = discard_all_subclusters(q),
+            .unmaps = true,
+            .forgets = true,
+        };
+
+        ret = qcow2_run(q, 0, discard_step, &range);
+        if (ret == 0 && discard_has_many(q))
+            ret = qcow2_flush(image);
+    }
+    if (ret == 0)
+        ret = qcow2_flush(image);
+    /* No entry on the disk refers to it any more. */
+    if (ret == 0 && q->has_data_file && q->discards)
+        ret = vblk_storage_discard(q->data_storage, 0, size);
+    return ret;
 }

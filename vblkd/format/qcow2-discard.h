@@ -7,3 +7,7 @@
 /* Operations of struct vblk_format. */
 int qcow2_zero(struct vblk_image *image, uint64_t offset, uint64_t len, bool may_unmap);
 int qcow2_discard(struct vblk_image *image, uint64_t offset, uint64_t len);
+
+/* The disk is as if never written: all of it is what a backing image has. Waits; nobody else uses
+ * the image meanwhile. -errno: some of it may be. */
+int qcow2_forget(struct vblk_image *image);

@@ -23,6 +23,7 @@ static const struct img_command *const commands[] = {
     &img_convert,
     &img_dd,
     &img_measure,
+    &img_commit,
 };
 /* clang-format on */
 

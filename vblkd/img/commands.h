@@ -5,6 +5,7 @@
 #include "vblkd/img/command.h"
 
 extern const struct img_command img_check;
+extern const struct img_command img_commit;
 extern const struct img_command img_compare;
 extern const struct img_command img_convert;
 extern const struct img_command img_create;

@@ -35,8 +35,8 @@ static bool open_find_cache(const char *name, enum vblk_cache *ret_cache, GError
     return !name;
 }
 
-struct vblk_image *img_open(const char *path, const char *format, const char *cache, unsigned flags,
-                            GError **error)
+struct vblk_image *img_open_chain(const char *path, const char *format, const char *cache,
+                                  unsigned flags, unsigned depth, GError **error)
 {
     bool share = (flags & IMG_OPEN_SHARE) != 0, writes = (flags & IMG_OPEN_WRITE) != 0;
     struct vblk_image_options options = {
@@ -45,6 +45,7 @@ struct vblk_image *img_open(const char *path, const char *format, const char *ca
         .allow_backing = true,
         .no_backing = (flags & IMG_OPEN_ALONE) != 0,
         .discard_in_format = true,
+        .written_depth = depth,
         .repair = (flags & IMG_OPEN_REPAIR) != 0,
     };
 
@@ -59,4 +60,10 @@ struct vblk_image *img_open(const char *path, const char *format, const char *ca
                      path);
     }
     return vblk_image_open(path, &options, error);
+}
+
+struct vblk_image *img_open(const char *path, const char *format, const char *cache, unsigned flags,
+                            GError **error)
+{
+    return img_open_chain(path, format, cache, flags, 0, error);
 }

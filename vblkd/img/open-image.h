@@ -20,3 +20,6 @@ enum img_open_flags {
  */
 struct vblk_image *img_open(const char *path, const char *format, const char *cache, unsigned flags,
                             GError **error);
+/* The same, of which the image that lies `depth` behind it is opened for writing too (0: none). */
+struct vblk_image *img_open_chain(const char *path, const char *format, const char *cache,
+                                  unsigned flags, unsigned depth, GError **error);
