@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The machine that a command line describes: plain data, filled by cmdline.h, checked as a whole by
+ * vmm_config_check, and constant from then on. The names are QEMU's.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define VMM_MAX_CPUS     255
+#define VMM_MAX_NODES    64
+#define VMM_MAX_DEVICES  31
+#define VMM_DISTANCE_OWN 10 /* SLIT: a node to itself */
+#define VMM_DISTANCE_FAR 20 /* and, unless said, to another */
+#define VMM_NO_NODE      (-1)
+
+enum vmm_numa_policy {
+    VMM_POLICY_DEFAULT,
+    VMM_POLICY_PREFERRED,
+    VMM_POLICY_BIND,
+    VMM_POLICY_INTERLEAVE,
+};
+
+/* -object memory-backend-memfd or memory-backend-file; without one, -m makes one. */
+struct vmm_memdev {
+    char *id;
+    uint64_t size;    /* bytes */
+    char *mem_path;   /* memory-backend-file: a file, or a folder to make one in; NULL: memfd */
+    bool share, seal; /* share=off is refused where a vhost-user device needs it */
+    bool hugetlb;
+    uint64_t hugetlbsize; /* bytes; 0: the kernel's default */
+    bool prealloc;
+    unsigned prealloc_threads; /* 0: one for each host CPU of the nodes, at most 16 */
+    uint64_t host_nodes;       /* bit mask */
+    enum vmm_numa_policy policy;
+};
+
+/* -numa node */
+struct vmm_numa_node {
+    bool exists;
+    char *memdev;                     /* id; NULL: a node without memory */
+    uint64_t cpus[4];                 /* bit mask of vCPUs */
+    uint8_t distances[VMM_MAX_NODES]; /* 0: not said */
+    int initiator; /* node whose CPUs are nearest, for HMAT; VMM_NO_NODE: not said */
+};
+
+/* -numa hmat-lb: latency or bandwidth from an initiator to a target. ACPI 6.4 section 5.2.27.4. */
+struct vmm_hmat_lb {
+    unsigned initiator, target; /* nodes */
+    uint8_t hierarchy;          /* 0: memory, 1 to 3: cache levels */
+    uint8_t data_type;          /* 0 access latency, 1 read, 2 write; 3 to 5 bandwidth likewise */
+    uint64_t latency_ns, bandwidth; /* one of them; bytes a second */
+};
+
+/* -chardev socket */
+struct vmm_chardev {
+    char *id;
+    char *path;
+    unsigned
+        reconnect_ms; /* 0: as often as it takes, with back-off (back-ends are always awaited) */
+    bool is_used;     /* by a device */
+};
+
+enum vmm_device_kind {
+    VMM_DEVICE_FS,
+    VMM_DEVICE_BLK,
+    VMM_DEVICE_RNG,
+    VMM_DEVICE_GENERIC, /* vhost-user-device-pci: virtio-id=, num_vqs=, config_size= */
+};
+
+/* -device vhost-user-...-pci */
+struct vmm_device_config {
+    enum vmm_device_kind kind;
+    char *id; /* NULL: none was given */
+    char *chardev;
+    char *tag;           /* fs; NULL: as the back-end has it */
+    unsigned num_queues; /* request queues; 0: as the back-end likes */
+    unsigned queue_size; /* 0: the kind's own */
+    bool packed;
+    unsigned virtio_id, config_size; /* generic */
+    int slot;                        /* addr=; -1: the next that is free */
+    int numa_node;                   /* _PXM; VMM_NO_NODE */
+};
+
+enum vmm_serial_kind {
+    VMM_SERIAL_NONE,
+    VMM_SERIAL_STDIO,
+    VMM_SERIAL_FILE,
+    VMM_SERIAL_UNIX, /* server; wait=on waits for a client before the guest starts */
+};
+
+struct vmm_serial_config {
+    enum vmm_serial_kind kind;
+    char *path;
+    bool wait;
+};
+
+struct vmm_topology {
+    unsigned n_cpus, max_cpus;
+    unsigned sockets, cores, threads; /* their product is max_cpus */
+};
+
+struct vmm_config {
+    char *name;
+    uint64_t memory_size; /* bytes */
+    struct vmm_topology smp;
+    GPtrArray *cpu_features; /* of -cpu: "-avx512f", "+invtsc"; owned strings */
+    char *kernel, *initrd, *append;
+    GPtrArray *memdevs; /* of struct vmm_memdev; after the check one for each node with memory */
+    struct vmm_numa_node nodes[VMM_MAX_NODES];
+    unsigned n_nodes;    /* the highest that exists and one; at least 1 after the check */
+    GArray *hmat_lb;     /* of struct vmm_hmat_lb */
+    GPtrArray *chardevs; /* of struct vmm_chardev */
+    GPtrArray *devices;  /* of struct vmm_device_config */
+    struct vmm_serial_config serial;
+    char *qmp_path, *pidfile;
+    bool daemonize, no_reboot, no_shutdown, start_paused; /* -S */
+    int affinity[VMM_MAX_CPUS];                           /* host CPU; -1: any */
+    bool probe;
+};
+
+/* With the defaults: one vCPU, 128 MiB, a serial console on stdio. */
+void vmm_config_init(struct vmm_config *config);
+void vmm_config_clear(struct vmm_config *config);
+
+/*
+ * Checks what no option can know alone (sizes that do not sum, a memdev used twice, vCPUs on no
+ * node) and fills in what was left out: a node 0, its memdev, distances, the topology. False with
+ * *error, which names the option and the rule.
+ */
+bool vmm_config_check(struct vmm_config *config, GError **error);
+
+/* NULL where there is none of that id. */
+struct vmm_memdev *vmm_config_find_memdev(const struct vmm_config *config, const char *id);
+struct vmm_chardev *vmm_config_find_chardev(const struct vmm_config *config, const char *id);
+/* The node a vCPU belongs to. After the check. */
+unsigned vmm_config_cpu_node(const struct vmm_config *config, unsigned cpu);
