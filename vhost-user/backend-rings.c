@@ -37,6 +37,8 @@ static void ring_configure(struct vu_backend *backend, struct backend_queue *que
 static int ring_start(struct vu_backend *backend, struct backend_queue *queue)
 {
     struct vu_vring *vring = &queue->vring;
+    unsigned n_resumes = backend_n_resumes(backend);
+    struct vu_worker *worker;
     int r;
 
     if (queue->worker || !queue->kicked || !queue->has_addr || vring->num == 0 || !backend->memory)
@@ -47,23 +49,24 @@ static int ring_start(struct vu_backend *backend, struct backend_queue *queue)
     r = vu_vring_start(vring, backend->memory, backend->log);
     if (r == 0) {
         r = vu_worker_create(vring, &backend->device.worker, backend->opaque,
-                             backend->options.poll_us, &queue->worker);
+                             backend->options.poll_us, &worker);
         if (r < 0)
             vu_vring_stop(vring, NULL, NULL);
     }
-    if (r < 0)
+    if (r < 0) {
         queue->kicked = false;
-    else
-        vu_debug("%s: started", vring->log_tag);
-    return r;
+        return r;
+    }
+    backend_publish_worker(backend, queue, worker, n_resumes);
+    vu_debug("%s: started", vring->log_tag);
+    return 0;
 }
 
 /* Ends the worker and waits for the requests in flight; `kicked` stays. */
 static void ring_halt(struct vu_backend *backend, struct backend_queue *queue, uint32_t *ret_base)
 {
     if (queue->worker) {
-        vu_worker_destroy(queue->worker);
-        queue->worker = NULL;
+        vu_worker_destroy(backend_publish_worker(backend, queue, NULL, 0));
         if (backend->device.quiesce)
             backend->device.quiesce(backend->opaque, queue->vring.index);
         vu_debug("%s: stopped", queue->vring.log_tag);

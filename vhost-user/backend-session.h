@@ -9,7 +9,7 @@
  *   backend-features.c negotiation                 backend-log.c       dirty log
  *   backend-memory.c   regions                     backend-state.c     status, reset
  *   backend-rings.c    queues                      backend-transfer.c  device state
- *   backend-request.c  requests to the front-end
+ *   backend-request.c  requests to the front-end   backend-pause.c     pauses
  */
 #pragma once
 
@@ -33,7 +33,7 @@
  */
 struct backend_queue {
     struct vu_vring vring;
-    struct vu_worker *worker; /* exactly while the ring is started */
+    struct vu_worker *worker; /* exactly while the ring is started; changed under worker_lock */
     bool has_addr;            /* SET_VRING_ADDR came */
     bool kicked;
     bool enable; /* what SET_VRING_ENABLE asked for */
@@ -63,6 +63,8 @@ struct vu_backend {
     uint64_t offered, offered_protocol;
     struct backend_queue *queues; /* device.n_queues */
     struct backend_requests requests;
+    pthread_mutex_t worker_lock; /* backend-pause.c wakes workers of the session thread's */
+    unsigned n_resumes;          /* under worker_lock */
 
     /* of the present session */
     struct vu_channel channel;
@@ -110,6 +112,12 @@ void backend_ring_reset(struct backend_queue *queue);
 void backend_rings_follow_memory(struct vu_backend *backend);
 /* Tells the running rings of backend->log and backend->features. */
 void backend_rings_follow_log(struct vu_backend *backend);
+
+/* backend-pause.c: a worker that began to run when n_resumes was so much is the queue's, or (NULL)
+ * the queue has none any more; returns the one it had. */
+struct vu_worker *backend_publish_worker(struct vu_backend *backend, struct backend_queue *queue,
+                                         struct vu_worker *worker, unsigned n_resumes);
+unsigned backend_n_resumes(struct vu_backend *backend);
 
 /* backend-transfer.c */
 void backend_transfer_init(struct backend_transfer *transfer);

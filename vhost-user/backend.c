@@ -60,9 +60,12 @@ struct vu_backend *vu_backend_create(const struct vu_device *device, void *opaqu
     backend->queues = g_new0(struct backend_queue, device->n_queues);
     for (unsigned i = 0; i < device->n_queues; i++)
         vu_vring_init(&backend->queues[i].vring, i, device->name);
+    pthread_mutex_init(&backend->worker_lock, NULL);
     backend_requests_init(&backend->requests);
     backend_transfer_init(&backend->transfer);
     backend->channel.fd = -1;
+    if (device->attach)
+        device->attach(opaque, backend);
     return backend;
 }
 
@@ -70,9 +73,12 @@ void vu_backend_destroy(struct vu_backend *backend)
 {
     if (!backend)
         return;
+    if (backend->device.attach)
+        backend->device.attach(backend->opaque, NULL);
     for (unsigned i = 0; i < backend->device.n_queues; i++)
         vu_vring_destroy(&backend->queues[i].vring);
     backend_requests_destroy(&backend->requests);
+    pthread_mutex_destroy(&backend->worker_lock);
     g_free(backend->queues);
     g_free(backend);
 }

@@ -17,6 +17,8 @@
 
 #define VU_BACKEND_MAX_QUEUES 256
 
+struct vu_backend;
+
 struct vu_device {
     const char *name;  /* for log lines: "virtiofsd" */
     uint64_t features; /* virtio device features offered, beside those of the rings */
@@ -26,6 +28,10 @@ struct vu_device {
     unsigned config_len;   /* bytes of configuration space; 0: CONFIG is not offered */
     bool in_order;         /* offer VIRTIO_F_IN_ORDER */
     struct vu_worker_ops worker;
+
+    /* Optional. Which back-end it is, before any other call; NULL when that goes. By who creates
+     * and destroys it. */
+    void (*attach)(void *device, struct vu_backend *backend);
 
     /* All optional, on the session thread. Sizes are checked before they are called. */
     void (*get_config)(void *device, uint8_t *ret_config /* config_len bytes */);
@@ -51,8 +57,6 @@ struct vu_backend_options {
                                 */
 };
 
-struct vu_backend;
-
 /* Copies *device's table; `opaque` is handed to its callbacks and must outlive the back-end. Never
  * fails. */
 struct vu_backend *vu_backend_create(const struct vu_device *device, void *opaque,
@@ -70,6 +74,16 @@ int vu_backend_serve(struct vu_backend *backend, int conn_fd, int stop_fd);
 /* Tells the front-end that the configuration space changed (any thread). -ENOTCONN where it cannot
  * be told. */
 int vu_backend_config_changed(struct vu_backend *backend);
+
+/*
+ * For changes under a running device (any thread). From pause on no queue gets a request, also one
+ * that starts later, until resume; those that the device has go on (vu_backend_n_working). Neither
+ * waits, and a second pause changes nothing.
+ */
+void vu_backend_pause(struct vu_backend *backend);
+void vu_backend_resume(struct vu_backend *backend);
+/* Requests of a queue that the device was given and has not pushed yet. */
+unsigned vu_backend_n_working(struct vu_backend *backend, unsigned queue);
 
 /* The ring of a queue, for counters; NULL beyond n_queues. Lives as long as the back-end. */
 struct vu_vring *vu_backend_vring(struct vu_backend *backend, unsigned queue);

@@ -237,7 +237,9 @@ static void vring_complete_locked(struct vu_vring *vring, struct vu_elem *elem)
         return;
     }
     elem->done = true;
+    vring->n_kept++;
     while ((elem = vring->order_head) != NULL && elem->done) {
+        vring->n_kept--;
         vring->order_head = elem->next_in_order;
         if (vring->order_head == NULL)
             vring->order_tail = NULL;

@@ -66,7 +66,8 @@ void vu_vring_lock_session(struct vu_vring *vring)
 
 void vu_vring_update_poppable_locked(struct vu_vring *vring)
 {
-    bool poppable = vring->started && vring->enabled && !vring->broken && !vring->draining;
+    bool poppable =
+        vring->started && vring->enabled && !vring->paused && !vring->broken && !vring->draining;
 
     __atomic_store_n(&vring->poppable, poppable, __ATOMIC_RELAXED);
 }
@@ -162,6 +163,7 @@ static void vring_drop_order_locked(struct vu_vring *vring)
         if (elem->done)
             vu_elem_release_locked(elem);
     }
+    vring->n_kept = 0;
     vring->order_head = NULL;
     vring->order_tail = NULL;
 }
@@ -280,6 +282,20 @@ void vu_vring_set_enabled(struct vu_vring *vring, bool enabled)
     vring->enabled = enabled;
     vu_vring_update_poppable_locked(vring);
     pthread_mutex_unlock(&vring->lock);
+}
+
+void vu_vring_set_paused(struct vu_vring *vring, bool paused)
+{
+    vu_vring_lock_session(vring);
+    vring->paused = paused;
+    vu_vring_update_poppable_locked(vring);
+    pthread_mutex_unlock(&vring->lock);
+}
+
+unsigned vu_vring_n_working(struct vu_vring *vring)
+{
+    VU_LOCK_SCOPE(&vring->lock);
+    return vring->n_in_flight - vring->n_kept;
 }
 
 void vu_vring_set_kick(struct vu_vring *vring, int fd)

@@ -93,6 +93,7 @@ struct vu_vring {
     unsigned kick_generation;     /* grows with every set_kick: the worker watches a copy */
     struct vu_signal *call, *err; /* NULL: none */
     bool enabled;                 /* SET_VRING_ENABLE; at once without PROTOCOL_FEATURES */
+    bool paused;                  /* vu_vring_set_paused: lasts over runs */
     uint64_t features;            /* negotiated virtio features */
     struct vu_inflight *inflight; /* NULL: none; borrowed from the backend */
     void (*inband_call)(void *opaque, unsigned index); /* INBAND_NOTIFICATIONS; NULL otherwise */
@@ -102,7 +103,8 @@ struct vu_vring {
     /* running */
     bool started, broken;
     bool draining; /* stop waits for requests in flight: nothing is popped any more */
-    bool poppable; /* atomic: RUNNING, enabled and not draining; spares a polling worker the lock */
+    bool poppable; /* atomic: RUNNING, enabled, neither draining nor paused; spares a polling worker
+                      the lock */
     unsigned epoch; /* of this run: tells requests of an earlier one that was not waited for */
     struct vu_memory *memory;         /* reference, held by memory_use */
     struct vu_memory_use *memory_use; /* counts the requests in flight on it */
@@ -117,6 +119,7 @@ struct vu_vring {
     bool signalled_valid;       /* a decision to notify was made in this run; the first is yes */
     bool call_pending, err_pending;          /* to be signalled once the lock is released */
     unsigned n_in_flight;                    /* requests; of earlier runs too */
+    unsigned n_kept;                         /* of them pushed, and held back by IN_ORDER */
     struct vu_elem *order_head, *order_tail; /* IN_ORDER: requests in flight as they were popped */
     struct vu_elem *batch; /* put into the ring and not published yet, newest first */
     unsigned n_batch_slots;
@@ -179,9 +182,9 @@ void vu_vring_set_err(struct vu_vring *vring, int fd);
 /* --- worker thread --- */
 
 /*
- * Pops up to max requests. 0: nothing there, not enabled, stopped or broken. Guest memory is read
- * once per field. A guest error breaks the ring: chains popped before it in the same call are
- * returned.
+ * Pops up to max requests. 0: nothing there, not enabled, paused, stopped or broken. Guest memory
+ * is read once per field. A guest error breaks the ring: chains popped before it in the same call
+ * are returned.
  */
 unsigned vu_vring_pop(struct vu_vring *vring, struct vu_elem **ret_elems, unsigned max);
 
@@ -211,5 +214,11 @@ static inline void vu_elem_complete(struct vu_elem *elem, uint32_t written)
  * reason", err signalled. */
 void vu_vring_break(struct vu_vring *vring, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* Pops nothing while it is paused, started or not; requests in flight go on. Its worker must be
+ * woken afterwards. */
+void vu_vring_set_paused(struct vu_vring *vring, bool paused);
+/* Requests that were popped and are not pushed yet. */
+unsigned vu_vring_n_working(struct vu_vring *vring);
 
 void vu_vring_get_stats(struct vu_vring *vring, struct vu_vring_stats *ret_stats);
