@@ -15,9 +15,10 @@
 
 #include "vhost-user/wire.h"
 
-#define GUEST_PATIENCE_MS 30000
-#define GUEST_MAX_SG      24
-#define GUEST_HEADER      16u
+#define GUEST_PATIENCE_MS    30000
+#define GUEST_MAX_SG         24
+#define GUEST_HEADER         16u
+#define GUEST_MAX_RECONNECTS 100
 
 /* --- the daemon --- */
 
@@ -209,13 +210,22 @@ void blk_guest_clear(struct blk_guest *guest)
     g_rand_free(guest->rand);
 }
 
+/* Another connection may still be to the one that was killed, whose inside has yet to die. */
+static void guest_reconnect(struct blk_guest *guest)
+{
+    int ret = vu_frontend_reconnect(guest->frontend, guest->socket, GUEST_PATIENCE_MS);
+
+    for (int i = 0; i < GUEST_MAX_RECONNECTS && (ret == -ECONNRESET || ret == -EPIPE); i++)
+        ret = vu_frontend_reconnect(guest->frontend, guest->socket, GUEST_PATIENCE_MS);
+    g_assert_cmpint(ret, ==, 0);
+}
+
 void blk_guest_restart(struct blk_guest *guest)
 {
     g_assert_cmpint(kill(guest->pid, SIGKILL), ==, 0);
     g_assert_cmpint(waitpid(guest->pid, NULL, 0), ==, guest->pid);
     guest_start_daemon(guest);
-    g_assert_cmpint(vu_frontend_reconnect(guest->frontend, guest->socket, GUEST_PATIENCE_MS), ==,
-                    0);
+    guest_reconnect(guest);
     for (unsigned i = 0; i < guest->setup.n_queues; i++)
         vu_driver_force_kick(guest->queues[i]);
 }

@@ -186,11 +186,10 @@ static const struct scenario scenarios[] = {
      "extended_l2=on"},
     {"qcow2/writethrough", "--format=qcow2 --cache=writethrough --aio=threads", INDIRECT, 2, 0, 512,
      "cluster_size=4k,refcount_bits=1"},
-    {"qcow2/kill", "--format=qcow2 --sandbox=none", INDIRECT | EVENT, 2, N_KILLS, 512,
-     "cluster_size=4k"},
+    {"qcow2/kill", "--format=qcow2", INDIRECT | EVENT, 2, N_KILLS, 512, "cluster_size=4k"},
     {"qcow2/kill-lazy", "--format=qcow2 --sandbox=none", INDIRECT | EVENT, 2, N_KILLS, 512,
      "lazy_refcounts=on"},
-    {"kill/split", "--sandbox=none", INDIRECT | EVENT, 2, N_KILLS, 512},
+    {"kill/split", NULL, INDIRECT | EVENT, 2, N_KILLS, 512},
     {"kill/packed", "--cache=none --sandbox=none", INDIRECT | EVENT | PACKED, 2, N_KILLS, 4096},
 };
 

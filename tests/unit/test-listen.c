@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
@@ -150,6 +151,30 @@ static void test_live(struct fixture *f, gconstpointer data)
     g_assert_cmpuint(mode_of(f->path) & S_IFMT, ==, S_IFSOCK);
 }
 
+/* The outside of a sandbox was killed, and its inside, which has the socket too, lives on a while.
+ */
+static void test_dying(struct fixture *f, gconstpointer data)
+{
+    pid_t outside = fork();
+    vu_autofd int fd = -1;
+    int life[2];
+
+    g_assert_cmpint(outside, >=, 0);
+    if (outside == 0) {
+        expect_open(f);
+        g_assert_cmpint(pipe(life), ==, 0);
+        if (fork() == 0) {
+            close(life[1]);
+            g_assert_cmpint((int)read(life[0], life, 1), ==, 0);
+            g_usleep(300000);
+        }
+        _exit(0);
+    }
+    g_assert_cmpint(waitpid(outside, NULL, 0), ==, outside);
+    fd = expect_open(f);
+    g_assert_true(vu_daemon_is_listening(fd));
+}
+
 static void test_not_sockets(struct fixture *f, gconstpointer data)
 {
     g_autofree char *other = g_build_filename(f->dir, "other", NULL);
@@ -271,6 +296,7 @@ int main(int argc, char **argv)
     ADD("/listen/group", test_group);
     ADD("/listen/stale", test_stale);
     ADD("/listen/live", test_live);
+    ADD("/listen/dying", test_dying);
     ADD("/listen/not-sockets", test_not_sockets);
     ADD("/listen/bad-paths", test_bad_paths);
     ADD("/listen/remove-only-own", test_remove_only_own);

@@ -10,12 +10,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "vhost-user/cleanup.h"
 #include "vhost-user/daemon/daemon.h"
@@ -24,6 +27,7 @@
 #define LISTEN_FDS_START   3
 #define LISTEN_BACKLOG     8
 #define LISTEN_LOCK_TRIES  100 /* of 10 ms */
+#define LISTEN_DYING_MS    5000
 #define LISTEN_MODE        0600
 #define LISTEN_MODE_SHARED 0660 /* with --socket-group */
 
@@ -131,6 +135,44 @@ static int listen_lock_dir(const char *path, GError **error)
     return fd;
 }
 
+/* Whether that process is no more, waited for or not. 0 stands for none that is known. */
+static bool listen_has_ended(pid_t pid)
+{
+    vu_autofd int fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+    struct pollfd end = {.fd = fd, .events = POLLIN};
+
+    if (fd < 0)
+        return pid > 0 && errno == ESRCH;
+    return poll(&end, 1, 0) == 1;
+}
+
+/* A connection to whoever listens there, or -errno. */
+static int listen_connect(const struct sockaddr_un *address)
+{
+    vu_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0 || connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
+        return -errno;
+    return vu_steal_fd(&fd);
+}
+
+/*
+ * The same, or -ECONNREFUSED when who listens is about to end: who made the socket is the outside
+ * of a sandbox, and when it is killed the inside dies with it, but may take a moment longer.
+ */
+static int listen_probe(const struct sockaddr_un *address)
+{
+    vu_autofd int probe = listen_connect(address);
+    struct pollfd hangup = {.fd = probe};
+    struct ucred maker = {0};
+    socklen_t len = sizeof(maker);
+
+    if (probe >= 0 && getsockopt(probe, SOL_SOCKET, SO_PEERCRED, &maker, &len) == 0 &&
+        listen_has_ended(maker.pid) && poll(&hangup, 1, LISTEN_DYING_MS) == 1)
+        return listen_connect(address);
+    return vu_steal_fd(&probe);
+}
+
 /* Removes a socket file that nobody listens on. 0 where the path is free then, -1 with *error. */
 static int listen_clear_path(const char *path, const struct sockaddr_un *address, GError **error)
 {
@@ -141,13 +183,11 @@ static int listen_clear_path(const char *path, const struct sockaddr_un *address
         return errno == ENOENT ? 0 : listen_fail(error, errno, "--socket-path=%s", path);
     if (!S_ISSOCK(st.st_mode))
         return listen_fail(error, 0, "--socket-path=%s: exists and is not a socket", path);
-    probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (probe < 0)
-        return listen_fail(error, errno, "--socket-path=%s", path);
-    if (connect(probe, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN)
+    probe = listen_probe(address);
+    if (probe >= 0 || probe == -EAGAIN)
         return listen_fail(error, 0, "--socket-path=%s: another process is listening there", path);
-    if (errno != ECONNREFUSED && errno != ENOENT)
-        return listen_fail(error, errno, "--socket-path=%s: exists", path);
+    if (probe != -ECONNREFUSED && probe != -ENOENT)
+        return listen_fail(error, -probe, "--socket-path=%s: exists", path);
     if (unlink(path) < 0 && errno != ENOENT)
         return listen_fail(error, errno, "--socket-path=%s: cannot remove the stale socket", path);
     return 0;
