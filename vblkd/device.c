@@ -9,12 +9,13 @@
 #include <string.h>
 
 #include "vblkd/queue.h"
+#include "vhost-user/cleanup.h"
 #include "vhost-user/cpu.h"
 #include "vhost-user/log.h"
 
 uint64_t blk_device_capacity(const struct blk_device *device)
 {
-    uint64_t size = __atomic_load_n(&device->image->size, __ATOMIC_ACQUIRE);
+    uint64_t size = __atomic_load_n(&blk_device_image(device)->size, __ATOMIC_ACQUIRE);
 
     return size / device->logical_block_size * (device->logical_block_size / BLK_SECTOR);
 }
@@ -22,7 +23,7 @@ uint64_t blk_device_capacity(const struct blk_device *device)
 static bool device_is_writeback(const struct blk_device *device)
 {
     return !__atomic_load_n(&device->wants_durable, __ATOMIC_RELAXED) &&
-           !vblk_cache_is_writethrough(device->image->storage->cache);
+           !vblk_cache_is_writethrough(blk_device_image(device)->storage->cache);
 }
 
 static unsigned device_log2(uint32_t value)
@@ -34,7 +35,7 @@ static void device_get_config(void *opaque, uint8_t *ret_config)
 {
     const struct blk_device *device = opaque;
     uint32_t block = device->logical_block_size;
-    uint32_t opt_io_len = MAX(device->image->cluster_size, device->physical_block_size);
+    uint32_t opt_io_len = MAX(blk_device_image(device)->cluster_size, device->physical_block_size);
     unsigned n_queues = device->options.num_queues;
     struct blk_config config = {
         .capacity = le64_from(blk_device_capacity(device)),
@@ -82,6 +83,14 @@ static void device_reset(void *opaque)
     struct blk_device *device = opaque;
 
     __atomic_store_n(&device->wants_durable, false, __ATOMIC_RELAXED);
+}
+
+static void device_attach(void *opaque, struct vu_backend *backend)
+{
+    struct blk_device *device = opaque;
+
+    VU_LOCK_SCOPE(&device->live_lock);
+    device->backend = backend;
 }
 
 static uint64_t device_features(const struct blk_device *device)
@@ -148,6 +157,9 @@ bool blk_device_open(struct blk_device *device, struct vblk_image *image,
                    image->storage->path, (unsigned)(image->size % device->logical_block_size));
     device->features = device_features(device);
     blk_throttle_init(&device->throttle, &options->limits);
+    pthread_mutex_init(&device->live_lock, NULL);
+    pthread_mutex_init(&device->pause.lock, NULL);
+    pthread_cond_init(&device->pause.ended, NULL);
     device->helpers = vu_helpers_create(&helpers);
     device->queues = blk_queues_create(device);
     return true;
@@ -158,6 +170,9 @@ void blk_device_close(struct blk_device *device)
     vu_helpers_destroy(device->helpers);
     blk_queues_destroy(device->queues);
     blk_throttle_finish(&device->throttle);
+    pthread_cond_destroy(&device->pause.ended);
+    pthread_mutex_destroy(&device->pause.lock);
+    pthread_mutex_destroy(&device->live_lock);
 }
 
 void blk_device_describe(const struct blk_device *device, struct vu_device *ret_device)
@@ -169,6 +184,7 @@ void blk_device_describe(const struct blk_device *device, struct vu_device *ret_
         .config_len = sizeof(struct blk_config),
         .in_order = device->options.in_order,
         .worker = blk_queue_worker_ops,
+        .attach = device_attach,
         .get_config = device_get_config,
         .set_config = device_set_config,
         .set_features = device_set_features,

@@ -5,6 +5,8 @@
  * Each queue's worker has an engine of its own, on which it moves data straight between the guest's
  * pages and the file. What would make a queue wait (metadata that is not in memory, compressed
  * clusters, discards, zeros, buffers that O_DIRECT does not take) runs on helpers.
+ *
+ * What changes the image as a whole (live.h) has the device paused: no request is on its way then.
  */
 #pragma once
 
@@ -40,8 +42,17 @@ struct blk_device_options {
 
 struct blk_queue; /* see queue.h */
 
+/* See pause.c. */
+struct blk_pause {
+    pthread_mutex_t lock; /* guards the rest, and the queues' n_held */
+    pthread_cond_t ended;
+    bool is_on;
+};
+
 struct blk_device {
-    struct vblk_image *image; /* borrowed */
+    /* Borrowed. Atomic: it is replaced while the device is paused, so that requests find one image
+     * from their beginning to their end, and all others ask blk_device_image. */
+    struct vblk_image *image;
     struct blk_device_options options;
     uint32_t logical_block_size, physical_block_size; /* bytes */
     uint64_t features;                                /* offered */
@@ -50,6 +61,9 @@ struct blk_device {
     struct blk_throttle throttle; /* where limits are set */
     struct vu_helpers *helpers;
     struct blk_queue *queues; /* VBLK_MAX_QUEUES of them */
+    struct blk_pause pause;
+    pthread_mutex_t live_lock;  /* one operation of live.h at a time; guards what follows */
+    struct vu_backend *backend; /* NULL: there is none */
 };
 
 /*
@@ -61,8 +75,24 @@ bool blk_device_open(struct blk_device *device, struct vblk_image *image,
 /* No request is in flight. */
 void blk_device_close(struct blk_device *device);
 
+static inline struct vblk_image *blk_device_image(const struct blk_device *device)
+{
+    return __atomic_load_n(&device->image, __ATOMIC_ACQUIRE);
+}
+
 /* For the back-end; its callbacks take the struct blk_device. */
 void blk_device_describe(const struct blk_device *device, struct vu_device *ret_device);
+
+/*
+ * --- pause.c, by who holds live_lock ---
+ *
+ * No request begins any more, and those that have begun are waited for. New ones stay in their
+ * rings, those that the limits hold stay held. False with *error (G_IO_ERROR_TIMED_OUT, which names
+ * a queue) where that takes longer than timeout_ms; the device goes on then. A queue that has held
+ * requests and is stopped meanwhile waits for the end of the pause.
+ */
+bool blk_device_pause(struct blk_device *device, unsigned timeout_ms, GError **error);
+void blk_device_resume(struct blk_device *device);
 
 /* Sectors the guest sees. Any thread. */
 uint64_t blk_device_capacity(const struct blk_device *device);

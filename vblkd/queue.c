@@ -168,19 +168,26 @@ static int queue_start(void *opaque, unsigned index)
     int err = vblk_aio_create(device->options.aio, BLK_AIO_DEPTH, &queue->aio);
 
     if (err == 0)
-        vblk_aio_register_file(queue->aio, device->image->storage->fd);
+        vblk_aio_register_file(queue->aio, blk_device_image(device)->storage->fd);
     return err;
+}
+
+/* Everything that the engine has. */
+static void queue_drain(struct blk_queue *queue)
+{
+    while (vblk_aio_wait(queue->aio) > 0)
+        queue_push_done(queue);
+    queue_push_done(queue);
 }
 
 static void queue_stop(void *opaque, unsigned index)
 {
     struct blk_queue *queue = &((struct blk_device *)opaque)->queues[index];
 
-    if (queue->held)
-        blk_queue_release_held(queue, true);
-    while (vblk_aio_wait(queue->aio) > 0)
-        queue_push_done(queue);
-    queue_push_done(queue);
+    /* First of all what has begun: a pause that keeps the others back may be waiting for it. */
+    queue_drain(queue);
+    if (queue->held && blk_queue_release_held(queue, true) > 0)
+        queue_drain(queue);
     blk_queue_stop_timer(queue);
     g_clear_pointer(&queue->aio, vblk_aio_destroy);
 }

@@ -51,6 +51,7 @@ struct blk_queue {
     struct vblk_aio *aio;
     struct blk_request *free;
     struct blk_request *held, **last_held; /* by the device's limits, oldest first */
+    unsigned n_held;                       /* guarded by the device's pause.lock */
     struct vu_job timer;                   /* sleeps for the first of them, on a helper */
     uint64_t held_until_ns;                /* atomic; worker -> timer */
     bool is_timed;                         /* atomic; a timer will wake the worker */
@@ -98,7 +99,7 @@ void blk_flush_begin(struct blk_request *request);
 
 /* Whether the request must wait; it is then begun by blk_queue_release_held. */
 bool blk_queue_hold(struct blk_request *request);
-/* Begins what may by now, or all; how many. */
+/* Begins what may by now, or (all) everything, after a pause of the device; how many. */
 unsigned blk_queue_release_held(struct blk_queue *queue, bool all);
 /* Waits for the timer; nothing is held any more. */
 void blk_queue_stop_timer(struct blk_queue *queue);

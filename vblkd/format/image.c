@@ -12,6 +12,7 @@
 #include "vblkd/format/image-users.h"
 #include "vblkd/format/qcow2.h"
 #include "vblkd/format/raw.h"
+#include "vhost-user/cleanup.h"
 #include "vhost-user/iov.h"
 
 #define IMAGE_PROBE_LEN 512
@@ -74,23 +75,42 @@ static bool image_check_format(const char *path, const struct vblk_image_options
     return true;
 }
 
-struct vblk_image *vblk_image_open(const char *path, const struct vblk_image_options *options,
-                                   GError **error)
+/* Takes over the storage in any case. */
+static struct vblk_image *image_open_storage(struct vblk_storage *storage,
+                                             const struct vblk_image_options *options,
+                                             GError **error)
 {
     const struct image_format *format;
-    struct vblk_storage *storage;
     struct vblk_image *image;
 
-    if (!image_check_format(path, options, error))
-        return NULL;
-    storage = vblk_storage_open(path, &options->storage, error);
-    if (!storage)
-        return NULL;
     format = options->format ? image_find_format(options->format) : image_probe(storage, error);
     image = format ? format->open(storage, options, error) : NULL;
     if (!image)
         vblk_storage_close(storage);
     return image;
+}
+
+struct vblk_image *vblk_image_open(const char *path, const struct vblk_image_options *options,
+                                   GError **error)
+{
+    struct vblk_storage *storage;
+
+    if (!image_check_format(path, options, error))
+        return NULL;
+    storage = vblk_storage_open(path, &options->storage, error);
+    return storage ? image_open_storage(storage, options, error) : NULL;
+}
+
+struct vblk_image *vblk_image_open_fd(int fd, const char *name,
+                                      const struct vblk_image_options *options, GError **error)
+{
+    vu_autofd int owned = fd;
+    struct vblk_storage *storage;
+
+    if (!image_check_format(name, options, error))
+        return NULL;
+    storage = vblk_storage_adopt(vu_steal_fd(&owned), name, &options->storage, error);
+    return storage ? image_open_storage(storage, options, error) : NULL;
 }
 
 void vblk_image_close(struct vblk_image *image)
@@ -308,4 +328,25 @@ int vblk_image_discard(struct vblk_image *image, uint64_t offset, uint64_t len)
 int vblk_image_flush(struct vblk_image *image)
 {
     return image->read_only ? 0 : image->format->flush(image);
+}
+
+int vblk_image_refresh_size(struct vblk_image *image)
+{
+    int err;
+
+    if (image->format != &vblk_format_raw)
+        return -ENOTSUP;
+    err = vblk_storage_refresh_size(image->storage);
+    if (err == 0)
+        __atomic_store_n(&image->size, __atomic_load_n(&image->storage->size, __ATOMIC_ACQUIRE),
+                         __ATOMIC_RELEASE);
+    return err;
+}
+
+void vblk_image_make_read_only(struct vblk_image *image)
+{
+    image->read_only = true;
+    if (image->format->make_read_only)
+        image->format->make_read_only(image);
+    vblk_storage_make_read_only(image->storage);
 }

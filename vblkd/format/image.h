@@ -105,6 +105,11 @@ struct vblk_format {
     /* The virtual size changes. False with *error. Nobody else uses the image meanwhile beyond the
      * smaller size. */
     bool (*resize)(struct vblk_image *image, uint64_t size, GError **error);
+    /* The file is as if the image had been closed, but for the locks; the next write begins anew.
+     * Nobody else uses the image. 0 or -errno. Waits. */
+    int (*settle)(struct vblk_image *image);
+    /* Optional: what vblk_image_make_read_only means for more than `storage`. */
+    void (*make_read_only)(struct vblk_image *image);
     /* Writes back what is dirty and lets go of everything but `storage`. */
     void (*close)(struct vblk_image *image);
 };
@@ -147,6 +152,10 @@ struct vblk_image {
 struct vblk_image *vblk_image_open(const char *path, const struct vblk_image_options *options,
                                    GError **error);
 void vblk_image_close(struct vblk_image *image); /* NULL is allowed */
+/* Opens what is in a descriptor, which is taken over in any case; `name` is for messages. The
+ * format must be said. */
+struct vblk_image *vblk_image_open_fd(int fd, const char *name,
+                                      const struct vblk_image_options *options, GError **error);
 
 /*
  * Marks a user of an image's extents, of a device's queue or (VBLK_MAX_QUEUES) any other, and the
@@ -170,3 +179,9 @@ int vblk_image_writev(struct vblk_image *image, const struct iovec *iov, unsigne
 int vblk_image_zero(struct vblk_image *image, uint64_t offset, uint64_t len, bool may_unmap);
 int vblk_image_discard(struct vblk_image *image, uint64_t offset, uint64_t len);
 int vblk_image_flush(struct vblk_image *image);
+/* A file or device may have grown or shrunk from outside: the disk becomes what it is now. -ENOTSUP
+ * for formats that know their size by themselves. */
+int vblk_image_refresh_size(struct vblk_image *image);
+/* An image that was settled is written no more, by us or through the locks of others. Nobody else
+ * uses it. */
+void vblk_image_make_read_only(struct vblk_image *image);

@@ -275,7 +275,7 @@ struct vblk_image *qcow2_open(struct vblk_storage *storage,
 
 /* --- closing --- */
 
-static void close_write_back(struct qcow2 *q)
+static int close_write_back(struct qcow2 *q)
 {
     int ret = 0;
 
@@ -291,17 +291,44 @@ static void close_write_back(struct qcow2 *q)
         q->header.autoclear &= ~QCOW2_AUTOCLEAR_JOURNAL;
         ret = qcow2_write_header_held(q);
     }
-    if (ret < 0)
-        vu_error("%s: metadata could not be written at closing: %s", q->name, g_strerror(-ret));
+    return ret;
+}
+
+/* The first write that comes sets again what is cleared here. */
+static int qcow2_settle(struct vblk_image *image)
+{
+    struct qcow2 *q = qcow2_of(image);
+    int ret;
+
+    if (qcow2_is_corrupt(q))
+        return -EIO;
+    if (image->read_only || !__atomic_load_n(&q->is_prepared, __ATOMIC_ACQUIRE))
+        return vblk_image_flush(image);
+    ret = close_write_back(q);
+    if (ret == 0)
+        __atomic_store_n(&q->is_prepared, false, __ATOMIC_RELEASE);
+    return ret;
+}
+
+static void qcow2_make_read_only(struct vblk_image *image)
+{
+    struct qcow2 *q = qcow2_of(image);
+
+    qcow2_journal_close(q);
+    if (q->data_storage != q->storage)
+        vblk_storage_make_read_only(q->data_storage);
 }
 
 void qcow2_close(struct vblk_image *image)
 {
     struct qcow2 *q = qcow2_of(image);
+    int ret = 0;
 
     if (!image->read_only &&
         (__atomic_load_n(&q->is_prepared, __ATOMIC_ACQUIRE) || qcow2_is_corrupt(q)))
-        close_write_back(q);
+        ret = close_write_back(q);
+    if (ret < 0)
+        vu_error("%s: metadata could not be written at closing: %s", q->name, g_strerror(-ret));
     open_destroy(q);
     image->data = NULL;
 }
@@ -318,5 +345,7 @@ const struct vblk_format vblk_format_qcow2 = {
     .has_dirty_metadata = qcow2_has_dirty_metadata,
     .flush = qcow2_flush,
     .resize = qcow2_resize,
+    .settle = qcow2_settle,
+    .make_read_only = qcow2_make_read_only,
     .close = qcow2_close,
 };

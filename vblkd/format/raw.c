@@ -77,6 +77,7 @@ const struct vblk_format vblk_format_raw = {
     .has_dirty_metadata = raw_has_dirty_metadata,
     .flush = raw_flush,
     .resize = raw_resize,
+    .settle = raw_flush,
     .close = raw_close,
 };
 

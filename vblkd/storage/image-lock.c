@@ -83,6 +83,17 @@ static int lock_find_conflict(int fd, int base, unsigned mask)
     return -1;
 }
 
+/* Gives up base + i for each bit of the mask. */
+static void lock_release_mask(int fd, int base, unsigned mask)
+{
+    for (int i = 0; i < IMAGE_LOCK_N_PERMISSIONS; i++) {
+        struct flock lock = lock_byte(F_UNLCK, base + i);
+
+        if (mask & IMAGE_LOCK_BIT(i))
+            (void)fcntl(fd, F_OFD_SETLK, &lock);
+    }
+}
+
 static void lock_release_bytes(int fd)
 {
     struct flock lock = {
@@ -132,6 +143,15 @@ bool vblk_image_lock_take(struct vblk_storage *storage, const struct vblk_storag
         return lock_refuse(storage, role, permission, "uses", error);
     storage->is_locked = true;
     return true;
+}
+
+void vblk_image_lock_downgrade(const struct vblk_storage *storage)
+{
+    if (!storage->is_locked)
+        return;
+    lock_release_mask(storage->fd, IMAGE_LOCK_USED_BASE, lock_writer.used & ~lock_reader.used);
+    lock_release_mask(storage->fd, IMAGE_LOCK_NOT_SHARED_BASE,
+                      lock_writer.not_shared & ~lock_reader.not_shared);
 }
 
 void vblk_image_lock_release(const struct vblk_storage *storage)

@@ -24,6 +24,8 @@
  */
 bool vblk_image_lock_take(struct vblk_storage *storage, const struct vblk_storage_options *options,
                           GError **error);
+/* From a writer's to a reader's, which nobody can be in the way of. */
+void vblk_image_lock_downgrade(const struct vblk_storage *storage);
 /* Gives them up. At once, that is: the kernel may hold a file that io_uring knows for a moment
  * longer than its descriptor. */
 void vblk_image_lock_release(const struct vblk_storage *storage);

@@ -188,15 +188,13 @@ static bool storage_prepare(struct vblk_storage *storage,
     return storage_learn(storage, error);
 }
 
-struct vblk_storage *vblk_storage_open(const char *path, const struct vblk_storage_options *options,
-                                       GError **error)
+/* Takes over fd in any case. */
+static struct vblk_storage *storage_create(int fd, const char *path,
+                                           const struct vblk_storage_options *options,
+                                           GError **error)
 {
-    struct vblk_storage *storage;
-    int fd = storage_open_fd(path, options, error);
+    struct vblk_storage *storage = g_new0(struct vblk_storage, 1);
 
-    if (fd < 0)
-        return NULL;
-    storage = g_new0(struct vblk_storage, 1);
     storage->fd = fd;
     storage->path = g_strdup(path);
     storage->cache = options->cache;
@@ -205,6 +203,55 @@ struct vblk_storage *vblk_storage_open(const char *path, const struct vblk_stora
         return storage;
     vblk_storage_close(storage);
     return NULL;
+}
+
+struct vblk_storage *vblk_storage_open(const char *path, const struct vblk_storage_options *options,
+                                       GError **error)
+{
+    int fd = storage_open_fd(path, options, error);
+
+    return fd < 0 ? NULL : storage_create(fd, path, options, error);
+}
+
+struct vblk_storage *vblk_storage_adopt(int fd, const char *name,
+                                        const struct vblk_storage_options *options, GError **error)
+{
+    vu_autofd int owned = fd;
+    int flags = fcntl(fd, F_GETFL);
+    struct stat st;
+
+    if (flags < 0 || fstat(fd, &st) < 0) {
+        storage_fail(error, name, errno, NULL);
+        return NULL;
+    }
+    if (!storage_is_image(&st) || (flags & O_PATH)) {
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+                    "%s: neither a regular file nor a block device", name);
+        return NULL;
+    }
+    if ((flags & O_ACCMODE) != O_RDWR && !(options->read_only && (flags & O_ACCMODE) == O_RDONLY)) {
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_ACCES,
+                    "%s: was not opened for reading and writing", name);
+        return NULL;
+    }
+    return storage_create(vu_steal_fd(&owned), name, options, error);
+}
+
+void vblk_storage_make_read_only(struct vblk_storage *storage)
+{
+    storage->read_only = true;
+    storage->can_discard = storage->can_zero = false;
+    vblk_image_lock_downgrade(storage);
+}
+
+bool vblk_storage_is_same(const struct vblk_storage *a, const struct vblk_storage *b)
+{
+    struct stat x, y;
+
+    if (fstat(a->fd, &x) < 0 || fstat(b->fd, &y) < 0)
+        return false;
+    return S_ISBLK(x.st_mode) && S_ISBLK(y.st_mode) ? x.st_rdev == y.st_rdev
+                                                    : x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
 void vblk_storage_close(struct vblk_storage *storage)

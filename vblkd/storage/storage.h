@@ -35,7 +35,8 @@ static inline bool vblk_cache_is_writethrough(enum vblk_cache cache)
     return cache == VBLK_CACHE_WRITETHROUGH || cache == VBLK_CACHE_DIRECTSYNC;
 }
 
-/* Made by vblk_storage_open; the fields are read by everybody and changed by nobody but resize. */
+/* Made by vblk_storage_open; the fields are read by everybody and changed by nobody but resize and
+ * vblk_storage_make_read_only. */
 struct vblk_storage {
     int fd;
     char *path; /* as it was given, for messages */
@@ -67,6 +68,14 @@ struct vblk_storage_options {
  */
 struct vblk_storage *vblk_storage_open(const char *path, const struct vblk_storage_options *options,
                                        GError **error);
+/* The same on a descriptor that somebody opened for us, which is taken over in any case; `name` is
+ * for messages. It must have been opened for what the options say. */
+struct vblk_storage *vblk_storage_adopt(int fd, const char *name,
+                                        const struct vblk_storage_options *options, GError **error);
+/* From now on it is only read: nobody writes to it any more. Locks are given up as far. */
+void vblk_storage_make_read_only(struct vblk_storage *storage);
+/* Whether both are the same file. */
+bool vblk_storage_is_same(const struct vblk_storage *a, const struct vblk_storage *b);
 /* NULL is allowed. Lets go of the locks. */
 void vblk_storage_close(struct vblk_storage *storage);
 
