@@ -232,33 +232,6 @@ static void test_snapshots(gconstpointer args)
     qcow2_fixture_destroy(&fixture);
 }
 
-/* --- bitmaps --- */
-
-/* One that is enabled is marked in use by the first write; one that is not stays as it was. */
-static void test_bitmaps(void)
-{
-    static const char enabled[] = "qemu-img info image | tr -d '\n ' | "
-                                  "grep -q 'flags:\\[0\\]:in-use\\[1\\]:autoname:b0'";
-    static const char disabled[] = "qemu-img info image | tr -d '\n ' | grep -q 'flags:name:b1'";
-    struct qcow2_fixture fixture;
-
-    if (!qcow2_fixture_can_run())
-        return;
-    qcow2_fixture_create(&fixture, TEST_SIZE, "");
-    g_assert_cmpint(qcow2_fixture_shell(&fixture, "qemu-img bitmap --add image b0 && "
-                                                  "qemu-img bitmap --add --disable image b1"),
-                    ==, 0);
-    g_assert_cmpint(qcow2_fixture_shell(&fixture, "%s", enabled), !=, 0);
-    qcow2_fixture_open(&fixture);
-    qcow2_fixture_random(&fixture, 50);
-    qcow2_fixture_close(&fixture);
-    qcow2_fixture_check(&fixture, false);
-    qcow2_fixture_compare(&fixture);
-    g_assert_cmpint(qcow2_fixture_shell(&fixture, "%s", enabled), ==, 0);
-    g_assert_cmpint(qcow2_fixture_shell(&fixture, "%s", disabled), ==, 0);
-    qcow2_fixture_destroy(&fixture);
-}
-
 /* --- checking --- */
 
 static void test_report(void *opaque, const char *line)
@@ -348,7 +321,6 @@ int main(int argc, char **argv)
     g_test_add_data_func("/qcow2/tools/snapshots-512", "-o cluster_size=512", test_snapshots);
     g_test_add_data_func("/qcow2/tools/snapshots-extended", "-o extended_l2=on", test_snapshots);
     g_test_add_data_func("/qcow2/tools/snapshots-v2", "-o compat=0.10", test_snapshots);
-    g_test_add_func("/qcow2/tools/bitmaps", test_bitmaps);
     g_test_add_func("/qcow2/tools/repair", test_repair);
     g_test_add_func("/qcow2/tools/dirty", test_dirty);
     return g_test_run();

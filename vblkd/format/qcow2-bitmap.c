@@ -1,53 +1,284 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The directory of bitmaps, changed in place: flags only. */
+/*
+ * Bitmaps in memory: bits read before the first write, set by what is written, with room made for
+ * a disk that grows. qcow2-bitmap-store.c brings them back.
+ */
 #include "vblkd/format/qcow2-bitmap.h"
 
+#include <gio/gio.h>
 #include <string.h>
 
-/* Sets the flag in each entry that needs it. */
-static int bitmaps_mark(const struct qcow2 *q, uint8_t *directory, bool *ret_changed)
+#include "vblkd/format/qcow2-bitmap-directory.h"
+#include "vblkd/format/qcow2-bitmap-store.h"
+#include "vblkd/format/qcow2-flush.h"
+#include "vhost-user/log.h"
+
+/* --- bits --- */
+
+/* Bytes of what is in memory, and of n bits more. */
+static bool bitmap_fits(const struct qcow2 *q, uint64_t n)
 {
-    uint64_t at = 0, len = q->header.bitmaps_size;
+    uint64_t len = n / 8;
 
-    for (uint32_t i = 0; i < q->header.n_bitmaps; i++) {
-        struct qcow2_disk_bitmap disk;
-        uint32_t flags;
-        uint64_t entry_len;
+    for (guint i = 0; q->bitmaps && i < q->bitmaps->len; i++) {
+        const struct qcow2_bitmap *bitmap = g_ptr_array_index(q->bitmaps, i);
 
-        if (at > len || len - at < sizeof(disk))
-            return -EBADMSG;
-        memcpy(&disk, directory + at, sizeof(disk));
-        entry_len =
-            sizeof(disk) + (uint64_t)be32_value(disk.extra_data_size) + be16_value(disk.name_size);
-        if (entry_len > len - at)
-            return -EBADMSG;
-        flags = be32_value(disk.flags);
-        if ((flags & QCOW2_BITMAP_AUTO) && !(flags & QCOW2_BITMAP_IN_USE)) {
-            disk.flags = be32_from(flags | QCOW2_BITMAP_IN_USE);
-            memcpy(directory + at, &disk, sizeof(disk));
-            *ret_changed = true;
-        }
-        at += (entry_len + 7) & ~UINT64_C(7);
+        for (const struct qcow2_bits *bits = bitmap->bits; bits; bits = bits->smaller)
+            len += bits->n / 8;
     }
+    return len <= QCOW2_MAX_BITMAPS_MEMORY;
+}
+
+struct qcow2_bitmap *qcow2_bitmap_create(const struct qcow2 *q, const char *name,
+                                         unsigned granularity_bits, uint32_t flags)
+{
+    struct qcow2_bitmap *bitmap = g_new0(struct qcow2_bitmap, 1);
+    uint64_t n;
+
+    bitmap->name = g_strdup(name);
+    bitmap->flags = flags;
+    bitmap->type = QCOW2_BITMAP_TYPE_DIRTY;
+    bitmap->granularity_bits = (uint8_t)granularity_bits;
+    bitmap->is_changed = true;
+    n = qcow2_bitmap_n_bits(bitmap, q->header.size);
+    if (bitmap_fits(q, n))
+        bitmap->bits = qcow2_bits_create(n);
+    if (bitmap->bits)
+        return bitmap;
+    qcow2_bitmap_free(bitmap);
+    return NULL;
+}
+
+static int bitmap_read_data(struct qcow2 *q, const struct qcow2_bitmap *bitmap,
+                            struct qcow2_bits *bits)
+{
+    g_autofree uint64_t *table = NULL;
+    g_autofree uint8_t *bytes = g_malloc(q->cluster_size);
+    int ret = qcow2_bitmap_table_read(q, bitmap, &table);
+
+    for (uint32_t i = 0; ret == 0 && i < bitmap->table_len; i++) {
+        uint64_t offset = table[i] & QCOW2_OFFSET_MASK;
+
+        if (offset)
+            ret = vblk_storage_read(q->storage, bytes, q->cluster_size, offset);
+        else if (table[i] & QCOW2_BITMAP_ALL_ONES)
+            memset(bytes, 0xff, q->cluster_size);
+        else
+            continue;
+        if (ret == 0)
+            qcow2_bits_decode(bits, i * q->cluster_size, q->cluster_size, bytes);
+    }
+    return ret;
+}
+
+int qcow2_bitmap_load(struct qcow2 *q, struct qcow2_bitmap *bitmap)
+{
+    uint64_t n = qcow2_bitmap_n_bits(bitmap, q->header.size);
+    struct qcow2_bits *bits;
+    int ret;
+
+    if (bitmap->bits)
+        return 0;
+    if (!qcow2_bitmap_is_usable(bitmap))
+        return -EBADMSG;
+    bits = bitmap_fits(q, n) ? qcow2_bits_create(n) : NULL;
+    if (!bits)
+        return -ENOMEM;
+    ret = bitmap_read_data(q, bitmap, bits);
+    if (ret == 0)
+        __atomic_store_n(&bitmap->bits, bits, __ATOMIC_RELEASE);
+    else
+        qcow2_bits_destroy(bits);
+    return ret;
+}
+
+/* --- opening --- */
+
+/* What tracking will take. */
+static bool bitmaps_check_memory(const struct qcow2 *q, GError **error)
+{
+    uint64_t len = 0;
+
+    for (guint i = 0; i < q->bitmaps->len; i++) {
+        const struct qcow2_bitmap *bitmap = g_ptr_array_index(q->bitmaps, i);
+
+        if (qcow2_bitmap_is_usable(bitmap) && (bitmap->flags & QCOW2_BITMAP_AUTO))
+            len += qcow2_bitmap_n_bits(bitmap, q->header.size) / 8;
+    }
+    if (len <= QCOW2_MAX_BITMAPS_MEMORY)
+        return true;
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+                "its enabled bitmaps would take %" G_GUINT64_FORMAT " MiB of memory, more than the "
+                "%" G_GUINT64_FORMAT " MiB that are allowed; disable some, or open it read-only",
+                len >> 20, QCOW2_MAX_BITMAPS_MEMORY >> 20);
+    return false;
+}
+
+bool qcow2_bitmaps_open(struct qcow2 *q, GError **error)
+{
+    int ret;
+
+    if (q->image->read_only)
+        return true;
+    ret = qcow2_bitmap_directory_read(q, &q->bitmaps);
+    if (ret < 0) {
+        vu_warning("%s: the directory of bitmaps cannot be read: %s", q->name, g_strerror(-ret));
+        return true;
+    }
+    for (guint i = 0; i < q->bitmaps->len; i++) {
+        const struct qcow2_bitmap *bitmap = g_ptr_array_index(q->bitmaps, i);
+
+        if (bitmap->flags & QCOW2_BITMAP_IN_USE)
+            vu_warning("%s: bitmap \"%s\" is inconsistent: it was in use by a program that did not "
+                       "end well; it is kept, and does not follow what is written",
+                       q->name, bitmap->name);
+    }
+    return bitmaps_check_memory(q, error);
+}
+
+void qcow2_bitmaps_clear(struct qcow2 *q)
+{
+    g_clear_pointer(&q->bitmaps, g_ptr_array_unref);
+}
+
+/* --- the first write --- */
+
+/* Bits in memory, and nobody else's business from the next marking on. */
+static int bitmap_hold(struct qcow2 *q, struct qcow2_bitmap *bitmap, bool *ret_is_new)
+{
+    int ret = bitmap->is_held ? 0 : qcow2_bitmap_load(q, bitmap);
+
+    if (ret == -EBADMSG) {
+        vu_warning("%s: bitmap \"%s\" makes no sense: it is marked inconsistent", q->name,
+                   bitmap->name);
+        bitmap->flags |= QCOW2_BITMAP_IN_USE;
+        *ret_is_new = true;
+        return 0;
+    }
+    if (ret < 0)
+        return ret;
+    *ret_is_new |= !bitmap->is_held;
+    bitmap->is_held = true;
     return 0;
 }
 
-int qcow2_bitmaps_mark_in_use(struct qcow2 *q)
+static void bitmaps_publish(struct qcow2 *q)
 {
-    g_autofree uint8_t *directory = NULL;
-    bool changed = false;
+    unsigned n = 0;
+
+    for (guint i = 0; i < q->bitmaps->len; i++) {
+        const struct qcow2_bitmap *bitmap = g_ptr_array_index(q->bitmaps, i);
+
+        n += bitmap->is_held && (bitmap->flags & QCOW2_BITMAP_AUTO);
+    }
+    __atomic_store_n(&q->n_tracked, n, __ATOMIC_RELEASE);
+}
+
+/* Holds those that are enabled, or (all) every usable one, and says so on the disk. */
+static int bitmaps_hold(struct qcow2 *q, bool all)
+{
+    bool is_new = false;
+    int ret = 0;
+
+    for (guint i = 0; i < q->bitmaps->len && ret == 0; i++) {
+        struct qcow2_bitmap *bitmap = g_ptr_array_index(q->bitmaps, i);
+        bool wanted = all || (bitmap->flags & QCOW2_BITMAP_AUTO);
+
+        if (wanted && qcow2_bitmap_is_usable(bitmap))
+            ret = bitmap_hold(q, bitmap, &is_new);
+        else if (wanted && !(bitmap->flags & QCOW2_BITMAP_IN_USE)) {
+            /* Of a kind that we do not know: it cannot follow. */
+            bitmap->flags |= QCOW2_BITMAP_IN_USE;
+            is_new = true;
+        }
+    }
+    if (ret == 0 && is_new)
+        ret = qcow2_bitmap_directory_mark(q);
+    return ret;
+}
+
+int qcow2_bitmaps_begin(struct qcow2 *q)
+{
     int ret;
 
     if (!q->header.has_bitmaps || !(q->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS))
         return 0;
-    directory = g_malloc(q->header.bitmaps_size + 1);
-    ret =
-        vblk_storage_read(q->storage, directory, q->header.bitmaps_size, q->header.bitmaps_offset);
+    if (!q->bitmaps)
+        return -EBADMSG;
+    ret = bitmaps_hold(q, false);
     if (ret == 0)
-        ret = bitmaps_mark(q, directory, &changed);
-    if (ret < 0 || !changed)
-        return ret;
-    ret =
-        vblk_storage_write(q->storage, directory, q->header.bitmaps_size, q->header.bitmaps_offset);
-    return ret == 0 ? vblk_storage_flush(q->storage) : ret;
+        bitmaps_publish(q);
+    return ret;
+}
+
+/* --- writing --- */
+
+void qcow2_bitmaps_touch_tracked(struct qcow2 *q, uint64_t offset, uint64_t len)
+{
+    /* Whoever sees a larger disk sees larger bitmaps: pairs with the store of the new size. */
+    uint64_t size = __atomic_load_n(&q->image->size, __ATOMIC_ACQUIRE);
+
+    if (offset >= size || len == 0)
+        return;
+    for (guint i = 0; i < q->bitmaps->len; i++) {
+        struct qcow2_bitmap *bitmap = g_ptr_array_index(q->bitmaps, i);
+        unsigned bits = bitmap->granularity_bits;
+
+        if (!bitmap->is_held || !(bitmap->flags & QCOW2_BITMAP_AUTO))
+            continue;
+        qcow2_bits_set(__atomic_load_n(&bitmap->bits, __ATOMIC_ACQUIRE), offset >> bits,
+                       ((offset + len - 1) >> bits) - (offset >> bits) + 1);
+        if (!__atomic_load_n(&bitmap->is_changed, __ATOMIC_RELAXED))
+            __atomic_store_n(&bitmap->is_changed, true, __ATOMIC_RELAXED);
+    }
+}
+
+/* --- resizing --- */
+
+/* Room for n bits. Who still has the old ones may set some there: they stay with the new. */
+static int bitmap_grow(struct qcow2 *q, struct qcow2_bitmap *bitmap, uint64_t n)
+{
+    struct qcow2_bits *bits;
+
+    __atomic_store_n(&bitmap->is_changed, true, __ATOMIC_RELAXED);
+    if (bitmap->bits->n >= n)
+        return 0;
+    bits = bitmap_fits(q, n) ? qcow2_bits_create(n) : NULL;
+    if (!bits)
+        return -ENOMEM;
+    bits->smaller = bitmap->bits;
+    __atomic_store_n(&bitmap->bits, bits, __ATOMIC_RELEASE);
+    return 0;
+}
+
+int qcow2_bitmaps_grow(struct qcow2 *q, uint64_t size)
+{
+    int ret;
+
+    if (!q->bitmaps || q->bitmaps->len == 0 || !(q->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS))
+        return 0;
+    for (guint i = 0; i < q->bitmaps->len; i++) {
+        const struct qcow2_bitmap *bitmap = g_ptr_array_index(q->bitmaps, i);
+
+        if (!qcow2_bitmap_is_usable(bitmap))
+            return -EBUSY;
+    }
+    ret = bitmaps_hold(q, true);
+    for (guint i = 0; i < q->bitmaps->len && ret == 0; i++) {
+        struct qcow2_bitmap *bitmap = g_ptr_array_index(q->bitmaps, i);
+
+        /* One that turned out to make no sense is not held. */
+        ret = bitmap->is_held ? bitmap_grow(q, bitmap, qcow2_bitmap_n_bits(bitmap, size)) : -EBUSY;
+    }
+    return ret;
+}
+
+void qcow2_bitmaps_shrink(struct qcow2 *q, uint64_t size)
+{
+    for (guint i = 0; q->bitmaps && i < q->bitmaps->len; i++) {
+        struct qcow2_bitmap *bitmap = g_ptr_array_index(q->bitmaps, i);
+
+        if (bitmap->is_held)
+            qcow2_bits_clear_from(bitmap->bits, qcow2_bitmap_n_bits(bitmap, size));
+    }
 }

@@ -7,6 +7,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-compressed.h"
 #include "vblkd/format/qcow2-l2-table.h"
 #include "vblkd/format/qcow2-refcount.h"
@@ -149,6 +150,7 @@ int qcow2_write_compressed(struct vblk_image *image, uint64_t offset, uint64_t l
     ret = qcow2_run(q, 0, compress_place_step, &place);
     if (ret < 0)
         return ret;
+    qcow2_bitmaps_touch(q, offset, len);
     ret = vblk_storage_write(q->storage, out, place.len, place.offset);
     if (ret == 0)
         ret = qcow2_run(q, 0, compress_map_step, &place);

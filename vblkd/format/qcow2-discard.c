@@ -6,6 +6,7 @@
  */
 #include "vblkd/format/qcow2-discard.h"
 
+#include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-flush.h"
 #include "vblkd/format/qcow2-journal.h"
 #include "vblkd/format/qcow2-l2-table.h"
@@ -215,14 +216,28 @@ static int discard_run(struct qcow2 *q, uint64_t offset, uint64_t len, bool to_z
     return ret;
 }
 
+/* What follows is a change: the header says so, and bitmaps do. */
+static int discard_begin(struct qcow2 *q, uint64_t offset, uint64_t len)
+{
+    int ret = __atomic_load_n(&q->is_prepared, __ATOMIC_ACQUIRE) ? 0 : qcow2_prepare(q);
+
+    if (ret == 0)
+        qcow2_bitmaps_touch(q, offset, len);
+    return ret;
+}
+
 int qcow2_zero(struct vblk_image *image, uint64_t offset, uint64_t len, bool may_unmap)
 {
-    return discard_run(qcow2_of(image), offset, len, true, may_unmap);
+    int ret = discard_begin(qcow2_of(image), offset, len);
+
+    return ret == 0 ? discard_run(qcow2_of(image), offset, len, true, may_unmap) : ret;
 }
 
 int qcow2_discard(struct vblk_image *image, uint64_t offset, uint64_t len)
 {
-    return discard_run(qcow2_of(image), offset, len, false, true);
+    int ret = discard_begin(qcow2_of(image), offset, len);
+
+    return ret == 0 ? discard_run(qcow2_of(image), offset, len, false, true) : ret;
 }
 
 int qcow2_forget(struct vblk_image *image)

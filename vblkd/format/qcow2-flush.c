@@ -376,7 +376,7 @@ int qcow2_prepare(struct qcow2 *q)
     if (__atomic_load_n(&q->is_prepared, __ATOMIC_RELAXED))
         return 0;
     autoclear = q->header.autoclear;
-    ret = qcow2_bitmaps_mark_in_use(q);
+    ret = qcow2_bitmaps_begin(q);
     if (ret == -EBADMSG) {
         q->header.autoclear &= ~QCOW2_AUTOCLEAR_BITMAPS;
         ret = 0;

@@ -112,6 +112,9 @@ struct qcow2 {
     uint64_t n_journal_reserved;   /* records, for writes on their way */
 
     struct qcow2_compressed *compressed; /* NULL until the first one is read */
+
+    GPtrArray *bitmaps; /* struct qcow2_bitmap; NULL: none that count; changed when nobody writes */
+    unsigned n_tracked; /* atomic; of them that follow what is written */
 };
 
 static inline struct qcow2 *qcow2_of(const struct vblk_image *image)

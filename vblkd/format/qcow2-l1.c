@@ -8,6 +8,7 @@
 #include <gio/gio.h>
 #include <string.h>
 
+#include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-discard.h"
 #include "vblkd/format/qcow2-flush.h"
 #include "vblkd/format/qcow2-free.h"
@@ -106,8 +107,6 @@ static bool resize_check(const struct qcow2 *q, uint64_t size, GError **error)
         why = "the new size is too large for the image's cluster size";
     else if (q->header.n_snapshots > 0 && q->header.version < 3)
         why = "an image of version 2 with snapshots cannot be resized";
-    else if (q->header.has_bitmaps && (q->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS))
-        why = "an image with bitmaps cannot be resized";
     if (why)
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT, "%s: %s", q->name, why);
     return why == NULL;
@@ -175,6 +174,7 @@ static int resize_shrink(struct qcow2 *q, uint64_t size)
         return ret;
     }
     __atomic_store_n(&q->image->size, size, __ATOMIC_RELEASE);
+    qcow2_bitmaps_shrink(q, size);
     return q->has_data_file ? vblk_storage_truncate(q->data_storage, size) : 0;
 }
 
@@ -190,10 +190,13 @@ bool qcow2_resize(struct vblk_image *image, uint64_t size, GError **error)
         VU_LOCK_SCOPE(&q->flush_lock);
         ret = qcow2_flush_all_held(q);
         if (ret == 0)
+            ret = qcow2_bitmaps_grow(q, size);
+        if (ret == 0)
             ret = size > q->header.size ? resize_grow(q, size) : resize_shrink(q, size);
     }
     if (ret < 0)
         g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(-ret),
-                    "%s: cannot be resized: %s", q->name, g_strerror(-ret));
+                    "%s: cannot be resized: %s", q->name,
+                    ret == -EBUSY ? "a bitmap is inconsistent; remove it first" : g_strerror(-ret));
     return ret == 0;
 }

@@ -5,6 +5,7 @@
  */
 #include "vblkd/format/qcow2-map.h"
 
+#include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-compressed.h"
 #include "vblkd/format/qcow2-flush.h"
 #include "vblkd/format/qcow2-l2-table.h"
@@ -187,5 +188,6 @@ int qcow2_map_write(struct vblk_image *image, uint64_t offset, uint64_t len, uns
         .offset = piece.place,
         .is_allocated = true,
     };
+    qcow2_bitmaps_touch(q, offset, piece.len);
     return 0;
 }

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "vblkd/format/qcow2-backing.h"
+#include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-check.h"
 #include "vblkd/format/qcow2-compressed.h"
 #include "vblkd/format/qcow2-discard.h"
@@ -20,6 +21,7 @@
 #include "vblkd/format/qcow2-snapshot-table.h"
 #include "vblkd/format/qcow2-write.h"
 #include "vblkd/format/qcow2.h"
+#include "vhost-user/cleanup.h"
 #include "vhost-user/log.h"
 
 #define OPEN_L2_CACHE_MAX       (UINT64_C(32) << 20) /* where nobody said how much */
@@ -230,6 +232,7 @@ static void open_destroy(struct qcow2 *q)
     qcow2_l2_cache_clear(&q->l2);
     qcow2_refcounts_clear(q);
     qcow2_compressed_clear(q);
+    qcow2_bitmaps_clear(q);
     if (q->l1.entries)
         munmap(q->l1.entries, QCOW2_MAX_L1_SIZE);
     if (q->data_storage != q->storage)
@@ -261,8 +264,10 @@ struct vblk_image *qcow2_open(struct vblk_storage *storage,
         image->cluster_size = 1u << q->subcluster_bits;
         opened = open_check_state(q, options, error) && open_snapshots(q, error) &&
                  open_init_caches(q, options, error) && qcow2_l1_open(q, error) &&
-                 open_repair(q, options, error) && qcow2_data_file_open(q, options, error) &&
-                 qcow2_backing_open(q, options, error) && qcow2_journal_open(q, options, error);
+                 open_repair(q, options, error) &&
+                 (options->repair || qcow2_bitmaps_open(q, error)) &&
+                 qcow2_data_file_open(q, options, error) && qcow2_backing_open(q, options, error) &&
+                 qcow2_journal_open(q, options, error);
     }
     if (opened)
         return image;
@@ -275,10 +280,26 @@ struct vblk_image *qcow2_open(struct vblk_storage *storage,
 
 /* --- closing --- */
 
+/* Bits belong to what has been written, so they come after it. */
+static void close_store_bitmaps(struct qcow2 *q)
+{
+    int ret;
+
+    if (qcow2_is_corrupt(q))
+        return;
+    VU_LOCK_SCOPE(&q->flush_lock);
+    ret = qcow2_bitmaps_store(q);
+    if (ret < 0)
+        vu_error("%s: bitmaps could not be written, and stay inconsistent: %s", q->name,
+                 g_strerror(-ret));
+}
+
 static int close_write_back(struct qcow2 *q)
 {
-    int ret = 0;
+    int ret = qcow2_flush_all(q);
 
+    if (ret == 0)
+        close_store_bitmaps(q);
     for (unsigned i = 0; ret == 0 && i < OPEN_CLOSE_TRIES; i++) {
         ret = qcow2_flush_all(q);
         if (q->n_changes == q->n_written)

@@ -338,6 +338,12 @@ bool qcow2_snapshot_apply(struct vblk_image *image, const char *id_or_name, GErr
         return false;
     index = qcow2_snapshot_find(snapshots, id_or_name);
     ret = index < 0 ? -ENOENT : snapshot_begin(q);
+    /* They would not tell what becomes different. */
+    if (ret == 0 && q->bitmaps && q->bitmaps->len > 0) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_BUSY,
+                    "%s: the snapshot cannot be applied: the image has bitmaps", q->name);
+        return false;
+    }
     if (ret == 0)
         ret = snapshot_apply(q, g_ptr_array_index(snapshots, (guint)index));
     if (ret == 0)

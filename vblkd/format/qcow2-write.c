@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-cow.h"
 #include "vblkd/format/qcow2-journal.h"
 #include "vblkd/format/qcow2-l2-table.h"
@@ -431,6 +432,7 @@ int qcow2_write_begin(struct vblk_image *image, uint64_t offset, uint64_t len, u
         }
     }
     *ret_write = begin.write;
+    qcow2_bitmaps_touch(q, begin.write.guest_offset, begin.write.len);
     return 0;
 }
 
