@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "tests/unit/qcow2-fixture.h"
+#include "tests/unit/storage-recorder.h"
 
 #define TEST_SIZE (UINT64_C(2) << 20)
 
@@ -81,6 +82,43 @@ static void test_killed(gconstpointer args)
     test_clear(&fixture);
 }
 
+/* Killed at the n-th step of a flush: some of what the journal has is on the disk, and not the
+ * oldest. */
+static void test_killed_in_flush(gconstpointer args)
+{
+    struct qcow2_fixture fixture;
+    int status;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    for (unsigned n = 1; n <= 10; n++) {
+        pid_t pid;
+
+        test_init(&fixture, args);
+        pid = fork();
+        if (pid == 0) {
+            qcow2_fixture_open(&fixture);
+            for (unsigned i = 0; i < 3; i++) {
+                qcow2_fixture_write(&fixture, 0, TEST_SIZE / 2, (uint8_t)(i + 1));
+                if (i < 2)
+                    qcow2_fixture_zero(&fixture, 0, TEST_SIZE / 4, true);
+            }
+            storage_fail_at = n;
+            storage_fail_errno = EIO;
+            (void)vblk_image_flush(fixture.image);
+            raise(SIGKILL);
+        }
+        g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+        g_assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        qcow2_fixture_open(&fixture);
+        qcow2_fixture_verify(&fixture, 0, TEST_SIZE);
+        qcow2_fixture_close(&fixture);
+        qcow2_fixture_check(&fixture, true);
+        qcow2_fixture_compare(&fixture);
+        test_clear(&fixture);
+    }
+}
+
 /* Another program has written to the image since: its changes stand, ours are gone. */
 static void test_stale(void)
 {
@@ -112,6 +150,8 @@ int main(int argc, char **argv)
                          test_killed);
     g_test_add_data_func("/qcow2/journal/killed-lazy", "-o lazy_refcounts=on,cluster_size=4k",
                          test_killed);
+    g_test_add_data_func("/qcow2/journal/killed-in-flush", "-o cluster_size=4k",
+                         test_killed_in_flush);
     g_test_add_func("/qcow2/journal/stale", test_stale);
     return g_test_run();
 }

@@ -135,24 +135,43 @@ static uint64_t journal_cluster(const struct qcow2 *q, uint64_t number)
     return (record->cluster & QCOW2_OFFSET_MASK) >> q->cluster_bits;
 }
 
+/*
+ * Numbers of the records that count: the last of each guest cluster. A flush that was cut short may
+ * have brought any of them to the disk, so that one that is older must not be made again: it would
+ * give up the cluster of a later one.
+ */
+static GArray *journal_last_records(const struct qcow2 *q)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+    GArray *numbers = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+
+    for (uint64_t i = q->journal->head; i-- > q->journal->tail;) {
+        uint64_t guest_cluster = journal_record(q, i)->guest_cluster;
+
+        if (guest_cluster < qcow2_clusters_for(q, q->header.size) &&
+            g_hash_table_add(seen, GSIZE_TO_POINTER(guest_cluster)))
+            g_array_append_val(numbers, i);
+    }
+    return numbers;
+}
+
 static int journal_replay(struct qcow2 *q)
 {
-    uint64_t tail = q->journal->tail, head = q->journal->head;
+    g_autoptr(GArray) numbers = journal_last_records(q);
     int ret = 0;
 
-    for (uint64_t i = tail; i < head; i++)
+    for (uint64_t i = q->journal->tail; i < q->journal->head; i++)
         q->refcounts.end = MAX(q->refcounts.end, journal_cluster(q, i) + 1);
-    for (uint64_t i = tail; i < head && ret == 0; i++) {
-        uint64_t cluster = journal_cluster(q, i);
+    for (guint i = 0; i < numbers->len && ret == 0; i++) {
+        uint64_t cluster = journal_cluster(q, g_array_index(numbers, uint64_t, i));
 
         if (cluster)
             ret = qcow2_run(q, 0, journal_count_step, &cluster);
     }
-    for (uint64_t i = tail; i < head && ret == 0; i++) {
-        struct journal_record record = *journal_record(q, i);
+    for (guint i = 0; i < numbers->len && ret == 0; i++) {
+        struct journal_record record = *journal_record(q, g_array_index(numbers, uint64_t, i));
 
-        if (record.guest_cluster < qcow2_clusters_for(q, q->header.size))
-            ret = qcow2_run(q, 0, journal_map_step, &record);
+        ret = qcow2_run(q, 0, journal_map_step, &record);
     }
     return ret == 0 ? qcow2_flush_all(q) : ret;
 }
