@@ -141,6 +141,71 @@ static void test_stale(void)
     test_clear(&fixture);
 }
 
+/* A successor with a journal of its own has written, or a tool: the first one's changes are gone.
+ */
+static void test_other_journal(gconstpointer other_has_journal)
+{
+    struct qcow2_fixture fixture;
+    int first, second = memfd_create("second", MFD_CLOEXEC);
+
+    if (!qcow2_fixture_can_run())
+        return;
+    test_init(&fixture, "");
+    first = fixture.options.journal_fd;
+    test_run_and_kill(&fixture, false);
+    fixture.options.has_journal = other_has_journal != NULL;
+    fixture.options.journal_fd = second;
+    qcow2_fixture_open(&fixture);
+    qcow2_fixture_write(&fixture, 0, TEST_SIZE, 9);
+    qcow2_fixture_close(&fixture);
+    if (other_has_journal)
+        test_run_and_kill(&fixture, false);
+    fixture.options.has_journal = true;
+    fixture.options.journal_fd = first;
+    qcow2_fixture_open(&fixture);
+    if (!other_has_journal)
+        qcow2_fixture_verify(&fixture, 0, TEST_SIZE);
+    qcow2_fixture_close(&fixture);
+    qcow2_fixture_check(&fixture, true);
+    if (!other_has_journal)
+        qcow2_fixture_compare(&fixture);
+    close(second);
+    test_clear(&fixture);
+}
+
+/* What is in a journal of another boot may be anything. */
+static void test_other_boot(void)
+{
+    struct qcow2_fixture fixture;
+    g_autofree char *boot_id = NULL, *journal = g_malloc(4096);
+    char *found;
+    uint8_t buf[512], zeros[512] = {0};
+
+    if (!qcow2_fixture_can_run() ||
+        !g_file_get_contents("/proc/sys/kernel/random/boot_id", &boot_id, NULL, NULL))
+        return;
+    test_init(&fixture, "");
+    qcow2_fixture_open(&fixture);
+    qcow2_fixture_close(&fixture);
+    if (fork() == 0) {
+        qcow2_fixture_open(&fixture);
+        qcow2_fixture_write(&fixture, 0, TEST_SIZE, 1);
+        raise(SIGKILL);
+    }
+    g_assert_cmpint(wait(NULL), >, 0);
+    g_assert_cmpint(pread(fixture.options.journal_fd, journal, 4096, 0), ==, 4096);
+    found = memmem(journal, 4096, boot_id, 36);
+    g_assert_nonnull(found);
+    *found = *found == '0' ? '1' : '0';
+    g_assert_cmpint(pwrite(fixture.options.journal_fd, journal, 4096, 0), ==, 4096);
+    qcow2_fixture_open(&fixture);
+    g_assert_cmpint(vblk_image_read(fixture.image, buf, sizeof(buf), 0), ==, 0);
+    g_assert_true(memcmp(buf, zeros, sizeof(buf)) == 0);
+    qcow2_fixture_close(&fixture);
+    qcow2_fixture_check(&fixture, true);
+    test_clear(&fixture);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -153,5 +218,8 @@ int main(int argc, char **argv)
     g_test_add_data_func("/qcow2/journal/killed-in-flush", "-o cluster_size=4k",
                          test_killed_in_flush);
     g_test_add_func("/qcow2/journal/stale", test_stale);
+    g_test_add_data_func("/qcow2/journal/other-journal", "yes", test_other_journal);
+    g_test_add_data_func("/qcow2/journal/other-without", NULL, test_other_journal);
+    g_test_add_func("/qcow2/journal/other-boot", test_other_boot);
     return g_test_run();
 }

@@ -382,7 +382,7 @@ int qcow2_prepare(struct qcow2 *q)
         ret = 0;
     }
     q->header.autoclear &= QCOW2_AUTOCLEAR_KNOWN;
-    q->header.autoclear |= q->journal ? QCOW2_AUTOCLEAR_JOURNAL : 0;
+    q->header.autoclear |= qcow2_journal_claim(q);
     if (ret == 0 && q->header.autoclear != autoclear)
         ret = qcow2_write_header_held(q);
     if (ret == 0)

@@ -16,7 +16,8 @@
 #include "vblkd/format/qcow2-refcount.h"
 #include "vhost-user/log.h"
 
-#define JOURNAL_MAGIC UINT64_C(0x6f62716a6f757231) /* "obqjour1" */
+#define JOURNAL_MAGIC   UINT64_C(0x6f62716a6f757232) /* "obqjour2" */
+#define JOURNAL_BOOT_ID "/proc/sys/kernel/random/boot_id"
 
 struct journal_record {
     uint64_t guest_cluster, cluster, bitmap;
@@ -24,6 +25,8 @@ struct journal_record {
 
 struct qcow2_journal {
     uint64_t magic, device, inode; /* of the image */
+    uint64_t claim;                /* the image's autoclear bits of QCOW2_AUTOCLEAR_CLAIM */
+    char boot_id[40];              /* what a power cut leaves of the records is anything */
     uint64_t head;                 /* records ever noted; atomic, after the record */
     uint64_t tail;                 /* of them durable */
     struct journal_record records[QCOW2_JOURNAL_RECORDS];
@@ -185,22 +188,64 @@ static bool journal_fail(int err, GError **error)
     return false;
 }
 
+/* Empty where that cannot be known. */
+static void journal_boot_id(char *ret_id, size_t len)
+{
+    g_autofree char *text = NULL;
+
+    memset(ret_id, 0, len);
+    if (g_file_get_contents(JOURNAL_BOOT_ID, &text, NULL, NULL))
+        g_strlcpy(ret_id, text, len);
+}
+
 static bool journal_is_ours(const struct qcow2 *q, const struct stat *st)
 {
     const struct qcow2_journal *journal = q->journal;
+    char boot_id[sizeof(journal->boot_id)];
 
+    journal_boot_id(boot_id, sizeof(boot_id));
     return journal->magic == JOURNAL_MAGIC && journal->device == st->st_dev &&
            journal->inode == st->st_ino && journal->tail <= journal->head &&
-           journal->head - journal->tail <= QCOW2_JOURNAL_RECORDS &&
-           (q->header.autoclear & QCOW2_AUTOCLEAR_JOURNAL);
+           journal->head - journal->tail <= QCOW2_JOURNAL_RECORDS && boot_id[0] != '\0' &&
+           memcmp(journal->boot_id, boot_id, sizeof(boot_id)) == 0 && journal->claim != 0 &&
+           journal->claim == (q->header.autoclear & QCOW2_AUTOCLEAR_CLAIM);
 }
 
-/* Empty; qcow2_prepare sets the bit before anything is noted. */
+/* Another than the image has now; one from long ago is unlikely to come again. */
+static uint64_t journal_next_claim(const struct qcow2 *q)
+{
+    uint64_t last = q->header.autoclear & QCOW2_AUTOCLEAR_CLAIM, claim = last;
+
+    while (claim == last)
+        claim = QCOW2_AUTOCLEAR_JOURNAL | (g_random_int() * QCOW2_AUTOCLEAR_CLAIM_1);
+    return claim;
+}
+
+uint64_t qcow2_journal_claim(const struct qcow2 *q)
+{
+    return q->journal ? q->journal->claim : 0;
+}
+
+/* Whoever has a journal of this image finds it outdated from now on, before we change anything. */
+static bool journal_disown(struct qcow2 *q, GError **error)
+{
+    int ret;
+
+    if (!(q->header.autoclear & QCOW2_AUTOCLEAR_CLAIM))
+        return true;
+    q->header.autoclear &= ~QCOW2_AUTOCLEAR_CLAIM;
+    ret = qcow2_write_header_held(q);
+    return ret == 0 || journal_fail(-ret, error);
+}
+
+/* Empty; qcow2_prepare writes the claim before anything is noted. */
 static void journal_begin(struct qcow2 *q, const struct stat *st)
 {
     struct qcow2_journal *journal = q->journal;
 
     __atomic_store_n(&journal->magic, 0, __ATOMIC_SEQ_CST);
+    journal_boot_id(journal->boot_id, sizeof(journal->boot_id));
+    __atomic_store_n(&journal->claim, journal_next_claim(q), __ATOMIC_SEQ_CST);
     __atomic_store_n(&journal->head, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&journal->tail, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&journal->device, st->st_dev, __ATOMIC_SEQ_CST);
@@ -214,8 +259,10 @@ bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *option
     void *map;
     int ret = 0;
 
-    if (!options->has_journal || q->image->read_only || q->header.version < 3)
+    if (q->image->read_only || q->header.version < 3)
         return true;
+    if (!options->has_journal)
+        return journal_disown(q, error);
     if (fstat(q->storage->fd, &st) < 0 ||
         ftruncate(options->journal_fd, sizeof(struct qcow2_journal)) < 0)
         return journal_fail(errno, error);

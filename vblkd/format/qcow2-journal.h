@@ -4,21 +4,27 @@
  * in a file that is mapped and survives the process (not the machine: after a power cut nothing is
  * owed that was not flushed). A successor that is given the same file makes the changes again.
  *
- * While a journal is in use, an autoclear feature bit of ours is set in the image: whoever else
- * writes to the image clears it, as the format demands, and then the journal no longer counts.
+ * While a journal is in use, autoclear feature bits of ours are set in the image: one that says so,
+ * and a number that no other journal of the image has had lately. Whoever else writes to the image
+ * clears them, as the format demands, and then the journal no longer counts.
  */
 #pragma once
 
 #include "vblkd/format/qcow2-image.h"
 
 #define QCOW2_AUTOCLEAR_JOURNAL (UINT64_C(1) << 63)
+#define QCOW2_AUTOCLEAR_CLAIM_1 (UINT64_C(1) << 48) /* bits 48 to 62: the number */
+#define QCOW2_AUTOCLEAR_CLAIM   UINT64_C(0xffff000000000000)
 #define QCOW2_JOURNAL_RECORDS   (1u << 16) /* that can be there before a flush */
 
 /*
  * Maps the file of options->journal_fd, and makes the changes again that it has for this image.
- * False with *error. Without a journal, or with version 2 of the format, nothing is noted.
+ * False with *error. Without a journal, or with version 2 of the format, nothing is noted; and one
+ * that somebody has no longer counts.
  */
 bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *options, GError **error);
+/* The autoclear bits of the journal in use; 0: there is none. */
+uint64_t qcow2_journal_claim(const struct qcow2 *q);
 /* Everything is flushed: the next one begins empty. */
 void qcow2_journal_close(struct qcow2 *q);
 

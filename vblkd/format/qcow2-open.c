@@ -307,9 +307,9 @@ static int close_write_back(struct qcow2 *q)
     }
     if (ret == 0 && !qcow2_is_corrupt(q) &&
         ((q->header.incompatible & QCOW2_INCOMPAT_DIRTY) ||
-         (q->header.autoclear & QCOW2_AUTOCLEAR_JOURNAL))) {
+         (q->header.autoclear & QCOW2_AUTOCLEAR_CLAIM))) {
         q->header.incompatible &= ~QCOW2_INCOMPAT_DIRTY;
-        q->header.autoclear &= ~QCOW2_AUTOCLEAR_JOURNAL;
+        q->header.autoclear &= ~QCOW2_AUTOCLEAR_CLAIM;
         ret = qcow2_write_header_held(q);
     }
     return ret;
