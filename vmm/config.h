@@ -104,7 +104,8 @@ struct vmm_topology {
 
 struct vmm_config {
     char *name;
-    uint64_t memory_size; /* bytes */
+    uint64_t memory_size; /* bytes; 0: not said; after the check what there is */
+    char *memory_backend; /* id of the memdev that is all RAM; NULL: not said */
     struct vmm_topology smp;
     GPtrArray *cpu_features; /* of -cpu: "-avx512f", "+invtsc"; owned strings */
     char *kernel, *initrd, *append;
@@ -116,6 +117,7 @@ struct vmm_config {
     GPtrArray *devices;  /* of struct vmm_device_config */
     struct vmm_serial_config serial;
     char *qmp_path, *pidfile;
+    bool mem_prealloc;                                    /* all memdevs */
     bool daemonize, no_reboot, no_shutdown, start_paused; /* -S */
     int affinity[VMM_MAX_CPUS];                           /* host CPU; -1: any */
     bool probe;
@@ -131,6 +133,10 @@ void vmm_config_clear(struct vmm_config *config);
  * *error, which names the option and the rule.
  */
 bool vmm_config_check(struct vmm_config *config, GError **error);
+
+void vmm_memdev_free(struct vmm_memdev *memdev);
+void vmm_chardev_free(struct vmm_chardev *chardev);
+void vmm_device_config_free(struct vmm_device_config *device);
 
 /* NULL where there is none of that id. */
 struct vmm_memdev *vmm_config_find_memdev(const struct vmm_config *config, const char *id);

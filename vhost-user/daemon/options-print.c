@@ -72,8 +72,7 @@ static void print_rows(const struct vu_option_table *tables, size_t n_tables, pr
     }
 }
 
-/* Prints text in the help column, where `column` is where the line stands now. */
-static void print_wrapped(const char *text, size_t column)
+void vu_options_print_wrapped(const char *text, size_t column)
 {
     while (*text != '\0') {
         size_t room = PRINT_WIDTH - PRINT_HELP_COLUMN, len = strlen(text);
@@ -124,7 +123,7 @@ static void print_help_row(const struct vu_option *row)
         g_string_append(left, key);
     }
     fputs(left->str, stdout);
-    print_wrapped(row->help, left->len);
+    vu_options_print_wrapped(row->help, left->len);
 }
 
 void vu_options_print_help(const struct vu_option_table *tables, size_t n_tables, const char *usage)
@@ -150,8 +149,7 @@ void vu_options_print_roff(const char *text)
     }
 }
 
-/* A text of any length, in lines of a length that can be read. */
-static void print_roff_lines(const char *text)
+void vu_options_print_roff_lines(const char *text)
 {
     g_auto(GStrv) words = g_strsplit(text, " ", -1);
     size_t column = 0;
@@ -232,7 +230,7 @@ static void print_man_row(const struct vu_option *row)
         print_roff_name("-o ", row->name, suffix);
     }
     putchar('\n');
-    print_roff_lines(row->help);
+    vu_options_print_roff_lines(row->help);
 }
 
 void vu_options_print_man(const struct vu_option_table *tables, size_t n_tables)

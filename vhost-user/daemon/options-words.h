@@ -25,5 +25,9 @@ char *vu_options_suggest(const struct vu_option_table *tables, size_t n_tables,
 /* Prints text to stdout as roff that means just this text: backslashes, dashes, dots that begin a
  * line. */
 void vu_options_print_roff(const char *text);
+/* The same for a text of any length, in lines of a length that can be read. */
+void vu_options_print_roff_lines(const char *text);
+/* Prints text in --help's right column and ends the line, which stands at `column` now. */
+void vu_options_print_wrapped(const char *text, size_t column);
 /* A line of usage, "PROGRAM WORD...", as roff that tells what is typed from what it stands for. */
 void vu_options_print_man_usage(const char *usage);

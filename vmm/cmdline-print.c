@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* --help and the man page, from the rows of cmdline.h. */
+#include <stdio.h>
+
+#include "vhost-user/daemon/options-words.h"
+#include "vmm/cmdline.h"
+
+typedef void (*print_row_fn)(const struct vmm_cmdline_option *option);
+
+static void print_all(void (*group)(const char *name), print_row_fn row)
+{
+    for (size_t g = 0; vmm_cmdline_groups[g]; g++) {
+        group(vmm_cmdline_groups[g]->options[0].group);
+        for (size_t i = 0; i < vmm_cmdline_groups[g]->n_options; i++)
+            if (vmm_cmdline_groups[g]->options[i].help)
+                row(&vmm_cmdline_groups[g]->options[i]);
+    }
+}
+
+static void print_help_group(const char *name)
+{
+    printf("\n%s:\n", name);
+}
+
+static void print_help_row(const struct vmm_cmdline_option *option)
+{
+    int column = printf("  -%s %s", option->name, option->metavar ? option->metavar : "");
+
+    vu_options_print_wrapped(option->help, (size_t)column);
+    for (size_t i = 0; i < option->n_keys; i++) {
+        const struct vmm_key *key = &option->keys[i];
+
+        if (!key->help)
+            continue;
+        column = printf("      %s=%s", key->name, key->metavar);
+        vu_options_print_wrapped(key->help, (size_t)column);
+    }
+}
+
+void vmm_cmdline_print_help(void)
+{
+    puts("Usage: vmm -kernel FILE [OPTION]...\n"
+         "Runs a Linux guest on KVM whose devices are vhost-user back-ends. Options are QEMU's.");
+    print_all(print_help_group, print_help_row);
+}
+
+static void print_man_group(const char *name)
+{
+    printf(".SS %s\n", name);
+}
+
+static void print_man_row(const struct vmm_cmdline_option *option)
+{
+    fputs(".TP\n\\fB\\-", stdout);
+    vu_options_print_roff(option->name);
+    fputs("\\fR", stdout);
+    if (option->metavar) {
+        fputs(" \\fI", stdout);
+        vu_options_print_roff(option->metavar);
+        fputs("\\fR", stdout);
+    }
+    putchar('\n');
+    vu_options_print_roff_lines(option->help);
+    for (size_t i = 0; i < option->n_keys; i++) {
+        const struct vmm_key *key = &option->keys[i];
+
+        if (!key->help)
+            continue;
+        fputs(".br\n\\fB", stdout);
+        vu_options_print_roff(key->name);
+        fputs("=\\fR\\fI", stdout);
+        vu_options_print_roff(key->metavar);
+        fputs("\\fR: ", stdout);
+        vu_options_print_roff_lines(key->help);
+    }
+}
+
+void vmm_cmdline_print_man(void)
+{
+    puts(".TH VMM 1 " VU_PACKAGE_DATE " \"Outboard " VU_PACKAGE_VERSION "\" \"User Commands\"\n"
+         ".SH NAME\n"
+         "vmm \\- run a virtual machine whose devices are vhost\\-user back\\-ends\n"
+         ".SH SYNOPSIS\n"
+         "\\fBvmm\\fR \\fB\\-kernel\\fR \\fIFILE\\fR [\\fIOPTION\\fR]...\n"
+         ".SH DESCRIPTION\n"
+         "Boots a Linux kernel on KVM. Guest memory lies in a sealed memfd for each NUMA node and "
+         "is\n"
+         "shared with the back\\-ends, which serve the guest directly. Options are QEMU's, with "
+         "one\n"
+         "dash or two.\n"
+         ".SH OPTIONS");
+    print_all(print_man_group, print_man_row);
+    puts(".SH EXIT STATUS\n"
+         "0 when the guest has switched itself off, or after quit; 1 where it could not start or "
+         "go on.\n"
+         ".SH SEE ALSO\n"
+         ".BR virtiofsd (1),\n"
+         ".BR vblkd (1)");
+}
