@@ -7,7 +7,9 @@
 #include <sys/stat.h>
 
 #include "vblkd/format/qcow2-backing.h"
+#include "vblkd/format/qcow2-bitmap-edit.h"
 #include "vblkd/format/qcow2-image.h"
+#include "vblkd/img/bitmap-list.h"
 #include "vblkd/img/commands.h"
 #include "vblkd/img/json.h"
 #include "vblkd/img/open-image.h"
@@ -49,6 +51,7 @@ struct info {
     struct vblk_image *image;
     const struct qcow2_header *header; /* NULL: raw */
     GPtrArray *snapshots;              /* NULL: raw */
+    GPtrArray *bitmaps;                /* NULL: raw */
     char *backing_path;                /* NULL: none, or its name names no file */
     uint64_t disk_size;
 };
@@ -56,6 +59,7 @@ struct info {
 static void info_clear(struct info *info)
 {
     g_clear_pointer(&info->snapshots, g_ptr_array_unref);
+    g_clear_pointer(&info->bitmaps, g_ptr_array_unref);
     g_clear_pointer(&info->backing_path, g_free);
     g_clear_pointer(&info->image, vblk_image_close);
 }
@@ -78,7 +82,8 @@ static bool info_read(struct info *info, const char *path, const char *format,
     if (info->header->backing_name)
         info->backing_path = qcow2_backing_path(path, info->header->backing_name, NULL);
     info->snapshots = qcow2_snapshot_list(info->image, error);
-    return info->snapshots != NULL;
+    info->bitmaps = info->snapshots ? qcow2_bitmap_list(info->image, error) : NULL;
+    return info->bitmaps != NULL;
 }
 
 static bool info_is_dirty(const struct info *info)
@@ -88,41 +93,36 @@ static bool info_is_dirty(const struct info *info)
 
 /* --- what only qcow2 has, for both outputs --- */
 
-enum info_fact_kind { INFO_TEXT, INFO_NUMBER, INFO_BOOL };
+enum info_fact_kind { INFO_TEXT, INFO_NUMBER, INFO_BOOL, INFO_BITMAPS };
 
 struct info_fact {
     const char *name; /* as the text output has it; with dashes for spaces in JSON */
     enum info_fact_kind kind;
     const char *text;
     uint64_t number;
+    const GPtrArray *bitmaps;
 };
 
-#define INFO_MAX_FACTS 8
+#define INFO_MAX_FACTS 9
 
-static unsigned info_list_facts(const struct qcow2_header *header,
-                                struct info_fact facts[INFO_MAX_FACTS])
+static unsigned info_list_facts(const struct info *info, struct info_fact facts[INFO_MAX_FACTS])
 {
+    const struct qcow2_header *header = info->header;
     bool is_v3 = header->version >= 3;
     unsigned n = 0;
 
-#define INFO_ADD_TEXT(name, value) facts[n++] = (struct info_fact){name, INFO_TEXT, value, 0}
-#define INFO_ADD_NUMBER(name, value)   \
-    facts[n++] = (struct info_fact)    \
-    {                                  \
-        name, INFO_NUMBER, NULL, value \
-    }
-#define INFO_ADD_BOOL(name, value)   \
-    facts[n++] = (struct info_fact)  \
-    {                                \
-        name, INFO_BOOL, NULL, value \
-    }
-    INFO_ADD_TEXT("compat", is_v3 ? "1.1" : "0.10");
-    INFO_ADD_TEXT("compression type", header->compression_type ? "zstd" : "zlib");
+#define INFO_ADD(name, kind, field, value) \
+    facts[n++] = (struct info_fact){name, kind, .field = value}
+#define INFO_ADD_BOOL(name, value) INFO_ADD(name, INFO_BOOL, number, value)
+    INFO_ADD("compat", INFO_TEXT, text, is_v3 ? "1.1" : "0.10");
+    INFO_ADD("compression type", INFO_TEXT, text, header->compression_type ? "zstd" : "zlib");
     if (is_v3)
         INFO_ADD_BOOL("lazy refcounts", (header->compatible & QCOW2_COMPAT_LAZY_REFCOUNTS) != 0);
-    INFO_ADD_NUMBER("refcount bits", UINT64_C(1) << header->refcount_order);
+    if (info->bitmaps->len > 0)
+        INFO_ADD("bitmaps", INFO_BITMAPS, bitmaps, info->bitmaps);
+    INFO_ADD("refcount bits", INFO_NUMBER, number, UINT64_C(1) << header->refcount_order);
     if (header->data_file_name)
-        INFO_ADD_TEXT("data file", header->data_file_name);
+        INFO_ADD("data file", INFO_TEXT, text, header->data_file_name);
     if (header->incompatible & QCOW2_INCOMPAT_DATA_FILE)
         INFO_ADD_BOOL("data file raw", (header->autoclear & QCOW2_AUTOCLEAR_RAW_DATA) != 0);
     if (is_v3) {
@@ -134,20 +134,29 @@ static unsigned info_list_facts(const struct qcow2_header *header,
 
 /* --- text --- */
 
-static void info_print_facts(const struct qcow2_header *header)
+static void info_print_facts(const struct info *info)
 {
     struct info_fact facts[INFO_MAX_FACTS];
-    unsigned n = info_list_facts(header, facts);
+    unsigned n = info_list_facts(info, facts);
 
     puts("Format specific information:");
     for (unsigned i = 0; i < n; i++) {
-        printf("    %s: ", facts[i].name);
-        if (facts[i].kind == INFO_NUMBER)
+        printf("    %s:%s", facts[i].name, facts[i].kind == INFO_BITMAPS ? "" : " ");
+        switch (facts[i].kind) {
+        case INFO_NUMBER:
             printf("%" PRIu64 "\n", facts[i].number);
-        else if (facts[i].kind == INFO_BOOL)
+            break;
+        case INFO_BOOL:
             puts(facts[i].number ? "true" : "false");
-        else
+            break;
+        case INFO_TEXT:
             puts(facts[i].text);
+            break;
+        case INFO_BITMAPS:
+            putchar('\n');
+            img_bitmap_list_print(facts[i].bitmaps);
+            break;
+        }
     }
 }
 
@@ -183,15 +192,15 @@ static void info_print(const struct info *info)
     info_print_backing(info);
     if (info->snapshots->len > 0)
         img_snapshot_list_print(info->snapshots);
-    info_print_facts(info->header);
+    info_print_facts(info);
 }
 
 /* --- JSON --- */
 
-static void info_add_facts(JsonBuilder *json, const struct qcow2_header *header)
+static void info_add_facts(JsonBuilder *json, const struct info *info)
 {
     struct info_fact facts[INFO_MAX_FACTS];
-    unsigned n = info_list_facts(header, facts);
+    unsigned n = info_list_facts(info, facts);
 
     json_builder_set_member_name(json, "format-specific");
     json_builder_begin_object(json);
@@ -201,12 +210,20 @@ static void info_add_facts(JsonBuilder *json, const struct qcow2_header *header)
     for (unsigned i = 0; i < n; i++) {
         g_autofree char *name = g_strdelimit(g_strdup(facts[i].name), " ", '-');
 
-        if (facts[i].kind == INFO_NUMBER)
+        switch (facts[i].kind) {
+        case INFO_NUMBER:
             img_json_add_number(json, name, facts[i].number);
-        else if (facts[i].kind == INFO_BOOL)
+            break;
+        case INFO_BOOL:
             img_json_add_bool(json, name, facts[i].number != 0);
-        else
+            break;
+        case INFO_TEXT:
             img_json_add_text(json, name, facts[i].text);
+            break;
+        case INFO_BITMAPS:
+            img_bitmap_list_add(json, facts[i].bitmaps);
+            break;
+        }
     }
     json_builder_end_object(json);
     json_builder_end_object(json);
@@ -229,7 +246,7 @@ static void info_add(JsonBuilder *json, const struct info *info)
         img_json_add_text(json, "backing-filename-format", info->header->backing_format);
         if (info->snapshots->len > 0)
             img_snapshot_list_add(json, info->snapshots);
-        info_add_facts(json, info->header);
+        info_add_facts(json, info);
     }
     json_builder_end_object(json);
 }

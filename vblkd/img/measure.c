@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vblkd/format/qcow2-bitmap-edit.h"
+#include "vblkd/format/qcow2-image.h"
 #include "vblkd/img/commands.h"
 #include "vblkd/img/json.h"
 #include "vblkd/img/open-image.h"
@@ -72,47 +74,75 @@ static int measure_data(struct vblk_image *image, uint64_t cluster_size, uint64_
     return 0;
 }
 
-static void measure_tell(const struct measure_options *options, uint64_t required,
-                         uint64_t fully_allocated)
+/* What is told. */
+struct measure_result {
+    uint64_t data_len, required, fully_allocated;
+    bool has_bitmaps; /* the image could have some, and so could the new one */
+    uint64_t bitmaps;
+};
+
+static void measure_tell(const struct measure_options *options, const struct measure_result *result)
 {
     JsonBuilder *json;
 
     if (options->output == MEASURE_HUMAN) {
-        printf("required size: %" PRIu64 "\nfully allocated size: %" PRIu64 "\n", required,
-               fully_allocated);
+        printf("required size: %" PRIu64 "\nfully allocated size: %" PRIu64 "\n", result->required,
+               result->fully_allocated);
+        if (result->has_bitmaps)
+            printf("bitmaps size: %" PRIu64 "\n", result->bitmaps);
         return;
     }
     json = json_builder_new();
     json_builder_begin_object(json);
-    img_json_add_number(json, "required", required);
-    img_json_add_number(json, "fully-allocated", fully_allocated);
+    if (result->has_bitmaps)
+        img_json_add_number(json, "bitmaps", result->bitmaps);
+    img_json_add_number(json, "required", result->required);
+    img_json_add_number(json, "fully-allocated", result->fully_allocated);
     json_builder_end_object(json);
     img_json_print(json);
 }
 
+static bool measure_bitmaps(struct vblk_image *image, const struct img_new_image *new,
+                            struct measure_result *result, GError **error)
+{
+    g_autoptr(GPtrArray) bitmaps = NULL;
+
+    if (strcmp(image->format->name, "qcow2") != 0 || qcow2_of(image)->header.version < 3 ||
+        img_new_image_qcow2(new).version < 3)
+        return true;
+    bitmaps = qcow2_bitmap_list(image, error);
+    if (!bitmaps)
+        return false;
+    result->has_bitmaps = true;
+    result->bitmaps = qcow2_bitmap_measure(bitmaps, image->size, new->cluster_size);
+    return true;
+}
+
 static bool measure_image(const struct measure_options *options, const char *path,
-                          struct img_new_image *new, uint64_t *ret_data_len, GError **error)
+                          struct img_new_image *new, struct measure_result *result, GError **error)
 {
     struct vblk_image *image =
         img_open(path, options->format, NULL, options->force_share ? IMG_OPEN_SHARE : 0, error);
+    bool ok;
     int ret;
 
     if (!image)
         return false;
     new->size = image->size;
-    ret = measure_data(image, new->cluster_size, ret_data_len);
-    vblk_image_close(image);
+    ret = measure_data(image, new->cluster_size, &result->data_len);
     if (ret < 0)
         g_set_error(error, VU_OPTION_ERROR, 0, "%s: cannot be mapped: %s", path, g_strerror(-ret));
-    return ret == 0;
+    ok = ret == 0 && measure_bitmaps(image, new, result, error);
+    vblk_image_close(image);
+    return ok;
 }
 
 static int measure_run(struct img_run *run)
 {
     struct measure_options *options = run->options;
     struct img_new_image *new = run->new;
+    struct measure_result result = {0};
     struct qcow2_create_options create;
-    uint64_t data_len = 0, required, fully_allocated;
     GError *error = NULL;
 
     if ((run->n_args == 1) == (options->size > 0))
@@ -122,17 +152,19 @@ static int measure_run(struct img_run *run)
     new->size = options->size;
     if (!img_new_image_check(new, options->output_format, &error))
         return img_fail(1, error);
-    if (run->n_args == 1 && !measure_image(options, run->args[0], new, &data_len, &error))
+    if (run->n_args == 1 && !measure_image(options, run->args[0], new, &result, &error))
         return img_fail(1, error);
     new->size = (new->size + 511) & ~UINT64_C(511);
-    required = fully_allocated = new->size;
     if (strcmp(options->output_format, "qcow2") == 0) {
         create = img_new_image_qcow2(new);
-        qcow2_measure(&create, data_len, &required, &fully_allocated);
+        qcow2_measure(&create, result.data_len, &result.required, &result.fully_allocated);
         if (create.preallocation >= QCOW2_PREALLOC_FALLOC)
-            required = fully_allocated;
+            result.required = result.fully_allocated;
+    } else {
+        result.required = result.fully_allocated = new->size;
+        result.has_bitmaps = false;
     }
-    measure_tell(options, required, fully_allocated);
+    measure_tell(options, &result);
     return 0;
 }
 
