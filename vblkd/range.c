@@ -71,7 +71,10 @@ static void flush_run(struct vu_job *job)
 
 static void flush_done(struct vblk_io *io, int result)
 {
-    blk_request_end_piece(((struct blk_segment *)io)->request, result, true);
+    struct blk_request *request = ((struct blk_segment *)io)->request;
+    struct vblk_storage *storage = request->queue->device->image->storage;
+
+    blk_request_end_piece(request, vblk_storage_flush_result(storage, result), true);
 }
 
 void blk_flush_begin(struct blk_request *request)

@@ -6,6 +6,7 @@
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "vblkd/format/image.h"
@@ -14,6 +15,18 @@
 
 #define SIZE   (1u << 20)
 #define ROUNDS 400
+
+/* Stands in for the library's: fails once, as the kernel does. */
+static int fdatasync_errno;
+
+int fdatasync(int fd)
+{
+    if (fdatasync_errno == 0)
+        return (int)syscall(SYS_fdatasync, fd);
+    errno = fdatasync_errno;
+    fdatasync_errno = 0;
+    return -1;
+}
 
 static char *make_file(uint64_t size)
 {
@@ -67,6 +80,27 @@ static void test_moves(gconstpointer data)
     g_assert_cmpint(vblk_storage_flush(storage), ==, 0);
     g_assert_cmpint(vblk_storage_read(storage, buf, 4096, SIZE - 100), ==, 0);
     g_assert_true(memcmp(buf, shadow + SIZE - 100, 4096) == 0);
+    vblk_storage_close(storage);
+    remove_file(path);
+}
+
+/* What a failed flush has lost is not there after one that works, so that does not succeed. */
+static void test_failed_flush(void)
+{
+    struct vblk_storage_options options = {.cache = VBLK_CACHE_WRITEBACK};
+    char *path = make_file(SIZE);
+    struct vblk_storage *storage = vblk_storage_open(path, &options, NULL);
+
+    g_assert_cmpint(vblk_storage_flush(storage), ==, 0);
+    fdatasync_errno = EIO;
+    g_assert_cmpint(vblk_storage_flush(storage), ==, -EIO);
+    g_assert_cmpint(vblk_storage_flush(storage), ==, -EIO);
+    g_assert_cmpint(vblk_storage_flush_result(storage, 0), ==, -EIO);
+    vblk_storage_close(storage);
+
+    storage = vblk_storage_open(path, &options, NULL);
+    g_assert_cmpint(vblk_storage_flush_result(storage, -ENOSPC), ==, -ENOSPC);
+    g_assert_cmpint(vblk_storage_flush(storage), ==, -ENOSPC);
     vblk_storage_close(storage);
     remove_file(path);
 }
@@ -217,6 +251,7 @@ int main(int argc, char **argv)
 
         g_test_add_data_func(path, GUINT_TO_POINTER(i), test_moves);
     }
+    g_test_add_func("/storage/failed-flush", test_failed_flush);
     g_test_add_func("/storage/space", test_space);
     g_test_add_func("/storage/refused", test_refused);
     g_test_add_func("/storage/locks", test_locks);

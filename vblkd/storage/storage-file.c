@@ -15,6 +15,7 @@
 
 #include "vblkd/storage/storage.h"
 #include "vhost-user/iov.h"
+#include "vhost-user/log.h"
 
 #define STORAGE_BOUNCE_LEN (1u << 20)
 #define STORAGE_ZERO_LEN   (1u << 20)
@@ -205,11 +206,25 @@ int vblk_storage_write(struct vblk_storage *storage, const void *buf, uint64_t l
     return vblk_storage_writev(storage, &iov, 1, offset);
 }
 
+int vblk_storage_flush_result(struct vblk_storage *storage, int result)
+{
+    int none = 0;
+
+    if (result == 0)
+        return __atomic_load_n(&storage->flush_error, __ATOMIC_ACQUIRE);
+    if (__atomic_compare_exchange_n(&storage->flush_error, &none, result, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE))
+        vu_error("%s: a flush has failed, and what was written may be lost; so no flush succeeds "
+                 "any more: %s",
+                 storage->path, g_strerror(-result));
+    return result;
+}
+
 int vblk_storage_flush(struct vblk_storage *storage)
 {
     if (storage->cache == VBLK_CACHE_UNSAFE)
         return 0;
-    return fdatasync(storage->fd) < 0 ? -errno : 0;
+    return vblk_storage_flush_result(storage, fdatasync(storage->fd) < 0 ? -errno : 0);
 }
 
 /* --- space --- */

@@ -49,6 +49,7 @@ struct vblk_storage {
     uint32_t memory_align; /* addresses of buffers likewise */
     uint32_t physical_sector; /* of a device; else the file system's block */
     uint64_t size;            /* bytes; atomic */
+    int flush_error;          /* atomic; of the first flush that failed, 0: none has */
     /* What the kind of storage can do, learned at opening and when the first attempt fails. */
     bool can_discard, can_zero; /* atomic */
 };
@@ -92,9 +93,14 @@ int vblk_storage_readv(struct vblk_storage *storage, const struct iovec *iov, un
                        uint64_t offset);
 int vblk_storage_writev(struct vblk_storage *storage, const struct iovec *iov, unsigned n_iov,
                         uint64_t offset);
-/* fdatasync; nothing with VBLK_CACHE_UNSAFE. An error is told once for every writer: what was
- * written before may be lost, and the caller treats it so. */
+/*
+ * fdatasync; nothing with VBLK_CACHE_UNSAFE. The kernel tells an error once, and takes what it
+ * could not write for written: so once one has failed, all that follow fail alike.
+ */
 int vblk_storage_flush(struct vblk_storage *storage);
+/* Likewise for an fdatasync that an engine made: its result (0 or -errno) goes in, what is to be
+ * told of it comes out. Any thread. */
+int vblk_storage_flush_result(struct vblk_storage *storage, int result);
 /* The range reads as zeros afterwards. may_unmap: space may be given back. */
 int vblk_storage_zero(struct vblk_storage *storage, uint64_t offset, uint64_t len, bool may_unmap);
 /* Gives space back. 0 also where the storage cannot; contents of the range are then what they
