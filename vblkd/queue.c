@@ -122,6 +122,7 @@ static void queue_begin(struct blk_queue *queue, struct vu_elem *elem)
     }
     request->is_durable = (request->type == BLK_T_OUT || request->type == BLK_T_WRITE_ZEROES) &&
                           queue_wants_durable(queue->device);
+    request->must_flush = false;
     request->n_pending = 1; /* until all pieces have begun */
     if (parsed == BLK_PARSED_BAD) {
         request->ticket = vblk_image_enter(queue->device->image, queue->index);

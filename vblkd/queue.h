@@ -33,6 +33,7 @@ struct blk_request {
     uint8_t *status;          /* in guest memory */
     struct iovec *cut;        /* a range that ends with the status byte, cut by that; NULL: none */
     bool is_durable;          /* OUT, WRITE_ZEROES: before it is done */
+    bool must_flush;          /* for that: some of it does not go by VBLK_IO_FUA */
     unsigned ticket;          /* of vblk_image_enter */
     unsigned n_pending;       /* atomic; pieces on their way, and one for who begins them */
     int result;               /* atomic; the first error */

@@ -56,6 +56,7 @@ void blk_range_begin(struct blk_request *request)
         blk_request_end_piece(request, err, true);
         return;
     }
+    request->must_flush = true;
     request->job.run = range_run;
     vu_helpers_run(request->queue->device->helpers, &request->job);
 }
@@ -81,11 +82,16 @@ void blk_flush_begin(struct blk_request *request)
 {
     struct vblk_image *image = request->queue->device->image;
     struct blk_segment *segment = &request->first;
+    bool has_metadata;
 
-    if (image->read_only || image->storage->cache == VBLK_CACHE_UNSAFE)
+    if (image->read_only)
+        return;
+    /* Metadata goes to the page cache even where nothing goes to the disk: the daemon may end. */
+    has_metadata = image->format->has_dirty_metadata(image);
+    if (image->storage->cache == VBLK_CACHE_UNSAFE && !has_metadata)
         return;
     blk_request_expect(request);
-    if (image->format->has_dirty_metadata(image)) {
+    if (has_metadata) {
         request->job.run = flush_run;
         vu_helpers_run(request->queue->device->helpers, &request->job);
         return;

@@ -178,8 +178,7 @@ static void request_end(struct blk_request *request, bool on_worker)
     struct blk_device *device = request->queue->device;
 
     if (request->result == 0 && request->is_durable &&
-        (request->type == BLK_T_WRITE_ZEROES ||
-         device->image->format->has_dirty_metadata(device->image))) {
+        (request->must_flush || device->image->format->has_dirty_metadata(device->image))) {
         request->job.run = request_flush;
         vu_helpers_run(device->helpers, &request->job);
         return;

@@ -86,6 +86,7 @@ static struct blk_segment *transfer_segment(struct blk_request *request, uint64_
 
 static void transfer_hand_on(struct blk_segment *segment)
 {
+    segment->request->must_flush = true;
     segment->job.run = transfer_run;
     vu_helpers_run(segment->request->queue->device->helpers, &segment->job);
 }
@@ -104,7 +105,9 @@ static void transfer_queue(struct blk_segment *segment, const struct vblk_storag
     }
     if (!vblk_cache_is_direct(storage->cache))
         io->flags |= VBLK_IO_CACHED;
-    if (segment->request->is_durable && !segment->is_allocating)
+    if (segment->is_allocating)
+        segment->request->must_flush = true; /* with the metadata */
+    else if (segment->request->is_durable)
         io->flags |= VBLK_IO_FUA;
     vblk_aio_queue(segment->request->queue->aio, io);
 }
