@@ -5,9 +5,11 @@
 #include <stdio.h>
 
 #include "vblkd/blk-options.h"
+#include "vblkd/control.h"
 #include "vblkd/device.h"
 #include "vblkd/journal-file.h"
 #include "vblkd/syscalls.h"
+#include "vhost-user/cleanup.h"
 #include "vhost-user/daemon/capabilities.h"
 #include "vhost-user/daemon/daemon.h"
 #include "vhost-user/daemon/listen.h"
@@ -43,6 +45,12 @@ static const struct vu_program program = {
     .man_text = man_text,
 };
 
+struct opened {
+    int socket_fd, control_fd; /* control_fd: -1: none */
+    struct blk_journal_file journal;
+    struct vblk_image *image;
+};
+
 static int fail(GError *error)
 {
     fprintf(stderr, "%s: %s\n", program.name, error->message);
@@ -72,9 +80,10 @@ static struct vblk_image *open_image(const struct blk_options *options,
 
 /* In the sandbox: gives up what serving does not take, and serves. */
 static int serve(const struct vu_daemon_options *daemon, const struct blk_options *options,
-                 struct vblk_image *image, int socket_fd)
+                 struct vblk_image *image, int socket_fd, int control_fd)
 {
     const struct blk_device_options device_options = blk_options_device(options);
+    struct vu_control *control;
     struct blk_device device;
     struct vu_device described;
     GError *error = NULL;
@@ -82,53 +91,72 @@ static int serve(const struct vu_daemon_options *daemon, const struct blk_option
 
     if (!blk_device_open(&device, image, &device_options, &error)) {
         close(socket_fd);
+        vu_clear_fd(&control_fd);
         return fail(error);
     }
+    control = vu_control_create(control_fd, program.name, &blk_control_table, &device);
     if (vu_capabilities_limit(0, &(struct vu_capability_changes){0}, &error) &&
         vu_seccomp_install((enum vu_seccomp_mode)options->seccomp, &blk_syscall_rules, &error)) {
         blk_device_describe(&device, &described);
-        status = vu_daemon_run(daemon, &described, &device, socket_fd);
+        status = vu_daemon_run(daemon, &described, &device, socket_fd, control);
     } else {
         close(socket_fd);
         status = fail(error);
     }
+    vu_control_destroy(control);
     blk_device_close(&device);
     return status;
 }
 
+/* Before the sandbox: what daemon and device are made of. False with *error, and nothing left. */
+static bool open_all(const struct vu_daemon_options *daemon, const struct blk_options *options,
+                     struct opened *opened, GError **error)
+{
+    *opened = (struct opened){.socket_fd = vu_daemon_open_socket(daemon, error), .control_fd = -1};
+    if (opened->socket_fd < 0)
+        return false;
+    if (!vu_daemon_open_control(daemon, &opened->control_fd, error)) {
+        close(opened->socket_fd);
+        vu_daemon_remove_socket();
+        return false;
+    }
+    if (blk_journal_file_open(blk_options_journal(options), daemon->socket_path, &opened->journal,
+                              error))
+        opened->image = open_image(options, &opened->journal, error);
+    if (opened->image)
+        return true;
+    blk_journal_file_clear(&opened->journal);
+    close(opened->socket_fd);
+    vu_clear_fd(&opened->control_fd);
+    vu_daemon_remove_socket();
+    return false;
+}
+
 static int start(const struct vu_daemon_options *daemon, const struct blk_options *options)
 {
+    struct opened opened;
     const struct vu_sandbox_options sandbox_options = {
         .program = program.name,
         .mode = (enum vu_sandbox_mode)options->sandbox,
+        .fds = &opened.control_fd,
+        .n_fds = 1,
     };
-    struct blk_journal_file journal;
     struct vu_sandbox sandbox;
-    struct vblk_image *image = NULL;
     GError *error = NULL;
-    int socket_fd, status;
+    int status;
 
     if (!blk_options_check(options, &error))
         return fail(error);
     if (!vu_ready_prepare(program.name, daemon->background, &status))
         return status;
-    socket_fd = vu_daemon_open_socket(daemon, &error);
-    if (socket_fd < 0)
+    if (!open_all(daemon, options, &opened, &error))
         return fail(error);
-    if (blk_journal_file_open(blk_options_journal(options), daemon->socket_path, &journal, &error))
-        image = open_image(options, &journal, &error);
-    if (!image) {
-        blk_journal_file_clear(&journal);
-        close(socket_fd);
-        vu_daemon_remove_socket();
-        return fail(error);
-    }
-    if (!vu_sandbox_enter(&sandbox_options, socket_fd, &sandbox, &status))
+    if (!vu_sandbox_enter(&sandbox_options, opened.socket_fd, &sandbox, &status))
         return status;
-    status = serve(daemon, options, image, socket_fd);
-    vblk_image_close(image);
-    blk_journal_file_remove(&journal);
-    blk_journal_file_clear(&journal);
+    status = serve(daemon, options, opened.image, opened.socket_fd, opened.control_fd);
+    vblk_image_close(opened.image);
+    blk_journal_file_remove(&opened.journal);
+    blk_journal_file_clear(&opened.journal);
     vu_daemon_remove_socket();
     vu_sandbox_clear(&sandbox);
     return status;

@@ -70,7 +70,7 @@ int main(int argc, char **argv)
     if (vu_daemon_parse(&echo_program, &options, &own_table, 1, argc, argv, &status)) {
         fd = vu_daemon_open_socket(&options, &error);
         if (fd >= 0 && (own.touch == NULL || g_file_set_contents(own.touch, "", 0, &error)))
-            status = vu_daemon_run(&options, &echo_device, NULL, fd);
+            status = vu_daemon_run(&options, &echo_device, NULL, fd, NULL);
         else
             fprintf(stderr, "echo-daemon: %s\n", error->message);
     }

@@ -151,7 +151,7 @@ int main(int argc, char **argv)
     if (vu_daemon_parse(&lying_program, &options, &own_table, 1, argc, argv, &status)) {
         fd = vu_daemon_open_socket(&options, &error);
         if (fd >= 0)
-            status = vu_daemon_run(&options, &lying_device, &own, fd);
+            status = vu_daemon_run(&options, &lying_device, &own, fd, NULL);
         else
             fprintf(stderr, "lying-fs: %s\n", error->message);
     }

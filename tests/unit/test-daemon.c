@@ -100,7 +100,7 @@ static void start(struct fixture *f)
         vu_clear_fd(&f->peer_fd);
         vu_log_set_level(VU_LOG_OFF);
         alarm(30);
-        exit(vu_daemon_run(&f->options, &device, NULL, fd));
+        exit(vu_daemon_run(&f->options, &device, NULL, fd, NULL));
     }
     vu_clear_fd(&f->socket_fd);
 }

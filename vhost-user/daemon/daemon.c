@@ -4,7 +4,7 @@
  * thread.
  *
  *   LISTENING --a connection speaks--> SERVING --it goes--> LISTENING, or ENDED
- *   LISTENING, SERVING --SIGTERM, ...--> STOPPING
+ *   LISTENING, SERVING --SIGTERM, ..., the command quit--> STOPPING
  *   STOPPING --the session ends--> ENDED
  *   STOPPING --5 s, a request hangs in the kernel--> the process exits
  *
@@ -41,10 +41,11 @@ struct daemon {
     struct vu_backend *backend;
     GMainLoop *loop;
     int socket_fd;
-    int stop_fd; /* eventfd: main -> session thread; never read, so it stays readable */
+    struct vu_control *control; /* NULL: none */
+    int stop_fd; /* eventfd: whoever wants an end -> session thread, main; never read, so it stays
+                    readable */
     int done_fd; /* eventfd: session thread -> main */
     bool exit_on_disconnect;
-    bool stopping;   /* main thread's */
     int exit_status; /* session thread's until it is joined */
 };
 
@@ -146,6 +147,8 @@ static void *daemon_session(void *opaque)
         daemon_serve_all(daemon);
     else
         daemon_serve(daemon, vu_steal_fd(&daemon->socket_fd));
+    /* Here, where a command that hangs is left behind like a request. */
+    vu_control_stop(daemon->control);
     (void)eventfd_write(daemon->done_fd, 1);
     return NULL;
 }
@@ -170,15 +173,17 @@ static gboolean daemon_on_stuck(void *opaque)
     _exit(EXIT_FAILURE);
 }
 
+static gboolean daemon_on_stop(int fd, GIOCondition condition, void *opaque)
+{
+    g_timeout_add_seconds(DAEMON_STOP_SECONDS, daemon_on_stuck, opaque);
+    return G_SOURCE_REMOVE;
+}
+
 static gboolean daemon_on_signal(void *opaque)
 {
     struct daemon *daemon = opaque;
 
-    if (!daemon->stopping) {
-        daemon->stopping = true;
-        (void)eventfd_write(daemon->stop_fd, 1);
-        g_timeout_add_seconds(DAEMON_STOP_SECONDS, daemon_on_stuck, daemon);
-    }
+    (void)eventfd_write(daemon->stop_fd, 1);
     return G_SOURCE_CONTINUE;
 }
 
@@ -198,7 +203,13 @@ static int daemon_run_loop(struct daemon *daemon)
     /* Blocked so far where supervise.c started us. */
     pthread_sigmask(SIG_UNBLOCK, &handled, NULL);
     g_unix_fd_add(daemon->done_fd, G_IO_IN, daemon_on_done, daemon);
+    g_unix_fd_add(daemon->stop_fd, G_IO_IN, daemon_on_stop, daemon);
+    err = vu_control_start(daemon->control, daemon->backend, daemon->stop_fd);
+    if (err != 0)
+        return err;
     err = vu_thread_create("session", daemon_session, daemon, &session);
+    if (err != 0)
+        vu_control_stop(daemon->control);
     if (err != 0)
         return err;
     /* These very words on standard error are what Kata Containers waits for. */
@@ -210,7 +221,7 @@ static int daemon_run_loop(struct daemon *daemon)
 }
 
 int vu_daemon_run(const struct vu_daemon_options *options, const struct vu_device *device,
-                  void *opaque, int socket_fd)
+                  void *opaque, int socket_fd, struct vu_control *control)
 {
     const struct vu_backend_options backend_options = {
         .poll_us = (unsigned)options->poll_us,
@@ -219,6 +230,7 @@ int vu_daemon_run(const struct vu_daemon_options *options, const struct vu_devic
     struct daemon daemon = {
         .name = device->name,
         .socket_fd = socket_fd,
+        .control = control,
         .stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
         .done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
         .exit_on_disconnect = options->exit_on_disconnect,

@@ -6,6 +6,7 @@
  *
  *   main thread: GMainLoop, signals (SIGTERM, SIGINT, SIGHUP end it; SIGPIPE is ignored)
  *   session thread: accept -> vu_backend_serve -> accept again (unless --exit-on-disconnect)
+ *   control thread: with --control, see control.h
  *   workers and helpers: the device's
  */
 #pragma once
@@ -14,12 +15,14 @@
 #include <stdbool.h>
 
 #include "vhost-user/backend.h"
+#include "vhost-user/daemon/control.h"
 #include "vhost-user/daemon/options.h"
 
 struct vu_daemon_options {
     char *socket_path;
     int fd; /* a listening socket, or an already connected one; -1: none */
     char *socket_group;
+    char *control; /* a path, or fd:N; NULL: no control socket */
     bool print_capabilities;
     bool help, version, print_man;
     int log_level; /* enum vu_log_level */
@@ -66,9 +69,13 @@ bool vu_daemon_parse(const struct vu_program *program, struct vu_daemon_options 
  */
 int vu_daemon_open_socket(const struct vu_daemon_options *options, GError **error);
 
+/* The socket that --control asks for, mode 0600, in *ret_fd; -1: it does not. False with *error. */
+bool vu_daemon_open_control(const struct vu_daemon_options *options, int *ret_fd, GError **error);
+
 /*
- * Runs until SIGTERM, SIGINT, SIGHUP, or the end of the only session. Takes over socket_fd; removes
- * the socket file it created. Returns the exit status of main().
+ * Runs until SIGTERM, SIGINT, SIGHUP, the command quit, or the end of the only session. Takes over
+ * socket_fd; serves `control` (NULL: there is none) meanwhile; removes the socket files it created.
+ * Returns the exit status of main().
  */
 int vu_daemon_run(const struct vu_daemon_options *options, const struct vu_device *device,
-                  void *opaque, int socket_fd);
+                  void *opaque, int socket_fd, struct vu_control *control);

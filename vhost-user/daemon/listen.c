@@ -30,15 +30,24 @@
 #define LISTEN_DYING_MS    5000
 #define LISTEN_MODE        0600
 #define LISTEN_MODE_SHARED 0660 /* with --socket-group */
+#define LISTEN_MAX_FILES   4
+#define LISTEN_FD_PREFIX   "fd:"
 
-/* The socket file we made, for its removal. */
-static struct listen_created {
-    int dir_fd; /* O_PATH; -1: none */
+/* Where a socket is to be made, and the option that says so, for messages. */
+struct listen_place {
+    const char *option, *path;
+};
+
+/* A socket file we made, for its removal. */
+struct listen_created {
+    int dir_fd; /* O_PATH */
     char *name;
     dev_t dev;
     ino_t ino;
-} listen_created = {.dir_fd = -1};
-static pthread_mutex_t listen_created_lock = PTHREAD_MUTEX_INITIALIZER;
+};
+static struct listen_created listen_created[LISTEN_MAX_FILES];
+static unsigned listen_n_created;
+static pthread_mutex_t listen_created_lock = PTHREAD_MUTEX_INITIALIZER; /* of both */
 
 static int listen_fail(GError **error, int err, const char *format, ...) G_GNUC_PRINTF(3, 4);
 /* Sets *error to the formatted text and the text of err (0: none); returns -1. */
@@ -118,15 +127,16 @@ static int listen_find_group(const char *group, gid_t *ret_gid, GError **error)
 }
 
 /* Keeps other daemons from doing the same in this directory until the descriptor is closed. */
-static int listen_lock_dir(const char *path, GError **error)
+static int listen_lock_dir(const struct listen_place *place, GError **error)
 {
-    g_autofree char *dir = g_path_get_dirname(path);
+    g_autofree char *dir = g_path_get_dirname(place->path);
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     if (fd < 0 && errno == EACCES) /* a directory one may write to and not list */
         return open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return listen_fail(error, errno, "--socket-path=%s: cannot open its directory", path);
+        return listen_fail(error, errno, "%s=%s: cannot open its directory", place->option,
+                           place->path);
     for (int i = 0; i < LISTEN_LOCK_TRIES; i++) {
         if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
             break;
@@ -174,77 +184,89 @@ static int listen_probe(const struct sockaddr_un *address)
 }
 
 /* Removes a socket file that nobody listens on. 0 where the path is free then, -1 with *error. */
-static int listen_clear_path(const char *path, const struct sockaddr_un *address, GError **error)
+static int listen_clear_path(const struct listen_place *place, const struct sockaddr_un *address,
+                             GError **error)
 {
     vu_autofd int probe = -1;
     struct stat st;
 
-    if (lstat(path, &st) < 0)
-        return errno == ENOENT ? 0 : listen_fail(error, errno, "--socket-path=%s", path);
+    if (lstat(place->path, &st) < 0)
+        return errno == ENOENT ? 0 : listen_fail(error, errno, "%s=%s", place->option, place->path);
     if (!S_ISSOCK(st.st_mode))
-        return listen_fail(error, 0, "--socket-path=%s: exists and is not a socket", path);
+        return listen_fail(error, 0, "%s=%s: exists and is not a socket", place->option,
+                           place->path);
     probe = listen_probe(address);
     if (probe >= 0 || probe == -EAGAIN)
-        return listen_fail(error, 0, "--socket-path=%s: another process is listening there", path);
+        return listen_fail(error, 0, "%s=%s: another process is listening there", place->option,
+                           place->path);
     if (probe != -ECONNREFUSED && probe != -ENOENT)
-        return listen_fail(error, -probe, "--socket-path=%s: exists", path);
-    if (unlink(path) < 0 && errno != ENOENT)
-        return listen_fail(error, errno, "--socket-path=%s: cannot remove the stale socket", path);
+        return listen_fail(error, -probe, "%s=%s: exists", place->option, place->path);
+    if (unlink(place->path) < 0 && errno != ENOENT)
+        return listen_fail(error, errno, "%s=%s: cannot remove the stale socket", place->option,
+                           place->path);
     return 0;
 }
 
-/* Remembers the file for its removal, and opens it to the group. Nothing is followed on the way. */
-static int listen_finish_file(const char *path, const gid_t *gid, GError **error)
+static void listen_note_created(struct listen_created created)
 {
-    g_autofree char *dir = g_path_get_dirname(path), *name = g_path_get_basename(path);
+    VU_LOCK_SCOPE(&listen_created_lock);
+
+    g_assert(listen_n_created < LISTEN_MAX_FILES);
+    listen_created[listen_n_created++] = created;
+}
+
+/* Remembers the file for its removal, and opens it to the group. Nothing is followed on the way. */
+static int listen_finish_file(const struct listen_place *place, const gid_t *gid, GError **error)
+{
+    g_autofree char *dir = g_path_get_dirname(place->path),
+                    *name = g_path_get_basename(place->path);
     vu_autofd int dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     vu_autofd int file_fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     char proc_path[64];
     struct stat st;
 
     if (file_fd < 0 || fstat(file_fd, &st) < 0)
-        return listen_fail(error, errno, "--socket-path=%s", path);
-    pthread_mutex_lock(&listen_created_lock);
-    vu_clear_fd(&listen_created.dir_fd);
-    g_free(listen_created.name);
-    listen_created = (struct listen_created){
+        return listen_fail(error, errno, "%s=%s", place->option, place->path);
+    listen_note_created((struct listen_created){
         .dir_fd = vu_steal_fd(&dir_fd),
         .name = g_steal_pointer(&name),
         .dev = st.st_dev,
         .ino = st.st_ino,
-    };
-    pthread_mutex_unlock(&listen_created_lock);
+    });
     if (gid == NULL)
         return 0;
     g_snprintf(proc_path, sizeof(proc_path), "/proc/self/fd/%d", file_fd);
     if (fchownat(file_fd, "", (uid_t)-1, *gid, AT_EMPTY_PATH) < 0 ||
         chmod(proc_path, LISTEN_MODE_SHARED) < 0)
-        return listen_fail(error, errno, "--socket-group: cannot give %s to the group", path);
+        return listen_fail(error, errno, "--socket-group: cannot give %s to the group",
+                           place->path);
     return 0;
 }
 
-static int listen_at_path(const char *path, const gid_t *gid, GError **error)
+static int listen_at_path(const struct listen_place *place, const gid_t *gid, GError **error)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     vu_autofd int fd = -1, dir_fd = -1;
 
-    if (g_strlcpy(address.sun_path, path, sizeof(address.sun_path)) >= sizeof(address.sun_path))
-        return listen_fail(error, 0, "--socket-path: expected at most %zu bytes, got %zu",
-                           sizeof(address.sun_path) - 1, strlen(path));
-    dir_fd = listen_lock_dir(path, error);
-    if (dir_fd < 0 || listen_clear_path(path, &address, error) < 0)
+    if (g_strlcpy(address.sun_path, place->path, sizeof(address.sun_path)) >=
+        sizeof(address.sun_path))
+        return listen_fail(error, 0, "%s: expected at most %zu bytes, got %zu", place->option,
+                           sizeof(address.sun_path) - 1, strlen(place->path));
+    dir_fd = listen_lock_dir(place, error);
+    if (dir_fd < 0 || listen_clear_path(place, &address, error) < 0)
         return -1;
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     /* The file takes the mode that the socket has when it is bound. */
     if (fd < 0 || fchmod(fd, LISTEN_MODE) < 0 ||
         bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-        return listen_fail(error, errno, "--socket-path=%s: cannot make the socket", path);
-    if (listen_finish_file(path, gid, error) < 0) {
+        return listen_fail(error, errno, "%s=%s: cannot make the socket", place->option,
+                           place->path);
+    if (listen_finish_file(place, gid, error) < 0) {
         vu_daemon_remove_socket();
         return -1;
     }
     if (listen(fd, LISTEN_BACKLOG) < 0) {
-        listen_fail(error, errno, "--socket-path=%s: cannot listen", path);
+        listen_fail(error, errno, "%s=%s: cannot listen", place->option, place->path);
         vu_daemon_remove_socket();
         return -1;
     }
@@ -262,38 +284,77 @@ int vu_daemon_open_socket(const struct vu_daemon_options *options, GError **erro
         return listen_adopt_activated(error);
     if (options->socket_group != NULL && listen_find_group(options->socket_group, &gid, error) < 0)
         return -1;
-    return listen_at_path(options->socket_path, options->socket_group ? &gid : NULL, error);
+    return listen_at_path(&(struct listen_place){"--socket-path", options->socket_path},
+                          options->socket_group ? &gid : NULL, error);
 }
 
-/* What we made; nothing from now on. */
-static struct listen_created listen_take_created(void)
+/* "fd:5": the inherited socket 5, which listens. -1 with *error. */
+static int listen_adopt_named(const char *text, const char *origin, GError **error)
+{
+    const char *number = text + strlen(LISTEN_FD_PREFIX);
+    char *end;
+    guint64 fd = g_ascii_strtoull(number, &end, 10);
+
+    if (!g_ascii_isdigit(*number) || *end != '\0' || fd > G_MAXINT)
+        return listen_fail(error, 0, "%s: expected the number of a descriptor", origin);
+    if (listen_adopt((int)fd, origin, error) < 0)
+        return -1;
+    if (!vu_daemon_is_listening((int)fd))
+        return listen_fail(error, 0, "%s: expected a listening socket", origin);
+    fcntl((int)fd, F_SETFL, fcntl((int)fd, F_GETFL) | O_NONBLOCK);
+    return (int)fd;
+}
+
+bool vu_daemon_open_control(const struct vu_daemon_options *options, int *ret_fd, GError **error)
+{
+    const struct listen_place place = {"--control", options->control};
+    g_autofree char *origin = NULL;
+
+    *ret_fd = -1;
+    if (options->control == NULL)
+        return true;
+    origin = g_strdup_printf("--control=%s", options->control);
+    *ret_fd = g_str_has_prefix(options->control, LISTEN_FD_PREFIX)
+                  ? listen_adopt_named(options->control, origin, error)
+                  : listen_at_path(&place, NULL, error);
+    return *ret_fd >= 0;
+}
+
+/* One of the files we made, which is ours no more. False: there is none. */
+static bool listen_take_created(struct listen_created *ret_created)
 {
     VU_LOCK_SCOPE(&listen_created_lock);
-    struct listen_created created = listen_created;
 
-    listen_created = (struct listen_created){.dir_fd = -1};
-    return created;
+    if (listen_n_created == 0)
+        return false;
+    *ret_created = listen_created[--listen_n_created];
+    return true;
+}
+
+static void listen_clear_created(struct listen_created *created)
+{
+    vu_clear_fd(&created->dir_fd);
+    g_free(created->name);
 }
 
 void vu_daemon_forget_socket(void)
 {
-    struct listen_created created = listen_take_created();
+    struct listen_created created;
 
-    vu_clear_fd(&created.dir_fd);
-    g_free(created.name);
+    while (listen_take_created(&created))
+        listen_clear_created(&created);
 }
 
 void vu_daemon_remove_socket(void)
 {
-    struct listen_created created = listen_take_created();
+    struct listen_created created;
     struct stat st;
 
-    if (created.dir_fd < 0)
-        return;
-    if (fstatat(created.dir_fd, created.name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-        st.st_dev == created.dev && st.st_ino == created.ino &&
-        unlinkat(created.dir_fd, created.name, 0) < 0)
-        vu_warning("cannot remove the socket %s: %s", created.name, g_strerror(errno));
-    vu_clear_fd(&created.dir_fd);
-    g_free(created.name);
+    while (listen_take_created(&created)) {
+        if (fstatat(created.dir_fd, created.name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            st.st_dev == created.dev && st.st_ino == created.ino &&
+            unlinkat(created.dir_fd, created.name, 0) < 0)
+            vu_warning("cannot remove the socket %s: %s", created.name, g_strerror(errno));
+        listen_clear_created(&created);
+    }
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The daemon's socket, as parse.c and daemon.c see it beside vu_daemon_open_socket (daemon.h). */
+/* The daemon's sockets, as parse.c and daemon.c see them beside vu_daemon_open_socket (daemon.h).
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -11,11 +12,11 @@ bool vu_daemon_is_activated(void);
 bool vu_daemon_is_listening(int fd);
 
 /*
- * Removes the socket file that vu_daemon_open_socket made, unless another has taken its place. It
- * is found through its directory's descriptor, so that a changed root or working directory is no
- * matter. Once; any thread.
+ * Removes the socket files that vu_daemon_open_socket and the like made, unless others have taken
+ * their places. They are found through their directories' descriptors, so that a changed root or
+ * working directory is no matter. Once; any thread.
  */
 void vu_daemon_remove_socket(void);
 
-/* Leaves the socket file to another process, which has the same knowledge of it. */
+/* Leaves the socket files to another process, which has the same knowledge of them. */
 void vu_daemon_forget_socket(void);

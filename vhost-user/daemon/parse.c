@@ -69,6 +69,10 @@ const struct vu_option vu_daemon_option_rows[] = {
      .max = G_MAXINT, .metavar = "N", .group = PARSE_GROUP,
      .help = "Use the inherited socket N: listen on it, or where it is connected already, serve that "
              "one front-end and end."},
+    {.name = "control", .is_long = true, .type = VU_OPTION_STRING, .offset = OFFSET(control),
+     .metavar = "PATH", .group = PARSE_GROUP,
+     .help = "Take commands on a unix socket at PATH (mode 0600), or on the inherited listening socket "
+             "N where PATH is fd:N."},
     {.name = "exit-on-disconnect", .is_long = true, .type = VU_OPTION_FLAG,
      .offset = OFFSET(exit_on_disconnect), .group = PARSE_GROUP,
      .help = "End when the front-end goes. Without it, the daemon waits for the next one."},
@@ -122,6 +126,7 @@ void vu_daemon_options_clear(struct vu_daemon_options *options)
 {
     g_clear_pointer(&options->socket_path, g_free);
     g_clear_pointer(&options->socket_group, g_free);
+    g_clear_pointer(&options->control, g_free);
 }
 
 static void parse_print_version(const struct vu_program *program,

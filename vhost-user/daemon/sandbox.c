@@ -283,6 +283,14 @@ static void sandbox_note_entry(bool forks)
 #endif
 }
 
+static void sandbox_close_fds(const struct vu_sandbox_options *options, int socket_fd)
+{
+    close(socket_fd);
+    for (unsigned i = 0; i < options->n_fds; i++)
+        if (options->fds[i] >= 0)
+            close(options->fds[i]);
+}
+
 bool vu_sandbox_enter(const struct vu_sandbox_options *options, int socket_fd,
                       struct vu_sandbox *ret_sandbox, int *ret_exit_status)
 {
@@ -299,7 +307,7 @@ bool vu_sandbox_enter(const struct vu_sandbox_options *options, int socket_fd,
     *ret_exit_status = EXIT_FAILURE;
     ok = !forks || sandbox_fork(options, &supervision, &error);
     if (ok && supervision.child != 0) {
-        close(socket_fd);
+        sandbox_close_fds(options, socket_fd);
         *ret_exit_status = vu_supervise_wait(&supervision, options->program);
         return false;
     }
@@ -314,7 +322,7 @@ bool vu_sandbox_enter(const struct vu_sandbox_options *options, int socket_fd,
     }
     vu_sandbox_clear(&sandbox);
     vu_clear_fd(&supervision.life_fd);
-    close(socket_fd);
+    sandbox_close_fds(options, socket_fd);
     vu_daemon_remove_socket();
     return false;
 }

@@ -28,8 +28,10 @@ struct vu_sandbox_options {
     enum vu_sandbox_mode mode;
     const char *root; /* the directory; NULL: an empty one, not for chroot */
     const struct vu_id_map *uid_map,
-        *gid_map;  /* of a user namespace; NULL or empty: none asked for */
-    bool readonly; /* namespace: nothing below the directory can be written, nor times of access */
+        *gid_map;   /* of a user namespace; NULL or empty: none asked for */
+    bool readonly;  /* namespace: nothing below the directory can be written, nor times of access */
+    const int *fds; /* of the daemon alone, besides its socket: closed outside; -1 is passed over */
+    unsigned n_fds;
 };
 
 struct vu_sandbox {
@@ -42,7 +44,7 @@ struct vu_sandbox {
  * Enters the sandbox. True in the process that is to serve, with *ret_sandbox for it to close.
  * False in the process that stayed outside, after the daemon has ended, and where the sandbox
  * cannot be had (one line on stderr says which option helps): *ret_exit_status is main's. socket_fd
- * is closed outside.
+ * and the options' fds are closed outside.
  */
 bool vu_sandbox_enter(const struct vu_sandbox_options *options, int socket_fd,
                       struct vu_sandbox *ret_sandbox, int *ret_exit_status);
