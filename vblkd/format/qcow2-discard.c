@@ -219,8 +219,10 @@ static int discard_run(struct qcow2 *q, uint64_t offset, uint64_t len, bool to_z
 /* What follows is a change: the header says so, and bitmaps do. */
 static int discard_begin(struct qcow2 *q, uint64_t offset, uint64_t len)
 {
-    int ret = __atomic_load_n(&q->is_prepared, __ATOMIC_ACQUIRE) ? 0 : qcow2_prepare(q);
+    int ret = qcow2_is_corrupt(q) ? -EIO : 0;
 
+    if (ret == 0 && !__atomic_load_n(&q->is_prepared, __ATOMIC_ACQUIRE))
+        ret = qcow2_prepare(q);
     if (ret == 0)
         qcow2_bitmaps_touch(q, offset, len);
     return ret;

@@ -351,19 +351,34 @@ int qcow2_flush(struct vblk_image *image)
 
 /* --- the header --- */
 
-int qcow2_write_header_held(struct qcow2 *q)
+/* As it is now; *ret_is_corrupt: with the bit that says so. */
+static int flush_write_header(struct qcow2 *q, bool *ret_is_corrupt)
 {
     g_autofree uint8_t *bytes = NULL;
     size_t len;
     int ret;
 
     pthread_mutex_lock(&q->lock);
-    if (qcow2_is_corrupt(q) && q->header.version >= 3)
+    *ret_is_corrupt = qcow2_is_corrupt(q);
+    if (*ret_is_corrupt && q->header.version >= 3)
         q->header.incompatible |= QCOW2_INCOMPAT_CORRUPT;
     ret = qcow2_header_encode(&q->header, &bytes, &len);
     pthread_mutex_unlock(&q->lock);
-    if (ret == 0)
-        ret = vblk_storage_write(q->storage, bytes, len, 0);
+    if (ret < 0)
+        return ret;
+    VU_LOCK_SCOPE(&q->header_lock);
+    return vblk_storage_write(q->storage, bytes, len, 0);
+}
+
+int qcow2_write_header_held(struct qcow2 *q)
+{
+    bool is_corrupt;
+    int ret;
+
+    /* What was found meanwhile may have been marked on the disk before this was written there. */
+    do {
+        ret = flush_write_header(q, &is_corrupt);
+    } while (ret == 0 && is_corrupt != qcow2_is_corrupt(q));
     return ret == 0 ? vblk_storage_flush(q->storage) : ret;
 }
 
@@ -375,6 +390,8 @@ int qcow2_prepare(struct qcow2 *q)
     VU_LOCK_SCOPE(&q->flush_lock);
     if (__atomic_load_n(&q->is_prepared, __ATOMIC_RELAXED))
         return 0;
+    if (qcow2_is_corrupt(q))
+        return -EIO;
     autoclear = q->header.autoclear;
     ret = qcow2_bitmaps_begin(q);
     if (ret == -EBADMSG) {

@@ -6,23 +6,50 @@
 #include "vblkd/format/qcow2-image.h"
 
 #include <stdarg.h>
+#include <stddef.h>
 
 #include "vblkd/format/qcow2-flush.h"
 #include "vblkd/format/qcow2-l2-table.h"
 #include "vblkd/format/qcow2-refcount.h"
+#include "vhost-user/cleanup.h"
 #include "vhost-user/log.h"
+
+/*
+ * The bit alone, beside whatever the header on the disk says. Whoever finds the image corrupt may
+ * hold any of our locks, so this waits for none but that of the header; it happens once.
+ */
+static int image_write_corrupt(struct qcow2 *q)
+{
+    uint64_t offset = offsetof(struct qcow2_disk_header, incompatible_features);
+    be64_t features;
+    int ret;
+
+    if (q->image->read_only || q->header.version < 3)
+        return 0;
+    VU_LOCK_SCOPE(&q->header_lock);
+    ret = vblk_storage_read(q->storage, &features, sizeof(features), offset);
+    if (ret < 0)
+        return ret;
+    features = be64_from(be64_value(features) | QCOW2_INCOMPAT_CORRUPT);
+    ret = vblk_storage_write(q->storage, &features, sizeof(features), offset);
+    return ret == 0 ? vblk_storage_flush(q->storage) : ret;
+}
 
 int qcow2_mark_corrupt(struct qcow2 *q, const char *format, ...)
 {
     g_autofree char *what = NULL;
     va_list args;
+    int ret;
 
-    if (__atomic_exchange_n(&q->image->is_corrupt, true, __ATOMIC_RELAXED))
+    if (__atomic_exchange_n(&q->image->is_corrupt, true, __ATOMIC_SEQ_CST))
         return -EIO;
     va_start(args, format);
     what = g_strdup_vprintf(format, args);
     va_end(args);
     vu_error("%s: the image is corrupt, nothing more is written to it: %s", q->name, what);
+    ret = image_write_corrupt(q);
+    if (ret < 0)
+        vu_error("%s: it could not be marked corrupt: %s", q->name, g_strerror(-ret));
     return -EIO;
 }
 

@@ -94,7 +94,8 @@ struct qcow2 {
 
     pthread_mutex_t flush_lock;
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* with `lock`: an allocation or a load has ended */
+    pthread_mutex_t header_lock; /* the last: of the header on the disk, while it is written */
+    pthread_cond_t changed;      /* with `lock`: an allocation or a load has ended */
 
     struct qcow2_l1 l1;
     struct qcow2_l2_cache l2;
@@ -170,8 +171,8 @@ static inline void qcow2_touch(struct qcow2 *q)
     __atomic_fetch_add(&q->n_changes, 1, __ATOMIC_RELEASE);
 }
 
-/* Metadata makes no sense: one log line, and nothing is written from now on but the corrupt bit.
- * -EIO. Any thread. */
+/* Metadata makes no sense: one log line, and nothing is written from now on but the corrupt bit,
+ * which is on the disk when this returns. -EIO. Any thread, with any locks but header_lock. */
 int qcow2_mark_corrupt(struct qcow2 *q, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -167,8 +167,6 @@ int qcow2_map_write(struct vblk_image *image, uint64_t offset, uint64_t len, uns
 
     if (image->read_only)
         return -EROFS;
-    if (qcow2_is_corrupt(q))
-        return -EIO;
     if (!__atomic_load_n(&q->is_prepared, __ATOMIC_ACQUIRE)) {
         if (flags & VBLK_NOWAIT)
             return -EAGAIN;
@@ -179,6 +177,9 @@ int qcow2_map_write(struct vblk_image *image, uint64_t offset, uint64_t len, uns
     ret = map_find(q, offset, len, flags, true, &piece);
     if (ret < 0)
         return ret;
+    /* Looking may be what found it. */
+    if (qcow2_is_corrupt(q))
+        return -EIO;
     if (piece.kind != QCOW2_DATA || !piece.is_ours)
         return -EAGAIN;
     *ret_extent = (struct vblk_extent){

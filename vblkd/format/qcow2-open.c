@@ -206,6 +206,7 @@ static struct qcow2 *open_create(struct vblk_storage *storage,
     q->name = g_strdup(storage->path);
     q->discards = options->discard_in_format;
     pthread_mutex_init(&q->lock, NULL);
+    pthread_mutex_init(&q->header_lock, NULL);
     pthread_cond_init(&q->changed, NULL);
     q->metadata = g_hash_table_new(NULL, NULL);
     q->fresh = g_hash_table_new_full(NULL, NULL, NULL, g_free);
@@ -244,6 +245,7 @@ static void open_destroy(struct qcow2 *q)
     g_array_free(q->durable, TRUE);
     pthread_cond_destroy(&q->changed);
     pthread_mutex_destroy(&q->lock);
+    pthread_mutex_destroy(&q->header_lock);
     pthread_mutex_destroy(&q->flush_lock);
     g_free(q->name);
     g_free(q);
