@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <glib/gstdio.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -80,6 +81,56 @@ static void test_moves(gconstpointer data)
     g_assert_cmpint(vblk_storage_flush(storage), ==, 0);
     g_assert_cmpint(vblk_storage_read(storage, buf, 4096, SIZE - 100), ==, 0);
     g_assert_true(memcmp(buf, shadow + SIZE - 100, 4096) == 0);
+    vblk_storage_close(storage);
+    remove_file(path);
+}
+
+/* --- neighbours --- */
+
+#define EDGE_N_THREADS 4
+#define EDGE_LEN       100 /* bytes of each thread, side by side */
+#define EDGE_ROUNDS    500
+
+struct edge {
+    struct vblk_storage *storage;
+    unsigned index;
+    pthread_t thread;
+};
+
+static void *edge_run(void *opaque)
+{
+    struct edge *edge = opaque;
+    uint8_t buf[EDGE_LEN], found[EDGE_LEN];
+
+    for (unsigned i = 0; i < EDGE_ROUNDS; i++) {
+        memset(buf, (int)(i + edge->index), sizeof(buf));
+        g_assert_cmpint(vblk_storage_write(edge->storage, buf, sizeof(buf), edge->index * EDGE_LEN),
+                        ==, 0);
+        g_assert_cmpint(
+            vblk_storage_read(edge->storage, found, sizeof(found), edge->index * EDGE_LEN), ==, 0);
+        g_assert_true(memcmp(buf, found, sizeof(buf)) == 0);
+    }
+    return NULL;
+}
+
+/* Parts of one block that O_DIRECT moves as a whole, written at a time. */
+static void test_edges(void)
+{
+    struct vblk_storage_options options = {.cache = VBLK_CACHE_NONE};
+    struct edge edges[EDGE_N_THREADS];
+    char *path = make_file(SIZE);
+    struct vblk_storage *storage = vblk_storage_open(path, &options, NULL);
+
+    if (storage) {
+        for (unsigned i = 0; i < EDGE_N_THREADS; i++) {
+            edges[i] = (struct edge){storage, i, 0};
+            pthread_create(&edges[i].thread, NULL, edge_run, &edges[i]);
+        }
+        for (unsigned i = 0; i < EDGE_N_THREADS; i++)
+            pthread_join(edges[i].thread, NULL);
+    } else {
+        g_test_skip("no O_DIRECT here");
+    }
     vblk_storage_close(storage);
     remove_file(path);
 }
@@ -251,6 +302,7 @@ int main(int argc, char **argv)
 
         g_test_add_data_func(path, GUINT_TO_POINTER(i), test_moves);
     }
+    g_test_add_func("/storage/edges", test_edges);
     g_test_add_func("/storage/failed-flush", test_failed_flush);
     g_test_add_func("/storage/space", test_space);
     g_test_add_func("/storage/refused", test_refused);

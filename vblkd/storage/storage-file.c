@@ -118,30 +118,42 @@ static int storage_read_edges(const struct vblk_storage *storage, char *buf, uin
     return err;
 }
 
-static int storage_bounce_window(const struct vblk_storage *storage, char *buf,
-                                 struct vu_iov_cursor *cursor, uint64_t offset, uint64_t len,
-                                 bool is_write)
+static int storage_read_window(const struct vblk_storage *storage, char *buf,
+                               struct vu_iov_cursor *cursor, uint64_t offset, uint64_t len)
 {
     uint64_t align = storage->request_align;
     uint64_t from = offset & ~(align - 1), to = (offset + len + align - 1) & ~(align - 1);
+    int err = storage_transfer_buf(storage, buf, to - from, from, false);
+
+    if (err == 0)
+        vu_iov_write(cursor, buf + (offset - from), len);
+    return err;
+}
+
+/* Another write of a part of the same block waits, or it would be undone. */
+static int storage_write_window(struct vblk_storage *storage, char *buf,
+                                struct vu_iov_cursor *cursor, uint64_t offset, uint64_t len)
+{
+    uint64_t align = storage->request_align;
+    uint64_t from = offset & ~(align - 1), to = (offset + len + align - 1) & ~(align - 1);
+    bool has_edges = from < offset || to > offset + len;
     int err;
 
-    if (!is_write) {
-        err = storage_transfer_buf(storage, buf, to - from, from, false);
-        if (err == 0)
-            vu_iov_write(cursor, buf + (offset - from), len);
-        return err;
-    }
+    if (has_edges)
+        pthread_mutex_lock(&storage->edge_lock);
     err = storage_read_edges(storage, buf, from, to, offset, offset + len);
-    if (err < 0)
-        return err;
-    vu_iov_read(cursor, buf + (offset - from), len);
-    return storage_transfer_buf(storage, buf, to - from, from, true);
+    if (err == 0) {
+        vu_iov_read(cursor, buf + (offset - from), len);
+        err = storage_transfer_buf(storage, buf, to - from, from, true);
+    }
+    if (has_edges)
+        pthread_mutex_unlock(&storage->edge_lock);
+    return err;
 }
 
 /* By windows that end at aligned places, through an aligned buffer. */
-static int storage_bounce(const struct vblk_storage *storage, const struct iovec *iov,
-                          unsigned n_iov, uint64_t offset, bool is_write)
+static int storage_bounce(struct vblk_storage *storage, const struct iovec *iov, unsigned n_iov,
+                          uint64_t offset, bool is_write)
 {
     struct vu_iov_cursor cursor;
     void *buf = NULL;
@@ -154,14 +166,15 @@ static int storage_bounce(const struct vblk_storage *storage, const struct iovec
         uint64_t len = STORAGE_BOUNCE_LEN - (offset & (storage->request_align - 1));
 
         len = MIN(len, cursor.left);
-        err = storage_bounce_window(storage, buf, &cursor, offset, len, is_write);
+        err = is_write ? storage_write_window(storage, buf, &cursor, offset, len)
+                       : storage_read_window(storage, buf, &cursor, offset, len);
         offset += len;
     }
     free(buf);
     return err;
 }
 
-static int storage_move(const struct vblk_storage *storage, const struct iovec *iov, unsigned n_iov,
+static int storage_move(struct vblk_storage *storage, const struct iovec *iov, unsigned n_iov,
                         uint64_t offset, bool is_write)
 {
     uint64_t len = 0;
@@ -170,9 +183,9 @@ static int storage_move(const struct vblk_storage *storage, const struct iovec *
         len += iov[i].iov_len;
     if (offset > INT64_MAX || len > INT64_MAX - offset)
         return -EFBIG;
-    return (vblk_storage_is_aligned(storage, iov, n_iov, offset, len)
-                ? storage_transfer
-                : storage_bounce)(storage, iov, n_iov, offset, is_write);
+    if (vblk_storage_is_aligned(storage, iov, n_iov, offset, len))
+        return storage_transfer(storage, iov, n_iov, offset, is_write);
+    return storage_bounce(storage, iov, n_iov, offset, is_write);
 }
 
 int vblk_storage_readv(struct vblk_storage *storage, const struct iovec *iov, unsigned n_iov,

@@ -196,6 +196,7 @@ static struct vblk_storage *storage_create(int fd, const char *path,
     struct vblk_storage *storage = g_new0(struct vblk_storage, 1);
 
     storage->fd = fd;
+    pthread_mutex_init(&storage->edge_lock, NULL);
     storage->path = g_strdup(path);
     storage->cache = options->cache;
     storage->read_only = options->read_only;
@@ -260,6 +261,7 @@ void vblk_storage_close(struct vblk_storage *storage)
         return;
     vblk_image_lock_release(storage);
     vu_clear_fd(&storage->fd);
+    pthread_mutex_destroy(&storage->edge_lock);
     g_free(storage->path);
     g_free(storage);
 }

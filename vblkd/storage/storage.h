@@ -4,11 +4,12 @@
  * stores will be further kinds of it, so what runs beside a guest's requests is asynchronous (a
  * struct vblk_io for an engine); metadata and tools use the calls below, which wait.
  *
- * Any thread may call what is below the opening; nothing here has a lock.
+ * Any thread may call what is below the opening.
  */
 #pragma once
 
 #include <glib.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -47,9 +48,10 @@ struct vblk_storage {
     uint32_t
         request_align;     /* offsets and lengths of READ and WRITE: 1, or what O_DIRECT asks for */
     uint32_t memory_align; /* addresses of buffers likewise */
-    uint32_t physical_sector; /* of a device; else the file system's block */
-    uint64_t size;            /* bytes; atomic */
-    int flush_error;          /* atomic; of the first flush that failed, 0: none has */
+    uint32_t physical_sector;  /* of a device; else the file system's block */
+    uint64_t size;             /* bytes; atomic */
+    pthread_mutex_t edge_lock; /* writes of a part of an aligned block, which read the rest of it */
+    int flush_error;           /* atomic; of the first flush that failed, 0: none has */
     /* What the kind of storage can do, learned at opening and when the first attempt fails. */
     bool can_discard, can_zero; /* atomic */
 };
@@ -82,9 +84,9 @@ void vblk_storage_close(struct vblk_storage *storage);
 
 /*
  * These wait. Each does all of len and returns 0, or -errno. Buffers and ranges need no alignment:
- * a bounce buffer makes up for it where O_DIRECT asks for more (an unaligned write then reads what
- * is around it; the caller sees to it that nobody writes there meanwhile). The end of a file reads
- * as zeros.
+ * a bounce buffer makes up for it where O_DIRECT asks for more. An unaligned write then reads what
+ * is around it and writes that back; several of them in one block do not undo each other. The end
+ * of a file reads as zeros.
  */
 int vblk_storage_read(struct vblk_storage *storage, void *buf, uint64_t len, uint64_t offset);
 int vblk_storage_write(struct vblk_storage *storage, const void *buf, uint64_t len,
