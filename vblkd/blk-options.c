@@ -182,7 +182,8 @@ static const struct vu_option options_rows[] = {
      FIELD(journal), .metavar = "FILE|none", .group = GROUP_IMAGE,
      .help = "Where to note changes of a qcow2 image that are not on the disk yet, so that a daemon "
              "that is killed loses nothing the guest was told is written: the next one, started "
-             "with the same, makes them again. Default: SOCKET-PATH.journal."},
+             "with the same, makes them again. Default: SOCKET-PATH.journal. An image of version 2 has "
+             "its metadata written before a write is acknowledged instead, unless this is none."},
 
     {.name = "serial", .in_o_list = true, .is_long = true, .type = VU_OPTION_STRING, FIELD(serial),
      .metavar = "TEXT", .group = GROUP_DEVICE,

@@ -172,14 +172,30 @@ static void request_flush(struct vu_job *job)
     request_answer(request, false);
 }
 
+static void request_persist(struct vu_job *job)
+{
+    struct blk_request *request = (struct blk_request *)job;
+    struct vblk_image *image = request->queue->device->image;
+
+    request->result = image->format->persist(image);
+    request_answer(request, false);
+}
+
 /* All pieces are over. What is to be durable may have left metadata behind. */
 static void request_end(struct blk_request *request, bool on_worker)
 {
     struct blk_device *device = request->queue->device;
+    struct vblk_image *image = device->image;
 
     if (request->result == 0 && request->is_durable &&
-        (request->must_flush || device->image->format->has_dirty_metadata(device->image))) {
+        (request->must_flush || image->format->has_dirty_metadata(image))) {
         request->job.run = request_flush;
+        vu_helpers_run(device->helpers, &request->job);
+        return;
+    }
+    if (request->result == 0 && image->is_eager && request->type != BLK_T_IN &&
+        image->format->has_dirty_metadata(image)) {
+        request->job.run = request_persist;
         vu_helpers_run(device->helpers, &request->job);
         return;
     }

@@ -189,6 +189,7 @@ static const struct scenario scenarios[] = {
     {"qcow2/kill", "--format=qcow2", INDIRECT | EVENT, 2, N_KILLS, 512, "cluster_size=4k"},
     {"qcow2/kill-lazy", "--format=qcow2 --sandbox=none", INDIRECT | EVENT, 2, N_KILLS, 512,
      "lazy_refcounts=on"},
+    {"qcow2/kill-v2", "--format=qcow2", INDIRECT | EVENT, 2, N_KILLS, 512, "compat=0.10"},
     {"kill/split", NULL, INDIRECT | EVENT, 2, N_KILLS, 512},
     {"kill/packed", "--cache=none --sandbox=none", INDIRECT | EVENT | PACKED, 2, N_KILLS, 4096},
 };

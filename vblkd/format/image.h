@@ -102,6 +102,9 @@ struct vblk_format {
     bool (*has_dirty_metadata)(struct vblk_image *image);
     /* Everything that was acknowledged before is durable, metadata in its order. Waits. */
     int (*flush)(struct vblk_image *image);
+    /* Optional, where is_eager can be: what was done before is lost no longer if the process is
+     * killed. Waits. */
+    int (*persist)(struct vblk_image *image);
     /* The virtual size changes. False with *error. Nobody else uses the image meanwhile beyond the
      * smaller size. */
     bool (*resize)(struct vblk_image *image, uint64_t size, GError **error);
@@ -143,7 +146,9 @@ struct vblk_image {
     uint64_t size;                /* of the virtual disk, bytes; atomic */
     uint32_t cluster_size;        /* what is best for requests; 0: no matter */
     bool read_only;
-    bool is_corrupt;          /* atomic: metadata made no sense; nothing is written any more */
+    bool is_corrupt; /* atomic: metadata made no sense; nothing is written any more */
+    bool is_eager;   /* nothing but the file outlives a killed process: changes of metadata are
+                      * acknowledged after `persist` */
     struct vblk_users *users; /* image-users.h; owned; NULL where nothing is ever freed */
     void *data;               /* the format's */
 };

@@ -349,6 +349,18 @@ int qcow2_flush(struct vblk_image *image)
                             q->header.version >= 3);
 }
 
+int qcow2_persist(struct vblk_image *image)
+{
+    struct qcow2 *q = qcow2_of(image);
+    uint64_t n = __atomic_load_n(&q->n_changes, __ATOMIC_ACQUIRE);
+
+    if (image->read_only)
+        return 0;
+    VU_LOCK_SCOPE(&q->flush_lock);
+    /* Who waited for the lock may find that one flush was enough for all. */
+    return __atomic_load_n(&q->n_written, __ATOMIC_ACQUIRE) >= n ? 0 : flush_run(q, false);
+}
+
 /* --- the header --- */
 
 /* As it is now; *ret_is_corrupt: with the bit that says so. */

@@ -19,6 +19,8 @@
 
 bool qcow2_has_dirty_metadata(struct vblk_image *image);
 int qcow2_flush(struct vblk_image *image);
+/* As long as something has changed that the file does not have: the same. */
+int qcow2_persist(struct vblk_image *image);
 
 /* Refcounts too, even lazy ones. */
 int qcow2_flush_all(struct qcow2 *q);

@@ -259,8 +259,12 @@ bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *option
     void *map;
     int ret = 0;
 
-    if (q->image->read_only || q->header.version < 3)
+    if (q->image->read_only)
         return true;
+    if (q->header.version < 3) {
+        q->image->is_eager = options->has_journal;
+        return true;
+    }
     if (!options->has_journal)
         return journal_disown(q, error);
     if (fstat(q->storage->fd, &st) < 0 ||

@@ -19,8 +19,9 @@
 
 /*
  * Maps the file of options->journal_fd, and makes the changes again that it has for this image.
- * False with *error. Without a journal, or with version 2 of the format, nothing is noted; and one
- * that somebody has no longer counts.
+ * False with *error. Without a journal nothing is noted, and one that somebody has no longer
+ * counts. Version 2 of the format has no bits that others clear, so no journal could be trusted:
+ * the image becomes eager instead.
  */
 bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *options, GError **error);
 /* The autoclear bits of the journal in use; 0: there is none. */

@@ -367,6 +367,7 @@ const struct vblk_format vblk_format_qcow2 = {
     .discard = qcow2_discard,
     .has_dirty_metadata = qcow2_has_dirty_metadata,
     .flush = qcow2_flush,
+    .persist = qcow2_persist,
     .resize = qcow2_resize,
     .settle = qcow2_settle,
     .make_read_only = qcow2_make_read_only,
