@@ -38,6 +38,9 @@ struct blk_device_options {
     bool in_order;
     enum blk_detect_zeroes detect_zeroes;
     struct blk_limits limits;
+    /* As the image was opened; what comes in front of it is opened likewise. Strings are the
+     * caller's, the journal too. */
+    struct vblk_image_options image;
 };
 
 struct blk_queue; /* see queue.h */

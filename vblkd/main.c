@@ -7,6 +7,7 @@
 #include "vblkd/blk-options.h"
 #include "vblkd/control.h"
 #include "vblkd/device.h"
+#include "vblkd/format/qcow2-journal.h"
 #include "vblkd/journal-file.h"
 #include "vblkd/syscalls.h"
 #include "vhost-user/cleanup.h"
@@ -59,14 +60,23 @@ static int fail(GError *error)
 }
 
 /* The journal is the image's if there is one. */
-static struct vblk_image *open_image(const struct blk_options *options,
-                                     const struct blk_journal_file *journal, GError **error)
+static struct vblk_image_options image_options_of(const struct blk_options *options,
+                                                  const struct blk_journal_file *journal)
 {
     struct vblk_image_options image_options = blk_options_image(options);
-    struct vblk_image *image = NULL;
 
     image_options.has_journal = journal->fd >= 0;
     image_options.journal_fd = journal->fd;
+    return image_options;
+}
+
+static struct vblk_image *open_image(const struct blk_options *options,
+                                     const struct blk_journal_file *journal, GError **error)
+{
+    const struct vblk_image_options image_options = image_options_of(options, journal);
+    struct vblk_image *image = NULL;
+
+    qcow2_journals_init();
     for (int i = 0; i < LOCK_TRIES && !image; i++) {
         if (i > 0)
             g_usleep(LOCK_PAUSE_US);
@@ -78,32 +88,35 @@ static struct vblk_image *open_image(const struct blk_options *options,
     return image;
 }
 
-/* In the sandbox: gives up what serving does not take, and serves. */
+/* In the sandbox: gives up what serving does not take, and serves. Uses up the sockets; the image
+ * may be another one afterwards. */
 static int serve(const struct vu_daemon_options *daemon, const struct blk_options *options,
-                 struct vblk_image *image, int socket_fd, int control_fd)
+                 struct opened *opened)
 {
-    const struct blk_device_options device_options = blk_options_device(options);
+    struct blk_device_options device_options = blk_options_device(options);
     struct vu_control *control;
     struct blk_device device;
     struct vu_device described;
     GError *error = NULL;
     int status;
 
-    if (!blk_device_open(&device, image, &device_options, &error)) {
-        close(socket_fd);
-        vu_clear_fd(&control_fd);
+    device_options.image = image_options_of(options, &opened->journal);
+    if (!blk_device_open(&device, opened->image, &device_options, &error)) {
+        close(opened->socket_fd);
+        vu_clear_fd(&opened->control_fd);
         return fail(error);
     }
-    control = vu_control_create(control_fd, program.name, &blk_control_table, &device);
+    control = vu_control_create(opened->control_fd, program.name, &blk_control_table, &device);
     if (vu_capabilities_limit(0, &(struct vu_capability_changes){0}, &error) &&
         vu_seccomp_install((enum vu_seccomp_mode)options->seccomp, &blk_syscall_rules, &error)) {
         blk_device_describe(&device, &described);
-        status = vu_daemon_run(daemon, &described, &device, socket_fd, control);
+        status = vu_daemon_run(daemon, &described, &device, opened->socket_fd, control);
     } else {
-        close(socket_fd);
+        close(opened->socket_fd);
         status = fail(error);
     }
     vu_control_destroy(control);
+    opened->image = device.image;
     blk_device_close(&device);
     return status;
 }
@@ -153,7 +166,7 @@ static int start(const struct vu_daemon_options *daemon, const struct blk_option
         return fail(error);
     if (!vu_sandbox_enter(&sandbox_options, opened.socket_fd, &sandbox, &status))
         return status;
-    status = serve(daemon, options, opened.image, opened.socket_fd, opened.control_fd);
+    status = serve(daemon, options, &opened);
     vblk_image_close(opened.image);
     blk_journal_file_remove(&opened.journal);
     blk_journal_file_clear(&opened.journal);

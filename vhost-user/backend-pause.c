@@ -33,6 +33,16 @@ unsigned vu_backend_n_working(struct vu_backend *backend, unsigned queue)
     return vu_vring_n_working(&backend->queues[queue].vring);
 }
 
+bool vu_backend_is_running(struct vu_backend *backend)
+{
+    VU_LOCK_SCOPE(&backend->worker_lock);
+    for (unsigned i = 0; i < backend->device.n_queues; i++) {
+        if (backend->queues[i].worker)
+            return true;
+    }
+    return false;
+}
+
 unsigned backend_n_resumes(struct vu_backend *backend)
 {
     VU_LOCK_SCOPE(&backend->worker_lock);

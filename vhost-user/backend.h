@@ -84,6 +84,9 @@ void vu_backend_pause(struct vu_backend *backend);
 void vu_backend_resume(struct vu_backend *backend);
 /* Requests of a queue that the device was given and has not pushed yet. */
 unsigned vu_backend_n_working(struct vu_backend *backend, unsigned queue);
+/* Whether the driver has any ring running. In a pause, one that starts gets nothing before its end.
+ */
+bool vu_backend_is_running(struct vu_backend *backend);
 
 /* The ring of a queue, for counters; NULL beyond n_queues. Lives as long as the back-end. */
 struct vu_vring *vu_backend_vring(struct vu_backend *backend, unsigned queue);

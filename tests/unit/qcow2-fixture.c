@@ -212,7 +212,7 @@ void qcow2_fixture_random(struct qcow2_fixture *fixture, unsigned n)
 
 void qcow2_fixture_check(const struct qcow2_fixture *fixture, bool leaks_allowed)
 {
-    int status = qcow2_fixture_shell(fixture, "qemu-img check -U image 2>&1");
+    int status = qcow2_fixture_shell(fixture, "qemu-img check -U %s 2>&1", fixture->path);
 
     if (!leaks_allowed || status != 3)
         g_assert_cmpint(status, ==, 0);
@@ -226,7 +226,8 @@ void qcow2_fixture_compare(const struct qcow2_fixture *fixture)
     g_file_set_contents_full(path, (const char *)fixture->shadow, (gssize)fixture->size,
                              G_FILE_SET_CONTENTS_NONE, 0600, &error);
     g_assert_no_error(error);
-    g_assert_cmpint(qcow2_fixture_shell(fixture, "qemu-img compare -f qcow2 -F raw image shadow"),
-                    ==, 0);
+    g_assert_cmpint(
+        qcow2_fixture_shell(fixture, "qemu-img compare -f qcow2 -F raw %s shadow", fixture->path),
+        ==, 0);
     g_unlink(path);
 }

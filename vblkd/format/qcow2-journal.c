@@ -188,14 +188,28 @@ static bool journal_fail(int err, GError **error)
     return false;
 }
 
+static char *journal_boot_text; /* NULL: cannot be known */
+static pthread_once_t journal_boot_once = PTHREAD_ONCE_INIT;
+
+static void journal_learn_boot(void)
+{
+    if (!g_file_get_contents(JOURNAL_BOOT_ID, &journal_boot_text, NULL, NULL))
+        journal_boot_text = NULL;
+}
+
+void qcow2_journals_init(void)
+{
+    pthread_once(&journal_boot_once, journal_learn_boot);
+    (void)g_random_int();
+}
+
 /* Empty where that cannot be known. */
 static void journal_boot_id(char *ret_id, size_t len)
 {
-    g_autofree char *text = NULL;
-
+    qcow2_journals_init();
     memset(ret_id, 0, len);
-    if (g_file_get_contents(JOURNAL_BOOT_ID, &text, NULL, NULL))
-        g_strlcpy(ret_id, text, len);
+    if (journal_boot_text)
+        g_strlcpy(ret_id, journal_boot_text, len);
 }
 
 static bool journal_is_ours(const struct qcow2 *q, const struct stat *st)
@@ -253,11 +267,24 @@ static void journal_begin(struct qcow2 *q, const struct stat *st)
     __atomic_store_n(&journal->magic, JOURNAL_MAGIC, __ATOMIC_SEQ_CST);
 }
 
+/* Maps the file. 0 or -errno. */
+static int journal_map(struct qcow2 *q, int fd, struct stat *ret_st)
+{
+    void *map;
+
+    if (fstat(q->storage->fd, ret_st) < 0 || ftruncate(fd, sizeof(struct qcow2_journal)) < 0)
+        return -errno;
+    map = mmap(NULL, sizeof(struct qcow2_journal), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED)
+        return -errno;
+    q->journal = map;
+    return 0;
+}
+
 bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *options, GError **error)
 {
     struct stat st;
-    void *map;
-    int ret = 0;
+    int ret;
 
     if (q->image->read_only)
         return true;
@@ -267,15 +294,8 @@ bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *option
     }
     if (!options->has_journal)
         return journal_disown(q, error);
-    if (fstat(q->storage->fd, &st) < 0 ||
-        ftruncate(options->journal_fd, sizeof(struct qcow2_journal)) < 0)
-        return journal_fail(errno, error);
-    map = mmap(NULL, sizeof(struct qcow2_journal), PROT_READ | PROT_WRITE, MAP_SHARED,
-               options->journal_fd, 0);
-    if (map == MAP_FAILED)
-        return journal_fail(errno, error);
-    q->journal = map;
-    if (journal_is_ours(q, &st) && q->journal->head > q->journal->tail) {
+    ret = journal_map(q, options->journal_fd, &st);
+    if (ret == 0 && journal_is_ours(q, &st) && q->journal->head > q->journal->tail) {
         uint64_t n = q->journal->head - q->journal->tail;
 
         ret = journal_replay(q);
@@ -293,4 +313,18 @@ void qcow2_journal_close(struct qcow2 *q)
     if (q->journal)
         munmap(q->journal, sizeof(struct qcow2_journal));
     q->journal = NULL;
+}
+
+int qcow2_journal_move(struct qcow2 *from, struct qcow2 *to, int journal_fd)
+{
+    struct stat st;
+    int ret = to->header.version >= 3 ? journal_map(to, journal_fd, &st) : 0;
+
+    if (ret < 0)
+        return ret;
+    if (from)
+        qcow2_journal_close(from);
+    if (to->journal)
+        journal_begin(to, &st);
+    return 0;
 }

@@ -17,6 +17,9 @@
 #define QCOW2_AUTOCLEAR_CLAIM   UINT64_C(0xffff000000000000)
 #define QCOW2_JOURNAL_RECORDS   (1u << 16) /* that can be there before a flush */
 
+/* What journals take from files of the system, for processes that will not be able to open any. */
+void qcow2_journals_init(void);
+
 /*
  * Maps the file of options->journal_fd, and makes the changes again that it has for this image.
  * False with *error. Without a journal nothing is noted, and one that somebody has no longer
@@ -28,6 +31,13 @@ bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *option
 uint64_t qcow2_journal_claim(const struct qcow2 *q);
 /* Everything is flushed: the next one begins empty. */
 void qcow2_journal_close(struct qcow2 *q);
+
+/*
+ * The journal follows the disk from one image to another, of which nothing has been noted yet:
+ * `from` (NULL: it was no qcow2 image) has been settled. From now on it is `to` that a successor
+ * may make changes in. -errno: everything is as it was.
+ */
+int qcow2_journal_move(struct qcow2 *from, struct qcow2 *to, int journal_fd);
 
 /* --- under the lock --- */
 

@@ -83,8 +83,12 @@ int qcow2_l1_replace(struct qcow2 *q, const uint64_t *entries, uint32_t n, uint6
         return ret;
     }
     pthread_mutex_lock(&q->lock);
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n; i++) {
         __atomic_store_n(&q->l1.entries[i], entries[i], __ATOMIC_RELEASE);
+        if (entries[i] & QCOW2_OFFSET_MASK)
+            g_hash_table_add(q->metadata,
+                             GSIZE_TO_POINTER((entries[i] & QCOW2_OFFSET_MASK) >> q->cluster_bits));
+    }
     q->l1.n_entries = n;
     qcow2_free_later(q, old.l1_offset >> q->cluster_bits,
                      qcow2_clusters_for(q, (uint64_t)old.l1_size * 8));

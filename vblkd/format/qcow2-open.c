@@ -310,9 +310,15 @@ static int close_write_back(struct qcow2 *q)
     if (ret == 0 && !qcow2_is_corrupt(q) &&
         ((q->header.incompatible & QCOW2_INCOMPAT_DIRTY) ||
          (q->header.autoclear & QCOW2_AUTOCLEAR_CLAIM))) {
+        uint64_t incompatible = q->header.incompatible, autoclear = q->header.autoclear;
+
         q->header.incompatible &= ~QCOW2_INCOMPAT_DIRTY;
         q->header.autoclear &= ~QCOW2_AUTOCLEAR_CLAIM;
         ret = qcow2_write_header_held(q);
+        if (ret < 0) {
+            q->header.incompatible = incompatible;
+            q->header.autoclear = autoclear;
+        }
     }
     return ret;
 }

@@ -250,8 +250,15 @@ static int snapshot_delete(struct qcow2 *q, GPtrArray *snapshots, guint index)
 
 static bool snapshot_fail(struct qcow2 *q, int err, const char *what, GError **error)
 {
+    const char *why = g_strerror(-err);
+
+    /* QEMU has none there either. */
+    if (err == -ENOTSUP && q->has_data_file)
+        why = "an image whose data is in an external file has no snapshots inside";
+    else if (err == -ENOTSUP && qcow2_refcount_max(q->header.refcount_order) < 2)
+        why = "its refcounts have one bit only, so that nothing can be shared";
     g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(-err), "%s: %s: %s", q->name, what,
-                g_strerror(-err));
+                why);
     return false;
 }
 
