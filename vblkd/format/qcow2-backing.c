@@ -68,8 +68,8 @@ static const char *backing_check_format(const struct qcow2 *q, GError **error)
     if (!format) {
         BACKING_FAIL(G_IO_ERROR_INVALID_DATA,
                      "the image does not say the format of its backing file %s; name it with "
-                     "\"qemu-img rebase -u -F FORMAT -b ...\"",
-                     q->header.backing_name);
+                     "\"vblk-img rebase -u -F FORMAT -b %s %s\"",
+                     q->header.backing_name, q->header.backing_name, q->storage->path);
         return NULL;
     }
     if (strcmp(format, "raw") == 0 || strcmp(format, "file") == 0)

@@ -29,13 +29,19 @@ static uint32_t discard_all_subclusters(const struct qcow2 *q)
     return q->n_subclusters == QCOW2_SUBCLUSTERS ? UINT32_MAX : 1;
 }
 
+/* Whether what is not said to be zeros may read as something else, now or soon. */
+static bool discard_is_backed(const struct qcow2 *q)
+{
+    return q->header.backing_name || q->will_be_backed;
+}
+
 /* What an entry becomes. */
 static struct qcow2_l2_entry discard_entry(const struct qcow2 *q, const struct discard_range *range,
                                            struct qcow2_l2_entry old)
 {
     bool is_whole = range->mask == discard_all_subclusters(q);
     bool keeps = qcow2_entry_has_cluster(q, old) && !(range->unmaps && is_whole);
-    bool can_unmap = !range->to_zeros && !q->header.backing_name;
+    bool can_unmap = !range->to_zeros && !discard_is_backed(q);
     struct qcow2_l2_entry entry = {0, 0};
 
     if (range->forgets)
@@ -69,7 +75,7 @@ static int discard_step(struct qcow2 *q, void *opaque, struct qcow2_need *need)
     /* Without a table there is nothing to give up, and nothing but zeros without a backing image.
      */
     if ((qcow2_l1_load(q, range->first << q->cluster_bits) & QCOW2_OFFSET_MASK) == 0 &&
-        (!q->header.backing_name || range->forgets))
+        (!discard_is_backed(q) || range->forgets))
         return 0;
     ret = qcow2_l2_frame_for_write(q, range->first << q->cluster_bits, &frame, need);
     if (ret < 0)
@@ -107,7 +113,7 @@ static int discard_write_zeros(struct qcow2 *q, uint64_t offset, uint64_t len)
     struct vblk_extent extent;
     int ret = vblk_image_map(q->image, offset, len, 0, &extent, NULL);
 
-    if (ret < 0 || (extent.kind == VBLK_EXTENT_ZERO && extent.len >= len))
+    if (ret < 0 || (extent.kind == VBLK_EXTENT_ZERO && extent.len >= len && !q->will_be_backed))
         return ret;
     zeros = g_malloc0(len);
     return vblk_image_write(q->image, zeros, len, offset);
@@ -200,7 +206,7 @@ static int discard_run(struct qcow2 *q, uint64_t offset, uint64_t len, bool to_z
 
         /* Version 2 cannot say that a cluster is zeros in front of a backing image. */
         if (at != 0 || (part < q->cluster_size && offset + part < size) ||
-            (q->header.version < 3 && (q->header.backing_name || !unmaps))) {
+            (q->header.version < 3 && (discard_is_backed(q) || !unmaps))) {
             ret = discard_part(q, offset, part, to_zeros, unmaps);
         } else {
             part = MIN(end - offset, slice_len - (offset & (slice_len - 1)));

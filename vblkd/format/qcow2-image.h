@@ -90,7 +90,8 @@ struct qcow2 {
     uint64_t snapshots_len;                  /* bytes of the snapshot table */
     unsigned n_subclusters, subcluster_bits; /* 1 and cluster_bits without extended L2 */
     bool has_extended_l2, has_data_file, discards;
-    bool is_prepared; /* atomic: the header says what it must for us to write */
+    bool is_prepared;    /* atomic: the header says what it must for us to write */
+    bool will_be_backed; /* what reads as zeros is not to read as something else soon */
 
     pthread_mutex_t flush_lock;
     pthread_mutex_t lock;

@@ -24,6 +24,7 @@ static const struct img_command *const commands[] = {
     &img_dd,
     &img_measure,
     &img_commit,
+    &img_rebase,
     &img_bitmap,
 };
 /* clang-format on */

@@ -14,5 +14,6 @@ extern const struct img_command img_dd;
 extern const struct img_command img_info;
 extern const struct img_command img_map;
 extern const struct img_command img_measure;
+extern const struct img_command img_rebase;
 extern const struct img_command img_resize;
 extern const struct img_command img_snapshot;
