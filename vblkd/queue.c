@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "vhost-user/cleanup.h"
+#include "vhost-user/cpu.h"
 #include "vhost-user/log.h"
 
 static void queue_push_done(struct blk_queue *queue)
@@ -102,6 +103,9 @@ static void queue_refuse(struct blk_queue *queue, struct blk_request *request)
                    "a request of %" G_GUINT64_FORMAT " readable and %" G_GUINT64_FORMAT
                    " writable bytes has no header, or no room for a status",
                    elem->out_len, elem->in_len);
+    request->kind = BLK_KIND_OTHER;
+    request->result = -EINVAL;
+    blk_counters_end(request, true);
     request->next = queue->free;
     queue->free = request;
     vu_elem_complete(elem, 0);
@@ -115,7 +119,9 @@ static void queue_begin(struct blk_queue *queue, struct vu_elem *elem)
     request->queue = queue;
     request->elem = elem;
     request->result = 0;
+    request->begin_ns = queue->begin_ns;
     parsed = blk_request_parse(request);
+    request->kind = blk_counters_kind(request->type);
     if (parsed == BLK_PARSED_HOPELESS) {
         queue_refuse(queue, request);
         return;
@@ -138,11 +144,13 @@ static unsigned queue_complete(void *opaque, struct vu_vring *vring)
     unsigned n, n_all;
 
     queue->vring = vring;
+    queue->pass_ns = 0;
     if (queue->held && blk_queue_release_held(queue, false) > 0)
         vblk_aio_submit(queue->aio);
     n_all = n = vblk_aio_reap(queue->aio);
     /* There is room for what had to wait, or the rest of something short to be queued. */
     while (n > 0 && vblk_aio_submit(queue->aio)) {
+        queue->pass_ns = 0;
         n = vblk_aio_reap(queue->aio);
         n_all += n;
     }
@@ -155,6 +163,9 @@ static void queue_process(void *opaque, struct vu_vring *vring, struct vu_elem *
     struct blk_queue *queue = &((struct blk_device *)opaque)->queues[vring->index];
 
     queue->vring = vring;
+    queue->begin_ns = vu_now_ns();
+    queue->pass_ns = 0;
+    blk_counters_begin(queue->counters, n);
     for (unsigned i = 0; i < n; i++)
         queue_begin(queue, elems[i]);
     vblk_aio_submit(queue->aio);
@@ -168,6 +179,8 @@ static int queue_start(void *opaque, unsigned index)
     struct blk_queue *queue = &device->queues[index];
     int err = vblk_aio_create(device->options.aio, BLK_AIO_DEPTH, &queue->aio);
 
+    if (!queue->counters)
+        __atomic_store_n(&queue->counters, blk_counters_create(), __ATOMIC_RELEASE);
     if (err == 0)
         vblk_aio_register_file(queue->aio, blk_device_image(device)->storage->fd);
     return err;
@@ -176,8 +189,10 @@ static int queue_start(void *opaque, unsigned index)
 /* Everything that the engine has. */
 static void queue_drain(struct blk_queue *queue)
 {
-    while (vblk_aio_wait(queue->aio) > 0)
+    do {
         queue_push_done(queue);
+        queue->pass_ns = 0;
+    } while (vblk_aio_wait(queue->aio) > 0);
     queue_push_done(queue);
 }
 
@@ -235,6 +250,7 @@ void blk_queues_destroy(struct blk_queue *queues)
     for (unsigned i = 0; i < VBLK_MAX_QUEUES; i++) {
         queue_free_requests(queues[i].free);
         queue_free_requests(queues[i].returned);
+        blk_counters_destroy(queues[i].counters);
     }
     g_free(queues);
 }

@@ -2,6 +2,7 @@
 /* A queue of the device, and the requests that are on their way through it. */
 #pragma once
 
+#include "vblkd/counters.h"
 #include "vblkd/device.h"
 #include "vhost-user/worker.h"
 
@@ -27,6 +28,8 @@ struct blk_request {
     struct blk_queue *queue;
     struct vu_elem *elem;
     uint32_t type;
+    enum blk_kind kind;   /* as it is counted */
+    uint64_t begin_ns;    /* when it was popped */
     uint64_t offset, len; /* bytes of the virtual disk */
     struct iovec *iov;    /* its data, within elem->iov */
     unsigned n_iov;
@@ -46,7 +49,8 @@ struct blk_request {
 struct blk_queue {
     struct blk_device *device;
     unsigned index;
-    struct blk_request *returned; /* atomic: helpers -> worker, for reuse */
+    struct blk_request *returned;        /* atomic: helpers -> worker, for reuse */
+    struct blk_queue_counters *counters; /* atomic pointer; NULL: it never ran */
 
     /* the worker's */
     struct vblk_aio *aio;
@@ -59,6 +63,8 @@ struct blk_queue {
     unsigned n_timers;                     /* atomic; that are not through yet */
     struct vu_elem *done[VU_WORKER_BATCH]; /* to be pushed together */
     unsigned n_done;
+    uint64_t begin_ns; /* when the present batch was popped */
+    uint64_t pass_ns;  /* when the present pass found requests to be over; 0: not asked yet */
     struct vu_vring *vring;
 };
 

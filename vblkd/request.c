@@ -154,6 +154,7 @@ static void request_answer(struct blk_request *request, bool on_worker)
     struct vblk_image *image = request->queue->device->image;
     struct vu_elem *elem = request->elem;
 
+    blk_counters_end(request, on_worker);
     g_clear_pointer(&request->ranges, g_free);
     vblk_image_leave(image, request->queue->index, request->ticket);
     *request->status = (uint8_t)request_status(request->result);
