@@ -15,6 +15,7 @@
 #include <pthread.h>
 
 #include "vmm/bus.h"
+#include "vmm/cmos.h"
 #include "vmm/config.h"
 #include "vmm/ram.h"
 #include "vmm/x86/vm.h"
@@ -52,9 +53,11 @@ struct vmm_machine {
     struct vmm_vcpus *vcpus;
     struct vmm_serial *serial;
     struct vmm_acpi_device *acpi;
+    struct vmm_cmos cmos;
     struct pci_host *pci;
     GMainContext *context;    /* the main thread's */
     enum vmm_run_state state; /* atomic; the main thread writes */
+    bool has_failed;          /* by an internal error */
     unsigned requests;        /* atomic; of enum vmm_request */
     int request_fd;           /* eventfd: there are some */
     /* Whoever tells others (QMP). NULL: nobody listens. Called by the main thread. */

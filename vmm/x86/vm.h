@@ -22,7 +22,8 @@ struct vmm_vm {
     int kvm_fd, fd;
     size_t vcpu_map_len; /* of struct kvm_run */
     unsigned n_slots;
-    bool is_pvm; /* no hardware virtualization: see pvm.h */
+    struct kvm_irqchip *io_apic; /* after power-on; constant */
+    bool is_pvm;                 /* no hardware virtualization: see pvm.h */
     pthread_mutex_t routes_lock;
     struct kvm_irq_routing *routes;         /* under routes_lock; as the kernel has it */
     uint64_t gsis_taken[VMM_MAX_GSIS / 64]; /* under routes_lock */
@@ -31,6 +32,9 @@ struct vmm_vm {
 /* Opens /dev/kvm, makes the VM with in-kernel APICs and gives it the RAM. False with *error. */
 bool vmm_vm_create(struct vmm_vm *vm, const struct vmm_ram *ram, GError **error);
 void vmm_vm_destroy(struct vmm_vm *vm);
+
+/* The I/O APIC as after power-on. 0 or -errno. While no vCPU runs. */
+int vmm_vm_reset(struct vmm_vm *vm);
 
 /* --- vm-irq.c --- */
 

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Entries of a payload. The first CPU comes by PVH, in protected mode without paging, ebx pointing to
+ * hvm_start_info. The others come by a startup message, in real mode, into a copy of payload_ap_start
+ * that lies in a page below 1 MiB. All of them go on in long mode, with the first 4 GiB mapped to
+ * themselves.
+ */
+#define CODE_64 0x08
+#define CODE_32 0x18
+#define DATA    0x10
+
+    .section .note.pvh, "a", @note
+    .align 4
+    .long 4f - 3f
+    .long 6f - 5f
+    .long 18 /* XEN_ELFNOTE_PHYS32_ENTRY */
+3:  .asciz "Xen"
+4:  .align 4
+5:  .long payload_start
+6:  .align 4
+
+    .text
+    .code32
+    .global payload_start
+payload_start:
+    cld
+    mov $payload_stacks + 16384, %esp
+    mov %ebx, payload_info
+    /* Page tables: two levels that point on, then 2048 pages of 2 MiB. */
+    movl $tables_pdpt + 3, tables_pml4
+    mov $tables_directories + 3, %eax
+    mov $tables_pdpt, %edi
+    mov $4, %ecx
+1:  mov %eax, (%edi)
+    add $0x1000, %eax
+    add $8, %edi
+    loop 1b
+    mov $0x83, %eax
+    mov $tables_directories, %edi
+    mov $2048, %ecx
+2:  mov %eax, (%edi)
+    add $0x200000, %eax
+    add $8, %edi
+    loop 2b
+    call enter_long_mode
+    .code64
+    mov payload_info, %edi
+    call payload_main
+    jmp payload_power_off
+
+    /* Turns paging and long mode on; returns to the same address, in 64-bit code. */
+    .code32
+enter_long_mode:
+    pop %ebx
+    lgdt payload_gdt_pointer
+    mov $tables_pml4, %eax
+    mov %eax, %cr3
+    mov %cr4, %eax
+    or $0x620, %eax /* PAE, SSE */
+    mov %eax, %cr4
+    mov $0xc0000080, %ecx
+    rdmsr
+    or $0x100, %eax /* LME */
+    wrmsr
+    mov %cr0, %eax
+    and $0xfffffffb, %eax
+    or $0x80000003, %eax
+    mov %eax, %cr0
+    ljmp $CODE_64, $1f
+    .code64
+1:  mov $DATA, %eax
+    mov %eax, %ds
+    mov %eax, %es
+    mov %eax, %ss
+    xor %eax, %eax
+    mov %eax, %fs
+    mov %eax, %gs
+    jmp *%rbx
+
+    /* Copied to a page of its own, so nothing in it may be relative to here. */
+    .code16
+    .global payload_ap_start, payload_ap_end
+payload_ap_start:
+    cli
+    xor %ax, %ax
+    mov %ax, %ds
+    lgdtl 0x7000 /* a copy of the pointer, within reach */
+    mov %cr0, %eax
+    or $1, %eax
+    mov %eax, %cr0
+    ljmpl $CODE_32, $ap_32
+payload_ap_end:
+
+    .code32
+ap_32:
+    mov $DATA, %eax
+    mov %eax, %ds
+    mov %eax, %es
+    mov %eax, %ss
+    /* Each takes the next stack. */
+    mov $1, %eax
+    lock xadd %eax, payload_next_stack
+    inc %eax
+    mov %eax, %edi
+    shl $14, %eax
+    lea payload_stacks + 16384(%eax), %esp
+    push %edi
+    sub $12, %esp
+    call enter_long_mode
+    .code64
+    mov 12(%rsp), %edi
+    add $16, %rsp
+    and $-16, %rsp
+    call payload_ap_main
+1:  cli
+    hlt
+    jmp 1b
+
+    .section .data
+    .align 16
+    .global payload_gdt_pointer
+payload_gdt:
+    .quad 0
+    .quad 0x00af9b000000ffff /* code of 64 bits */
+    .quad 0x00cf93000000ffff /* data */
+    .quad 0x00cf9b000000ffff /* code of 32 bits */
+payload_gdt_end:
+payload_gdt_pointer:
+    .word payload_gdt_end - payload_gdt - 1
+    .long payload_gdt
+    .align 4
+    .global payload_next_stack
+payload_next_stack:
+    .long 0
+payload_info:
+    .long 0
+
+    .section .bss
+    .align 4096
+tables_pml4:        .skip 4096
+tables_pdpt:        .skip 4096
+tables_directories: .skip 4 * 4096
+payload_stacks:     .skip 16 * 16384
+    .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The machine's life. Requests are collected in a set of bits, from any thread; the main thread is
+ * woken through an eventfd and carries them out, the most final one first.
+ */
+#include "vmm/machine.h"
+
+#include <errno.h>
+#include <glib-unix.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "vhost-user/cleanup.h"
+#include "vhost-user/log.h"
+#include "vmm/acpi-device.h"
+#include "vmm/serial.h"
+#include "vmm/x86/vcpu.h"
+
+enum vmm_run_state vmm_machine_state(const struct vmm_machine *machine)
+{
+    return __atomic_load_n(&machine->state, __ATOMIC_ACQUIRE);
+}
+
+static void machine_set_state(struct vmm_machine *machine, enum vmm_run_state state)
+{
+    __atomic_store_n(&machine->state, state, __ATOMIC_RELEASE);
+}
+
+void vmm_machine_ask(struct vmm_machine *machine, enum vmm_request request)
+{
+    uint64_t one = 1;
+
+    __atomic_fetch_or(&machine->requests, request, __ATOMIC_ACQ_REL);
+    (void)!write(machine->request_fd, &one, sizeof(one));
+}
+
+static void machine_tell(struct vmm_machine *machine, const char *event, bool by_guest)
+{
+    if (machine->on_event != NULL)
+        machine->on_event(machine->event_opaque, event, by_guest);
+}
+
+/* --- create and destroy --- */
+
+static bool machine_create_parts(struct vmm_machine *machine, GError **error)
+{
+    if (!vmm_ram_create(&machine->ram, &machine->config, error) ||
+        !vmm_vm_create(&machine->vm, &machine->ram, error) ||
+        !vmm_acpi_device_create(machine, error) || !vmm_serial_create(machine, error))
+        return false;
+    if (vmm_cmos_init(&machine->cmos, &machine->ports) < 0) {
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_EXIST, "the ports of the clock are taken");
+        return false;
+    }
+    return vmm_vcpus_create(machine, error);
+}
+
+bool vmm_machine_create(struct vmm_machine *machine, struct vmm_config *config, GError **error)
+{
+    *machine = (struct vmm_machine){.config = *config, .vm = {.fd = -1, .kvm_fd = -1}};
+    vmm_config_init(config); /* what it held is ours now */
+    vmm_bus_init(&machine->ports);
+    vmm_bus_init(&machine->memory);
+    machine->context = g_main_context_new();
+    g_main_context_acquire(machine->context); /* nobody but this thread runs its sources */
+    machine->request_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (machine->request_fd < 0)
+        g_set_error(error, G_FILE_ERROR, (int)g_file_error_from_errno(errno), "eventfd: %s",
+                    g_strerror(errno));
+    else if (machine_create_parts(machine, error))
+        return true;
+    vmm_machine_destroy(machine);
+    return false;
+}
+
+void vmm_machine_destroy(struct vmm_machine *machine)
+{
+    g_clear_pointer(&machine->vcpus, vmm_vcpus_destroy);
+    vmm_cmos_finish(&machine->cmos);
+    g_clear_pointer(&machine->serial, vmm_serial_destroy);
+    g_clear_pointer(&machine->acpi, vmm_acpi_device_destroy);
+    vmm_vm_destroy(&machine->vm);
+    vmm_ram_destroy(&machine->ram);
+    vmm_bus_finish(&machine->memory);
+    vmm_bus_finish(&machine->ports);
+    vu_clear_fd(&machine->request_fd);
+    g_main_context_release(machine->context);
+    g_main_context_unref(machine->context);
+    vmm_config_clear(&machine->config);
+}
+
+/* --- requests --- */
+
+/* The kernel anew, in a machine as after power-on. All vCPUs are parked. */
+static bool machine_load(struct vmm_machine *machine, GError **error)
+{
+    struct vmm_entry entry;
+    int rc;
+
+    if (!vmm_boot_load(machine, &entry, error))
+        return false;
+    rc = vmm_vcpus_reset(machine->vcpus, &entry);
+    if (rc < 0)
+        g_set_error(error, G_FILE_ERROR, (int)g_file_error_from_errno(-rc),
+                    "KVM does not take the registers of the entry: %s", g_strerror(-rc));
+    return rc == 0;
+}
+
+static void machine_pause(struct vmm_machine *machine)
+{
+    if (vmm_machine_state(machine) != VMM_STATE_RUNNING)
+        return;
+    vmm_vcpus_pause(machine->vcpus);
+    machine_set_state(machine, VMM_STATE_PAUSED);
+}
+
+static void machine_resume(struct vmm_machine *machine)
+{
+    machine_set_state(machine, VMM_STATE_RUNNING);
+    vmm_vcpus_resume(machine->vcpus);
+}
+
+static void machine_do_quit(struct vmm_machine *machine)
+{
+    machine_pause(machine);
+    machine_set_state(machine, VMM_STATE_ENDED);
+}
+
+static void machine_do_error(struct vmm_machine *machine)
+{
+    machine_pause(machine);
+    machine_tell(machine, "STOP", false);
+    machine->has_failed = true;
+    machine_set_state(machine,
+                      machine->config.no_shutdown ? VMM_STATE_INTERNAL_ERROR : VMM_STATE_ENDED);
+}
+
+static void machine_do_shutdown(struct vmm_machine *machine)
+{
+    machine_pause(machine);
+    machine_tell(machine, "SHUTDOWN", true);
+    machine_set_state(machine, machine->config.no_shutdown ? VMM_STATE_SHUTDOWN : VMM_STATE_ENDED);
+}
+
+static void machine_do_reset(struct vmm_machine *machine)
+{
+    g_autoptr(GError) error = NULL;
+    bool was_running = vmm_machine_state(machine) == VMM_STATE_RUNNING;
+
+    if (machine->config.no_reboot) {
+        machine_do_shutdown(machine);
+        return;
+    }
+    machine_pause(machine);
+    vmm_serial_reset(machine->serial);
+    vmm_acpi_device_reset(machine->acpi);
+    if (vmm_vm_reset(&machine->vm) < 0 || !machine_load(machine, &error)) {
+        vu_error("reset: %s", error != NULL ? error->message : "KVM refuses");
+        machine_do_error(machine);
+        return;
+    }
+    machine_tell(machine, "RESET", true);
+    if (was_running)
+        machine_resume(machine);
+}
+
+static void machine_do_stop(struct vmm_machine *machine)
+{
+    if (vmm_machine_state(machine) != VMM_STATE_RUNNING)
+        return;
+    machine_pause(machine);
+    machine_tell(machine, "STOP", false);
+}
+
+static void machine_do_cont(struct vmm_machine *machine)
+{
+    enum vmm_run_state state = vmm_machine_state(machine);
+
+    if (state != VMM_STATE_PAUSED && state != VMM_STATE_CREATED)
+        return;
+    machine_resume(machine);
+    machine_tell(machine, "RESUME", false);
+}
+
+static void machine_do_powerdown(struct vmm_machine *machine)
+{
+    vmm_acpi_press_power_button(machine->acpi);
+    machine_tell(machine, "POWERDOWN", false);
+}
+
+/* What ends the machine comes first; what follows in the same set is then of no interest. */
+static const struct machine_action {
+    enum vmm_request request;
+    void (*run)(struct vmm_machine *machine);
+} machine_actions[] = {
+    {VMM_REQUEST_QUIT, machine_do_quit},           {VMM_REQUEST_ERROR, machine_do_error},
+    {VMM_REQUEST_SHUTDOWN, machine_do_shutdown},   {VMM_REQUEST_RESET, machine_do_reset},
+    {VMM_REQUEST_STOP, machine_do_stop},           {VMM_REQUEST_CONT, machine_do_cont},
+    {VMM_REQUEST_POWERDOWN, machine_do_powerdown},
+};
+
+static gboolean machine_on_request(int fd, GIOCondition condition, gpointer opaque)
+{
+    struct vmm_machine *machine = opaque;
+    uint64_t count;
+    unsigned requests;
+
+    (void)!read(fd, &count, sizeof(count));
+    requests = __atomic_exchange_n(&machine->requests, 0, __ATOMIC_ACQ_REL);
+    for (size_t i = 0; i < G_N_ELEMENTS(machine_actions); i++)
+        if (requests & machine_actions[i].request && vmm_machine_state(machine) != VMM_STATE_ENDED)
+            machine_actions[i].run(machine);
+    return G_SOURCE_CONTINUE;
+}
+
+/* --- running --- */
+
+static gboolean machine_on_signal(int fd, GIOCondition condition, gpointer opaque)
+{
+    struct signalfd_siginfo info;
+
+    if (read(fd, &info, sizeof(info)) == sizeof(info))
+        vmm_machine_ask(opaque, VMM_REQUEST_QUIT);
+    return G_SOURCE_CONTINUE;
+}
+
+/* A descriptor that is readable once someone wants the program to end. The signals stay blocked. */
+static int machine_open_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    signal(SIGPIPE, SIG_IGN);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static GSource *machine_watch(struct vmm_machine *machine, int fd, GUnixFDSourceFunc callback)
+{
+    GSource *source = g_unix_fd_source_new(fd, G_IO_IN);
+
+    g_source_set_callback(source, G_SOURCE_FUNC(callback), machine, NULL);
+    g_source_attach(source, machine->context);
+    return source;
+}
+
+static void machine_unwatch(GSource *source)
+{
+    g_source_destroy(source);
+    g_source_unref(source);
+}
+
+int vmm_machine_run(struct vmm_machine *machine)
+{
+    g_autoptr(GError) error = NULL;
+    vu_autofd int signal_fd = machine_open_signals();
+    GSource *requests, *signals;
+
+    if (!machine_load(machine, &error)) {
+        vu_error("%s", error->message);
+        return EXIT_FAILURE;
+    }
+    requests = machine_watch(machine, machine->request_fd, machine_on_request);
+    signals = machine_watch(machine, signal_fd, machine_on_signal);
+    if (!machine->config.start_paused)
+        machine_resume(machine);
+    while (vmm_machine_state(machine) != VMM_STATE_ENDED)
+        g_main_context_iteration(machine->context, TRUE);
+    machine_unwatch(requests);
+    machine_unwatch(signals);
+    return machine->has_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmm: parse, create, run. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "vmm/cmdline.h"
+#include "vmm/machine.h"
+#include "vmm/probe.h"
+
+static int main_fail(const GError *error)
+{
+    fprintf(stderr, "vmm: %s\n", error->message);
+    return EXIT_FAILURE;
+}
+
+static int main_run(struct vmm_config *config)
+{
+    static struct vmm_machine machine;
+    g_autoptr(GError) error = NULL;
+    int status;
+
+    if (!vmm_machine_create(&machine, config, &error))
+        return main_fail(error);
+    status = vmm_machine_run(&machine);
+    vmm_machine_destroy(&machine);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    static struct vmm_config config;
+    g_autoptr(GError) error = NULL;
+    int status = EXIT_SUCCESS;
+
+    vmm_config_init(&config);
+    switch (vmm_cmdline_parse(&config, argc, argv, &error)) {
+    case VMM_CMDLINE_RUN:
+        status = config.probe ? vmm_probe() : main_run(&config);
+        break;
+    case VMM_CMDLINE_HELP:
+        vmm_cmdline_print_help();
+        break;
+    case VMM_CMDLINE_VERSION:
+        printf("vmm (Outboard) %s\n", VU_PACKAGE_VERSION);
+        break;
+    case VMM_CMDLINE_MAN:
+        vmm_cmdline_print_man();
+        break;
+    case VMM_CMDLINE_WRONG:
+        status = main_fail(error);
+        break;
+    }
+    vmm_config_clear(&config);
+    return status;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* CPUID as a vCPU sees it: what KVM can do, less what -cpu takes away, with the topology. */
+#pragma once
+
+#include <glib.h>
+#include <linux/kvm.h>
+#include <stdbool.h>
+
+#include "vmm/config.h"
+#include "vmm/x86/cpu-features.h"
+
+/*
+ * What KVM supports, with the features of -cpu applied; the same for all vCPUs. To be freed with
+ * g_free. NULL with *error, which names a feature that does not exist or that this host lacks.
+ */
+struct kvm_cpuid2 *vmm_cpuid_create(int kvm_fd, const GPtrArray *features, GError **error);
+
+/* Fills in what differs: the numbers of vCPU `cpu` and those of its neighbours. */
+void vmm_cpuid_set_topology(struct kvm_cpuid2 *cpuid, const struct vmm_topology *smp, unsigned cpu);
+
+/* Takes the feature away, where it is there. */
+void vmm_cpuid_clear(struct kvm_cpuid2 *cpuid, const struct vmm_cpu_feature *feature);
+
+/* NULL where there is no such leaf. */
+struct kvm_cpuid_entry2 *vmm_cpuid_find(struct kvm_cpuid2 *cpuid, uint32_t function,
+                                        uint32_t index);
