@@ -152,9 +152,18 @@ int qcow2_clusters_alloc_all(struct qcow2 *q, uint64_t n, uint64_t *ret_cluster,
                              struct qcow2_need *need)
 {
     int ret = clusters_place_table(q, need);
+    uint64_t cluster;
 
     if (ret == 0)
-        ret = clusters_alloc_row(q, n, ret_cluster, need);
+        ret = clusters_alloc_row(q, n, &cluster, need);
+    if (ret < 0)
+        return ret;
+    /* What counts them may be in a part of the table that has no place yet. */
+    ret = clusters_place_table(q, need);
+    if (ret == 0)
+        *ret_cluster = cluster;
+    else
+        qcow2_clusters_give_back(q, cluster, n);
     return ret;
 }
 

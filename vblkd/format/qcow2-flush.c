@@ -112,11 +112,28 @@ static void flush_take_slices(struct qcow2 *q, struct flush_batch *batch)
     }
 }
 
+/* The table may have grown, and not found a place: what lies behind its end on the disk is not its.
+ */
+static void flush_take_reftable(struct qcow2 *q, struct flush_batch *batch)
+{
+    struct qcow2_refcounts *refcounts = &q->refcounts;
+    uint64_t n_placed = (refcounts->n_clusters << q->cluster_bits) / sizeof(uint64_t);
+    uint64_t to = MIN(refcounts->dirty_to, n_placed), from = MIN(refcounts->dirty_from, to);
+
+    batch->reftable_from = from;
+    batch->reftable = flush_take_entries(refcounts->table, from, to, refcounts->offset);
+    if (to == refcounts->dirty_to)
+        refcounts->dirty_from = refcounts->dirty_to = 0;
+    else
+        refcounts->dirty_from = MAX(refcounts->dirty_from, to);
+    batch->is_moved = refcounts->is_moved;
+    batch->n_reftable_clusters = refcounts->n_clusters;
+    refcounts->is_moved = false;
+}
+
 /* lazily: refcounts may stay behind, with the dirty bit. */
 static void flush_take(struct qcow2 *q, struct flush_batch *batch, bool lazily)
 {
-    struct qcow2_refcounts *refcounts = &q->refcounts;
-
     pthread_mutex_lock(&q->lock);
     batch->blocks = g_array_new(FALSE, FALSE, sizeof(struct flush_piece));
     batch->slices = g_array_new(FALSE, FALSE, sizeof(struct flush_piece));
@@ -124,18 +141,12 @@ static void flush_take(struct qcow2 *q, struct flush_batch *batch, bool lazily)
     q->n_unmapped_taken = q->unmapped->len;
     batch->journal_head = qcow2_journal_head(q);
     /* The old place of a table that has moved may become free: then the header must not name it. */
-    if (lazily && !refcounts->is_moved) {
+    if (lazily && !q->refcounts.is_moved) {
         batch->sets_dirty_bit = (q->header.incompatible & QCOW2_INCOMPAT_DIRTY) == 0;
         q->header.incompatible |= QCOW2_INCOMPAT_DIRTY;
     } else {
         flush_take_blocks(q, batch);
-        batch->reftable_from = refcounts->dirty_from;
-        batch->reftable = flush_take_entries(refcounts->table, refcounts->dirty_from,
-                                             refcounts->dirty_to, refcounts->offset);
-        refcounts->dirty_from = refcounts->dirty_to = 0;
-        batch->is_moved = refcounts->is_moved;
-        batch->n_reftable_clusters = refcounts->n_clusters;
-        refcounts->is_moved = false;
+        flush_take_reftable(q, batch);
     }
     flush_take_slices(q, batch);
     batch->l1_from = q->l1.dirty_from;

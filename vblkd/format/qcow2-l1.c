@@ -56,6 +56,31 @@ static int l1_write_new(struct qcow2 *q, const uint64_t *entries, uint32_t n, ui
     return ret == 0 ? qcow2_flush_all_held(q) : ret;
 }
 
+/*
+ * The header names the new table, or, if it could not be written, the old one again. Where the disk
+ * cannot be told either, it has one of them, and both stay as they are.
+ */
+static int l1_switch(struct qcow2 *q, const struct qcow2_header *old, uint64_t offset, uint32_t n,
+                     uint64_t size)
+{
+    int ret;
+
+    pthread_mutex_lock(&q->lock);
+    q->header.l1_offset = offset;
+    q->header.l1_size = n;
+    q->header.size = size;
+    pthread_mutex_unlock(&q->lock);
+    ret = qcow2_write_header_held(q);
+    if (ret == 0)
+        return 0;
+    pthread_mutex_lock(&q->lock);
+    q->header = *old;
+    pthread_mutex_unlock(&q->lock);
+    if (qcow2_write_header_held(q) < 0)
+        qcow2_mark_corrupt(q, "its header could not be written: %s", g_strerror(-ret));
+    return ret;
+}
+
 int qcow2_l1_replace(struct qcow2 *q, const uint64_t *entries, uint32_t n, uint64_t size)
 {
     struct qcow2_header old = q->header;
@@ -67,18 +92,9 @@ int qcow2_l1_replace(struct qcow2 *q, const uint64_t *entries, uint32_t n, uint6
     ret = l1_write_new(q, entries, n, cluster << q->cluster_bits);
     old.reftable_offset = q->header.reftable_offset;
     old.reftable_clusters = q->header.reftable_clusters;
-    if (ret == 0) {
-        pthread_mutex_lock(&q->lock);
-        q->header.l1_offset = cluster << q->cluster_bits;
-        q->header.l1_size = n;
-        q->header.size = size;
-        pthread_mutex_unlock(&q->lock);
-        ret = qcow2_write_header_held(q);
-    }
+    if (ret == 0)
+        ret = l1_switch(q, &old, cluster << q->cluster_bits, n, size);
     if (ret < 0) {
-        pthread_mutex_lock(&q->lock);
-        q->header = old;
-        pthread_mutex_unlock(&q->lock);
         l1_give_back(q, cluster, n_clusters);
         return ret;
     }

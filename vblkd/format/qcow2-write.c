@@ -259,18 +259,27 @@ static uint64_t write_count_new(struct qcow2 *q, const struct write_begin *begin
     return n;
 }
 
+/* Whether nothing was ever written from `offset` of the data file on. */
+static bool write_is_behind_end(struct vblk_storage *storage, uint64_t offset)
+{
+    /* What was written meanwhile has made it longer. */
+    return !storage->is_block_device &&
+           offset >= __atomic_load_n(&storage->size, __ATOMIC_RELAXED) &&
+           vblk_storage_refresh_size(storage) == 0 &&
+           offset >= __atomic_load_n(&storage->size, __ATOMIC_RELAXED);
+}
+
 /* The clusters for it. In an external data file each has its place. */
 static int write_alloc(struct qcow2 *q, uint64_t guest_cluster, uint64_t n_max,
                        struct qcow2_run *ret_run, struct qcow2_need *need)
 {
-    uint64_t size;
-
     if (!q->has_data_file)
         return qcow2_clusters_alloc(q, n_max, ret_run, need);
-    size = __atomic_load_n(&q->data_storage->size, __ATOMIC_RELAXED);
-    *ret_run = (struct qcow2_run){guest_cluster, n_max,
-                                  guest_cluster << q->cluster_bits >= size &&
-                                      !q->data_storage->is_block_device};
+    *ret_run = (struct qcow2_run){
+        .cluster = guest_cluster,
+        .n = n_max,
+        .is_hole = write_is_behind_end(q->data_storage, guest_cluster << q->cluster_bits),
+    };
     return 0;
 }
 
