@@ -7,6 +7,15 @@
 /* All of them: control-table.c. */
 extern const struct vu_control_table blk_control_table;
 
+/* --- control-live.c: slow, all of them --- */
+
+JsonNode *blk_control_resize(struct vu_control_call *call, GError **error);
+JsonNode *blk_control_query_snapshots(struct vu_control_call *call, GError **error);
+JsonNode *blk_control_snapshot_create(struct vu_control_call *call, GError **error);
+JsonNode *blk_control_snapshot_delete(struct vu_control_call *call, GError **error);
+JsonNode *blk_control_snapshot_apply(struct vu_control_call *call, GError **error);
+JsonNode *blk_control_snapshot_external(struct vu_control_call *call, GError **error);
+
 /* --- control-image.c --- */
 
 /* All that was acknowledged is durable when it returns. Slow. */

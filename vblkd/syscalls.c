@@ -24,6 +24,10 @@ static const struct vu_syscall_rule syscalls_blk[] = {
 
     /* locks of the image, given up */
     VU_SYSCALL_IF("fcntl", 1, F_OFD_SETLK),
+    /* one that comes over the control socket: its locks, alignment, sectors */
+    VU_SYSCALL_IF("fcntl", 1, F_OFD_GETLK),
+    VU_SYSCALL_ON_FD("statx", 0),
+    VU_SYSCALL_IF("ioctl", 1, BLKPBSZGET),
 
     /* block devices */
     VU_SYSCALL_IF("ioctl", 1, BLKDISCARD),
