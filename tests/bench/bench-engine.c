@@ -26,7 +26,7 @@ struct bench_thread {
     uint64_t deadline_ns;
     struct bench_histogram histogram;
     uint64_t n_ops;
-    unsigned n_in_flight;
+    unsigned n_in_flight, n_unkicked;
     int error;
 };
 
@@ -147,6 +147,10 @@ static int bench_thread_answer(struct bench_thread *t, const struct vu_driver_us
     t->workload->fill(t->context, slot);
     ret = bench_engine_submit(t->queue, slot, t->run->segment);
     t->n_in_flight += ret == 0;
+    if (++t->n_unkicked >= t->run->batch) {
+        t->n_unkicked = 0;
+        vu_driver_kick(t->queue);
+    }
     return ret;
 }
 

@@ -52,6 +52,7 @@ struct bench_run {
     uint32_t out_capacity, in_capacity; /* of each slot's buffers */
     uint32_t segment; /* longest range of one descriptor: as a guest's pages lie scattered */
     unsigned milliseconds;
+    unsigned batch; /* a driver that takes many answers sends as many requests before it kicks */
     bool poll;      /* the driver spins instead of sleeping on its call eventfd */
     int daemon_pid; /* 0: not measured */
 };

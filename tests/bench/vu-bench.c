@@ -28,7 +28,7 @@
 
 struct bench_options {
     char *socket_path, *workloads, *depths, *blocks;
-    int pid, queues, ms, segment, uid, size_mib;
+    int pid, queues, ms, segment, uid, size_mib, batch;
     bool packed, poll, count, help;
 };
 
@@ -77,6 +77,15 @@ static const struct vu_option bench_option_rows[] = {
      .max = 600000,
      .metavar = "N",
      .help = "Milliseconds for each row (default 1000)."},
+    {.name = "batch",
+     .is_long = true,
+     .type = VU_OPTION_INT,
+     BENCH_FIELD(batch),
+     .min = 1,
+     .max = BENCH_MAX_DEPTH,
+     .metavar = "N",
+     .help = "Requests that are sent before the driver kicks, as far as there are so many answers "
+             "(default 1, as a guest does whose program submits one by one)."},
     {.name = "segment",
      .is_long = true,
      .type = VU_OPTION_INT,
@@ -223,6 +232,7 @@ static int bench_run_row(const struct bench_job *job, unsigned depth)
         .out_capacity = block + BENCH_MARGIN,
         .in_capacity = MAX(block, 32768) + BENCH_MARGIN,
         .segment = (uint32_t)options->segment,
+        .batch = (unsigned)options->batch,
         .milliseconds = (unsigned)options->ms,
         .poll = options->poll,
         .daemon_pid = options->pid ? bench_process_serving(options->pid) : 0,
@@ -376,7 +386,7 @@ static void bench_options_clear(struct bench_options *options)
 
 int main(int argc, char **argv)
 {
-    struct bench_options options = {.queues = 1, .ms = 1000, .segment = 4096};
+    struct bench_options options = {.queues = 1, .ms = 1000, .segment = 4096, .batch = 1};
     struct vu_option_table table = {bench_option_rows, G_N_ELEMENTS(bench_option_rows), &options};
     struct bench_session session = {.options = &options};
     g_autofree char **rest = NULL;
