@@ -262,6 +262,7 @@ static void vring_publish_locked(struct vu_vring *vring)
         vu_elem_release_locked(elem);
     }
     vring->n_batch_slots = 0;
+    __atomic_add_fetch(&vring->n_pushes, 1, __ATOMIC_RELAXED);
 }
 
 void vu_vring_push(struct vu_vring *vring, struct vu_elem *const *elems, unsigned n)

@@ -119,6 +119,7 @@ struct vu_vring {
     bool signalled_valid;       /* a decision to notify was made in this run; the first is yes */
     bool call_pending, err_pending;          /* to be signalled once the lock is released */
     unsigned n_in_flight;                    /* requests; of earlier runs too */
+    unsigned n_pushes;                       /* atomic: grows whenever the driver is shown some */
     unsigned n_kept;                         /* of them pushed, and held back by IN_ORDER */
     struct vu_elem *order_head, *order_tail; /* IN_ORDER: requests in flight as they were popped */
     struct vu_elem *batch; /* put into the ring and not published yet, newest first */

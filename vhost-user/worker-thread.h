@@ -34,7 +34,9 @@ struct vu_worker {
     bool woken;      /* atomic: vu_worker_wake -> a polling worker */
 
     /* the worker thread's own */
-    struct vu_poll_policy policy;
+    /* For waits that begin with something pushed since the last, and for those that do not. */
+    struct vu_poll_policy answered, unanswered;
+    unsigned n_pushes;        /* of the ring, at the last wait */
     int kick_fd;              /* our copy, -1: none */
     bool kick_is_stream;      /* a socket or a pipe, to be drained */
     bool kick_is_needed;      /* no in-band kicks come instead */

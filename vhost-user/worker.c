@@ -124,10 +124,21 @@ static bool worker_spin(struct vu_worker *worker, uint64_t until_ns, uint64_t *r
     return false;
 }
 
-/* Polls where the policy wants it and a CPU is left; true when that brought work. */
-static bool worker_poll(struct vu_worker *worker, uint64_t dry_ns, uint64_t *ret_polled_ns)
+/* A driver that was answered asks again soon; one that was not waits as we do, for a disk. */
+static struct vu_poll_policy *worker_choose_policy(struct vu_worker *worker)
 {
-    uint64_t window_ns = worker->policy.window_ns, now_ns = dry_ns;
+    unsigned n_pushes = __atomic_load_n(&worker->vring->n_pushes, __ATOMIC_RELAXED);
+    bool pushed = n_pushes != worker->n_pushes;
+
+    worker->n_pushes = n_pushes;
+    return pushed ? &worker->answered : &worker->unanswered;
+}
+
+/* Polls where the policy wants it and a CPU is left; true when that brought work. */
+static bool worker_poll(struct vu_worker *worker, struct vu_poll_policy *policy, uint64_t dry_ns,
+                        uint64_t *ret_polled_ns)
+{
+    uint64_t window_ns = policy->window_ns, now_ns = dry_ns;
     bool won = false;
 
     *ret_polled_ns = 0;
@@ -138,7 +149,7 @@ static bool worker_poll(struct vu_worker *worker, uint64_t dry_ns, uint64_t *ret
     __atomic_sub_fetch(&worker_n_polling, 1, __ATOMIC_RELAXED);
     *ret_polled_ns = now_ns - dry_ns;
     if (won) {
-        vu_poll_policy_won(&worker->policy, *ret_polled_ns);
+        vu_poll_policy_won(policy, *ret_polled_ns);
         VU_LOCK_SCOPE(&worker->vring->lock);
         worker->vring->stats.n_polls_won++;
     }
@@ -173,7 +184,8 @@ static bool worker_sleep(struct vu_worker *worker, int timeout_ms)
 /* Everything between running dry and being worth another pop. */
 static void worker_wait(struct vu_worker *worker)
 {
-    uint64_t dry_ns = worker->policy.cap_ns > 0 ? vu_now_ns() : 0, polled_ns;
+    struct vu_poll_policy *policy = worker_choose_policy(worker);
+    uint64_t dry_ns = policy->cap_ns > 0 ? vu_now_ns() : 0, polled_ns;
 
     if (worker->worked && worker->linger_ms > 0) {
         worker->worked = false;
@@ -182,14 +194,14 @@ static void worker_wait(struct vu_worker *worker)
             worker_sleep(worker, (int)worker->linger_ms);
         return;
     }
-    if (worker_poll(worker, dry_ns, &polled_ns))
+    if (worker_poll(worker, policy, dry_ns, &polled_ns))
         return;
     worker->armed = true;
     if (vu_vring_arm_kick(worker->vring))
         return;
     worker_sleep(worker, worker->kick_fd < 0 && worker->kick_is_needed ? WORKER_NO_KICK_MS : -1);
-    if (worker->policy.cap_ns > 0)
-        vu_poll_policy_slept(&worker->policy, polled_ns, vu_now_ns() - dry_ns);
+    if (policy->cap_ns > 0)
+        vu_poll_policy_slept(policy, polled_ns, vu_now_ns() - dry_ns);
 }
 
 /* False where the thread lost its turn: the worker is another's then. */
@@ -316,7 +328,8 @@ int vu_worker_create(struct vu_vring *vring, const struct vu_worker_ops *ops, vo
     worker->linger_ms = ops->linger_ms != NULL ? ops->linger_ms(device, vring->index) : 0;
     if (worker->n_cpus <= 1 || worker->linger_ms > 0)
         poll_us = 0;
-    vu_poll_policy_init(&worker->policy, poll_us * UINT64_C(1000));
+    vu_poll_policy_init(&worker->answered, poll_us * UINT64_C(1000));
+    vu_poll_policy_init(&worker->unanswered, poll_us * UINT64_C(1000));
     worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (worker->epoll_fd < 0 || worker->wake_fd < 0)
