@@ -160,14 +160,22 @@ static unsigned queue_complete(void *opaque, struct vu_vring *vring)
 
 static void queue_process(void *opaque, struct vu_vring *vring, struct vu_elem **elems, unsigned n)
 {
-    struct blk_queue *queue = &((struct blk_device *)opaque)->queues[vring->index];
+    struct blk_device *device = opaque;
+    struct blk_queue *queue = &device->queues[vring->index];
+    unsigned n_early = vblk_cache_is_direct(blk_device_image(device)->storage->cache) ? 1 : n;
 
     queue->vring = vring;
     queue->begin_ns = vu_now_ns();
     queue->pass_ns = 0;
     blk_counters_begin(queue->counters, n);
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n; i++) {
         queue_begin(queue, elems[i]);
+        /* A disk that has the first of them works while the others are made: 1, 2, 4, ... */
+        if (i + 1 == n_early) {
+            vblk_aio_submit(queue->aio);
+            n_early = 2 * n_early + 1;
+        }
+    }
     vblk_aio_submit(queue->aio);
     /* Most of what the page cache has is done by now. */
     queue_complete(opaque, vring);

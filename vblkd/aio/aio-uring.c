@@ -60,6 +60,7 @@ static int uring_create(unsigned depth, struct vblk_aio **ret_aio)
         g_free(uring);
         return err;
     }
+    io_uring_register_ring_fd(&uring->ring); /* saves looking it up; older kernels cannot */
     *ret_aio = &uring->aio;
     return 0;
 }
