@@ -161,12 +161,12 @@ int vu_frontend_stop_ring(struct vu_frontend *frontend, unsigned index, uint32_t
     if (index >= VU_FRONTEND_MAX_QUEUES || !frontend->rings[index].started)
         return -EINVAL;
     msg.payload.state = (struct vu_vring_state){.index = index};
+    frontend->rings[index].started = false;
     rc = frontend_call_for_locked(frontend, &msg, frontend->config.stop_timeout_ms);
     if (rc < 0)
         return rc;
     if (msg.payload.state.index != index)
         return frontend_fail_locked(frontend, -EPROTO, "GET_VRING_BASE");
-    frontend->rings[index].started = false;
     if (ret_base)
         *ret_base = msg.payload.state.num;
     return 0;

@@ -30,7 +30,8 @@
 #define VMM_PORT_ACPI   0x600
 
 /* Inputs of the I/O APIC (global system interrupts). Those of MSIs begin behind them. */
-#define VMM_GSI_COM1 4
-#define VMM_GSI_GED  9
-#define VMM_GSI_PCI  16 /* INTA to INTD of all slots: 16 to 19 */
-#define VMM_N_PINS   24
+#define VMM_GSI_COM1    4
+#define VMM_GSI_GED     9
+#define VMM_GSI_PCI     16 /* INTA of slot N is VMM_GSI_PCI + N % VMM_N_PCI_LINES */
+#define VMM_N_PCI_LINES 4
+#define VMM_N_PINS      24

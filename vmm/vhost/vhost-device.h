@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A virtio device whose back-end is another process, reached by vhost-user.
+ *
+ *   CONNECTED <--start, stop--> RUNNING
+ *   any --the back-end dies--> AWAY --it is back: memory, rings, inflight log--> as before
+ *
+ * The guest's vCPUs start and stop it (virtio-device.h); a thread of its own ("vhost-N") listens to
+ * the back-end, notices that it has gone, and connects again for as long as it takes. Requests wait
+ * in the rings meanwhile.
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "vmm/config.h"
+#include "vmm/ram.h"
+#include "vmm/virtio-device.h"
+
+/* How long a back-end may take to appear when the device is made. */
+#define VHOST_CONNECT_MS 3000
+
+/*
+ * Connects to the back-end, asks what it is and starts the thread. config and ram must outlive the
+ * device. NULL with *error, which names the device and the socket.
+ */
+struct virtio_device *vhost_device_create(const struct vmm_config *config,
+                                          const struct vmm_device_config *device_config,
+                                          const struct vmm_ram *ram, GError **error);
+
+/* Whether the back-end is there just now. Any thread. */
+bool vhost_device_is_connected(struct virtio_device *device);
+/* How often it has come back. Any thread. */
+unsigned vhost_device_n_reconnects(struct virtio_device *device);

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The connection to a back-end. One thread for each device waits for what the back-end says and for
+ * its end, and then connects again, with pauses that grow, until there is a successor.
+ */
+#include "vmm/vhost/vhost-link.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "vhost-user/cleanup.h"
+#include "vhost-user/log.h"
+#include "vhost-user/thread.h"
+
+#define RETRY_FIRST_MS 10
+#define RETRY_MOST_MS  1000
+
+/* --- the queues --- */
+
+static int link_start_queue(struct vhost_device *vhost, unsigned index)
+{
+    const struct virtio_queue *queue = &vhost->queues[index];
+    const struct vu_frontend_ring ring = {
+        .num = queue->size,
+        .desc_gpa = queue->desc,
+        .avail_gpa = queue->driver,
+        .used_gpa = queue->device,
+        /* A packed ring begins with both wrap counters set. */
+        .base = vhost->driver_features >> VU_F_RING_PACKED & 1 ? 0x80008000u : 0,
+        .kick_fd = queue->kick_fd,
+        .call_fd = queue->call_fd,
+        .err_fd = -1,
+    };
+
+    return vu_frontend_start_ring(vhost->frontend, index, &ring);
+}
+
+static int link_try_run(struct vhost_device *vhost)
+{
+    unsigned largest = 0;
+    int rc = vu_frontend_set_features(vhost->frontend, vhost->driver_features);
+
+    if (rc == 0)
+        rc = vu_frontend_set_memory(vhost->frontend, &vhost->ram->shmem);
+    for (unsigned i = 0; i < vhost->device.n_queues; i++)
+        if (vhost->queues[i].enabled)
+            largest = MAX(largest, vhost->queues[i].size);
+    if (rc == 0 && vu_frontend_protocol_features(vhost->frontend) >> VU_PF_INFLIGHT_SHMFD & 1)
+        rc = vu_frontend_setup_inflight(vhost->frontend, vhost->device.n_queues, largest);
+    for (unsigned i = 0; rc == 0 && i < vhost->device.n_queues; i++)
+        if (vhost->queues[i].enabled)
+            rc = link_start_queue(vhost, i);
+    return rc;
+}
+
+int vhost_link_run_locked(struct vhost_device *vhost)
+{
+    int rc = link_try_run(vhost);
+
+    vhost->is_running = true;
+    if (rc == 0)
+        return 0;
+    vu_warning("%s: the back-end does not start: %s", vhost->name, strerror(-rc));
+    vhost_link_halt_locked(vhost);
+    return rc;
+}
+
+void vhost_link_halt_locked(struct vhost_device *vhost)
+{
+    if (!vhost->is_running)
+        return;
+    for (unsigned i = 0; i < vhost->device.n_queues; i++)
+        if (vhost->queues[i].enabled)
+            vu_frontend_stop_ring(vhost->frontend, i, NULL);
+    vhost->is_running = false;
+}
+
+/* --- the configuration space --- */
+
+int vhost_link_fetch_config(struct vhost_device *vhost)
+{
+    uint8_t space[VHOST_SPACE_LEN] = {0};
+    uint32_t len = vhost->device.config_len;
+    int rc;
+
+    if (!vhost->knows_config && len > 0) {
+        rc = vu_frontend_get_config(vhost->frontend, 0, space, MIN(len, VU_CONFIG_MAX));
+        if (rc < 0)
+            return rc;
+    }
+    vhost_kind_amend_config(vhost->device_config, vhost->device.n_queues, space);
+    VU_LOCK_SCOPE(&vhost->config_lock);
+
+    memcpy(vhost->space, space, sizeof(space));
+    return 0;
+}
+
+void vhost_link_config_changed(void *opaque)
+{
+    struct vhost_device *vhost = opaque;
+
+    __atomic_store_n(&vhost->has_config_changed, true, __ATOMIC_RELEASE);
+    eventfd_write(vhost->wake_fd, 1);
+}
+
+static void link_refresh_config(struct vhost_device *vhost)
+{
+    if (vhost_link_fetch_config(vhost) == 0 && vhost->device.changed)
+        vhost->device.changed(vhost->device.transport, false);
+}
+
+/* --- the thread --- */
+
+static bool link_is_ending(const struct vhost_device *vhost)
+{
+    return __atomic_load_n(&vhost->is_ending, __ATOMIC_ACQUIRE);
+}
+
+/* Sleeps, or until somebody wakes us. */
+static void link_pause(struct vhost_device *vhost, unsigned ms)
+{
+    struct pollfd poll_fd = {.fd = vhost->wake_fd, .events = POLLIN};
+    eventfd_t count;
+
+    if (poll(&poll_fd, 1, (int)ms) > 0)
+        eventfd_read(vhost->wake_fd, &count);
+}
+
+/* What the predecessor may have left unsaid, in both directions. */
+static void link_kick_all_locked(struct vhost_device *vhost)
+{
+    for (unsigned i = 0; i < vhost->device.n_queues && vhost->is_running; i++) {
+        if (!vhost->queues[i].enabled)
+            continue;
+        eventfd_write(vhost->queues[i].kick_fd, 1);
+        eventfd_write(vhost->queues[i].call_fd, 1);
+    }
+}
+
+/* One attempt to have a successor. 0 or -errno. */
+static int link_try_reconnect(struct vhost_device *vhost)
+{
+    int rc;
+
+    VU_LOCK_SCOPE(&vhost->lock);
+
+    rc = vu_frontend_reconnect(vhost->frontend, vhost->path, 0);
+    if (rc == 0 && vhost->is_wanted && !vhost->is_running)
+        rc = vhost_link_run_locked(vhost);
+    if (rc == 0)
+        link_kick_all_locked(vhost);
+    else
+        vu_frontend_disconnect(vhost->frontend);
+    return rc;
+}
+
+/* Until there is a successor, or nobody wants one. */
+static void link_reconnect(struct vhost_device *vhost)
+{
+    unsigned pause_ms = RETRY_FIRST_MS, most = vhost->retry_ms ? vhost->retry_ms : RETRY_MOST_MS;
+    int last = 0;
+
+    vu_warning("%s: the back-end has gone; its requests wait for another at %s", vhost->name,
+               vhost->path);
+    while (!link_is_ending(vhost)) {
+        int rc = link_try_reconnect(vhost);
+
+        if (rc == 0) {
+            __atomic_fetch_add(&vhost->n_reconnects, 1, __ATOMIC_RELAXED);
+            vu_info("%s: the back-end is back", vhost->name);
+            link_refresh_config(vhost);
+            return;
+        }
+        if (rc != last && rc != -ENOENT && rc != -ECONNREFUSED)
+            vu_warning("%s: connecting again: %s", vhost->name, strerror(-rc));
+        last = rc;
+        link_pause(vhost, MIN(pause_ms, most));
+        pause_ms = MIN(2 * pause_ms, most);
+    }
+}
+
+static void *link_run(void *opaque)
+{
+    struct vhost_device *vhost = opaque;
+
+    while (!link_is_ending(vhost)) {
+        struct pollfd poll_fds[3] = {{.fd = vhost->wake_fd, .events = POLLIN}};
+        int fds[2];
+        unsigned n = vu_frontend_get_poll_fds(vhost->frontend, fds);
+        eventfd_t count;
+
+        if (n == 0) {
+            link_reconnect(vhost);
+            continue;
+        }
+        for (unsigned i = 0; i < n; i++)
+            poll_fds[i + 1] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+        poll(poll_fds, n + 1, -1);
+        if (poll_fds[0].revents)
+            eventfd_read(vhost->wake_fd, &count);
+        vu_frontend_dispatch(vhost->frontend);
+        if (__atomic_exchange_n(&vhost->has_config_changed, false, __ATOMIC_ACQ_REL))
+            link_refresh_config(vhost);
+    }
+    return NULL;
+}
+
+int vhost_link_start(struct vhost_device *vhost)
+{
+    int rc = vu_thread_create("vhost", link_run, vhost, &vhost->thread);
+
+    vhost->has_thread = rc == 0;
+    return rc;
+}
+
+void vhost_link_stop(struct vhost_device *vhost)
+{
+    if (!vhost->has_thread)
+        return;
+    __atomic_store_n(&vhost->is_ending, true, __ATOMIC_RELEASE);
+    eventfd_write(vhost->wake_fd, 1);
+    pthread_join(vhost->thread, NULL);
+    vhost->has_thread = false;
+}
