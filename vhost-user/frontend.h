@@ -119,8 +119,8 @@ int vu_frontend_start_ring(struct vu_frontend *frontend, unsigned index,
 /* The same for a driver's queue, which must live until the ring is stopped. */
 int vu_frontend_start_driver(struct vu_frontend *frontend, struct vu_driver *driver);
 int vu_frontend_enable_ring(struct vu_frontend *frontend, unsigned index, bool enable);
-/* Stops a ring; *ret_base (may be NULL) is where it stands. Waits for requests in flight. Where that
- * fails, a successor of the back-end is not given the ring any more. */
+/* Stops a ring; *ret_base (may be NULL) is where it stands. Waits for requests in flight. Where
+ * that fails, a successor of the back-end is not given the ring any more. */
 int vu_frontend_stop_ring(struct vu_frontend *frontend, unsigned index, uint32_t *ret_base);
 /* Where a ring that is not a driver's shall go on after a reconnection. No message. */
 void vu_frontend_set_base(struct vu_frontend *frontend, unsigned index, uint32_t base);

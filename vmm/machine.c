@@ -16,6 +16,7 @@
 #include "vhost-user/cleanup.h"
 #include "vhost-user/log.h"
 #include "vmm/acpi-device.h"
+#include "vmm/devices.h"
 #include "vmm/serial.h"
 #include "vmm/x86/vcpu.h"
 
@@ -49,7 +50,8 @@ static bool machine_create_parts(struct vmm_machine *machine, GError **error)
 {
     if (!vmm_ram_create(&machine->ram, &machine->config, error) ||
         !vmm_vm_create(&machine->vm, &machine->ram, error) ||
-        !vmm_acpi_device_create(machine, error) || !vmm_serial_create(machine, error))
+        !vmm_acpi_device_create(machine, error) || !vmm_serial_create(machine, error) ||
+        !vmm_devices_create(machine, error))
         return false;
     if (vmm_cmos_init(&machine->cmos, &machine->ports) < 0) {
         g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_EXIST, "the ports of the clock are taken");
@@ -79,6 +81,7 @@ bool vmm_machine_create(struct vmm_machine *machine, struct vmm_config *config, 
 void vmm_machine_destroy(struct vmm_machine *machine)
 {
     g_clear_pointer(&machine->vcpus, vmm_vcpus_destroy);
+    vmm_devices_destroy(machine);
     vmm_cmos_finish(&machine->cmos);
     g_clear_pointer(&machine->serial, vmm_serial_destroy);
     g_clear_pointer(&machine->acpi, vmm_acpi_device_destroy);
@@ -155,6 +158,7 @@ static void machine_do_reset(struct vmm_machine *machine)
         return;
     }
     machine_pause(machine);
+    vmm_devices_reset(machine);
     vmm_serial_reset(machine->serial);
     vmm_acpi_device_reset(machine->acpi);
     if (vmm_vm_reset(&machine->vm) < 0 || !machine_load(machine, &error)) {

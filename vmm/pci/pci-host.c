@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <linux/pci_regs.h>
 
 #include "vhost-user/cleanup.h"
 #include "vmm/config.h"
@@ -12,6 +13,10 @@
 #define HOST_PORT_ADDRESS 0xcf8
 #define HOST_PORT_DATA    0xcfc
 #define HOST_ENABLE       0x80000000u
+
+/* Room for the BARs of a slot, and for one of them. */
+#define HOST_SLOT_LEN 0x100000u
+#define HOST_BAR_LEN  0x10000u
 
 /* As QEMU's generic bridge. */
 static const struct pci_identity bridge_identity = {
@@ -200,6 +205,19 @@ void pci_host_destroy(struct pci_host *host)
     g_free(host);
 }
 
+/*
+ * What firmware would do, for there is none: the guest finds every BAR in a place of its own, and
+ * is free to move it.
+ */
+static void host_place_bars(struct pci_device *device)
+{
+    for (unsigned i = 0; i < PCI_N_BARS; i++)
+        if (device->bars[i].len)
+            pci_device_config_write(
+                device, PCI_BASE_ADDRESS_0 + 4 * i, 4,
+                (uint32_t)(VMM_BAR32 + device->slot * HOST_SLOT_LEN + i * HOST_BAR_LEN));
+}
+
 int pci_host_plug(struct pci_host *host, struct pci_device *device, int slot)
 {
     VU_LOCK_SCOPE(&host->lock);
@@ -216,6 +234,7 @@ int pci_host_plug(struct pci_host *host, struct pci_device *device, int slot)
     device->set_pin = host_set_pin;
     device->pin_opaque = host;
     host->slots[slot] = device;
+    host_place_bars(device);
     return slot;
 }
 
@@ -233,9 +252,12 @@ void pci_host_reset(struct pci_host *host)
     VU_LOCK_SCOPE(&host->lock);
 
     host->address = 0;
-    for (unsigned i = 0; i < PCI_N_SLOTS; i++)
-        if (host->slots[i])
-            pci_device_reset(host->slots[i]);
+    for (unsigned i = 0; i < PCI_N_SLOTS; i++) {
+        if (!host->slots[i])
+            continue;
+        pci_device_reset(host->slots[i]);
+        host_place_bars(host->slots[i]);
+    }
 }
 
 struct pci_device *pci_host_at(struct pci_host *host, unsigned slot)
