@@ -196,6 +196,11 @@ void blk_transfer_begin(struct blk_request *request)
 
     if (transfer_begin_zeroes(request))
         return;
+    /* Pieces of it might have more ranges than an operation takes. */
+    if (request->n_iov > IOV_MAX) {
+        transfer_hand_on(transfer_segment(request, 0, request->len));
+        return;
+    }
     while (done < request->len && (len = begin(request, done)) > 0)
         done += len;
     /* What failed is tried again there, so that there is one place for errors. */
