@@ -156,6 +156,7 @@ static int start(const struct vu_daemon_options *daemon, const struct blk_option
     };
     struct vu_sandbox sandbox;
     GError *error = NULL;
+    bool is_written;
     int status;
 
     if (!blk_options_check(options, &error))
@@ -167,8 +168,11 @@ static int start(const struct vu_daemon_options *daemon, const struct blk_option
     if (!vu_sandbox_enter(&sandbox_options, opened.socket_fd, &sandbox, &status))
         return status;
     status = serve(daemon, options, &opened);
+    /* What could not be written (a disk that is full) can be from the journal, another time. */
+    is_written = vblk_image_flush(opened.image) == 0;
     vblk_image_close(opened.image);
-    blk_journal_file_remove(&opened.journal);
+    if (is_written)
+        blk_journal_file_remove(&opened.journal);
     blk_journal_file_clear(&opened.journal);
     vu_daemon_remove_socket();
     vu_sandbox_clear(&sandbox);
