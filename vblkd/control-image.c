@@ -5,11 +5,10 @@
 
 JsonNode *blk_control_flush(struct vu_control_call *call, GError **error)
 {
-    const struct blk_device *device = call->opaque;
-    int err = vblk_image_flush(device->image);
+    struct vblk_image *image = blk_device_image(call->opaque);
+    int err = vblk_image_flush(image);
 
     if (err < 0)
-        return vu_control_fail(error, "%s: flush: %s", device->image->storage->path,
-                               g_strerror(-err));
+        return vu_control_fail(error, "%s: flush: %s", image->storage->path, g_strerror(-err));
     return vu_control_nothing();
 }

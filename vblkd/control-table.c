@@ -9,6 +9,24 @@
     }
 #define CONTROL_ARGUMENTS(rows) .arguments = (rows), .n_arguments = G_N_ELEMENTS(rows)
 
+static const struct vu_control_argument control_stats[] = {
+    {.name = "histograms",
+     .type = VU_CONTROL_BOOL,
+     .help = "Add the histograms of durations: [nanoseconds that a bucket ends before, requests]."},
+};
+
+#define CONTROL_LIMIT(n, text)                                                          \
+    {                                                                                   \
+        .name = (n), .type = VU_CONTROL_INT, .min = 0, .max = INT64_MAX, .help = (text) \
+    }
+static const struct vu_control_argument control_throttle[] = {
+    CONTROL_LIMIT("iops", "Most requests a second; 0: no limit."),
+    CONTROL_LIMIT("iops_max", "Requests that may come at once after a pause; 0: of a tenth of a "
+                              "second."),
+    CONTROL_LIMIT("bps", "Most bytes read and written a second; 0: no limit."),
+    CONTROL_LIMIT("bps_max", "The same burst of them."),
+};
+
 static const struct vu_control_argument control_resize[] = {
     {.name = "size",
      .type = VU_CONTROL_INT,
@@ -55,6 +73,27 @@ static const struct vu_control_argument control_blockdev_snapshot[] = {
 };
 
 static const struct vu_control_command control_commands[] = {
+    {.name = "query-status",
+     .help = "The image, how it is served, and the front-end.",
+     .run = blk_control_query_status},
+    {.name = "query-blockstats",
+     .help = "Requests, bytes, errors and durations, of each queue and in total.",
+     CONTROL_ARGUMENTS(control_stats),
+     .run = blk_control_query_stats},
+    {.name = "query-named-block-nodes",
+     .help = "The image and those behind it.",
+     .run = blk_control_query_nodes},
+    {.name = "query-throttle",
+     .help = "The limits of requests and bytes a second.",
+     .run = blk_control_query_throttle},
+    {.name = "set-throttle",
+     .help = "Other limits from now on; what is not given stays as it is.",
+     CONTROL_ARGUMENTS(control_throttle),
+     .run = blk_control_set_throttle},
+    {.name = "flush",
+     .help = "Make durable all that the guest was told is written.",
+     .is_slow = true,
+     .run = blk_control_flush},
     {.name = "block_resize",
      .help = "Make the disk another size. The guest is told, if its driver can be.",
      CONTROL_ARGUMENTS(control_resize),
@@ -84,10 +123,6 @@ static const struct vu_control_command control_commands[] = {
      CONTROL_ARGUMENTS(control_blockdev_snapshot),
      .is_slow = true,
      .run = blk_control_snapshot_external},
-    {.name = "flush",
-     .help = "Make durable all that the guest was told is written.",
-     .is_slow = true,
-     .run = blk_control_flush},
 };
 
 const struct vu_control_table blk_control_table = {control_commands,

@@ -148,17 +148,31 @@ static void counters_add_kind(struct blk_counter *sum, const struct blk_counter 
         sum->latency[i] += __atomic_load_n(&counter->latency[i], __ATOMIC_RELAXED);
 }
 
-void blk_counters_read(const struct blk_queue_counters *counters, struct blk_counters *ret_sum)
+static void counters_add_part(struct blk_counters *sum, const struct blk_counters *part)
 {
-    const struct blk_counters *parts[] = {&counters->worker, &counters->helpers};
+    sum->n_begun += __atomic_load_n(&part->n_begun, __ATOMIC_RELAXED);
+    sum->max_depth = MAX(sum->max_depth, __atomic_load_n(&part->max_depth, __ATOMIC_RELAXED));
+    for (unsigned k = 0; k < BLK_N_KINDS; k++)
+        counters_add_kind(&sum->kinds[k], &part->kinds[k]);
+}
+
+bool blk_counters_read(const struct blk_queue *queue, struct blk_counters *ret_sum)
+{
+    const struct blk_queue_counters *counters = __atomic_load_n(&queue->counters, __ATOMIC_ACQUIRE);
 
     *ret_sum = (struct blk_counters){0};
-    /* What is done first: then it is never more than what was begun. */
-    for (size_t p = 0; p < G_N_ELEMENTS(parts); p++)
-        ret_sum->n_done += __atomic_load_n(&parts[p]->n_done, __ATOMIC_ACQUIRE);
-    ret_sum->n_begun = __atomic_load_n(&counters->worker.n_begun, __ATOMIC_RELAXED);
-    ret_sum->max_depth = __atomic_load_n(&counters->worker.max_depth, __ATOMIC_RELAXED);
-    for (size_t p = 0; p < G_N_ELEMENTS(parts); p++)
-        for (unsigned k = 0; k < BLK_N_KINDS; k++)
-            counters_add_kind(&ret_sum->kinds[k], &parts[p]->kinds[k]);
+    if (!counters)
+        return false;
+    /* What is done comes first: then it is never more than what was begun. */
+    ret_sum->n_done = __atomic_load_n(&counters->worker.n_done, __ATOMIC_ACQUIRE) +
+                      __atomic_load_n(&counters->helpers.n_done, __ATOMIC_ACQUIRE);
+    counters_add_part(ret_sum, &counters->worker);
+    counters_add_part(ret_sum, &counters->helpers);
+    return true;
+}
+
+void blk_counters_sum(struct blk_counters *sum, const struct blk_counters *counters)
+{
+    sum->n_done += counters->n_done;
+    counters_add_part(sum, counters);
 }

@@ -45,6 +45,7 @@ struct blk_queue_counters {
     struct blk_counters helpers; /* atomic additions */
 };
 
+struct blk_queue;
 struct blk_request;
 
 struct blk_queue_counters *blk_counters_create(void);
@@ -57,5 +58,7 @@ void blk_counters_begin(struct blk_queue_counters *counters, unsigned n);
 /* One is over: request->result and what it moved. Its worker, or a helper. */
 void blk_counters_end(const struct blk_request *request, bool on_worker);
 
-/* Adds up both parts. max_depth and n_done as in struct blk_counters; any thread. */
-void blk_counters_read(const struct blk_queue_counters *counters, struct blk_counters *ret_sum);
+/* Adds up both parts. False where the queue never ran. Any thread. */
+bool blk_counters_read(const struct blk_queue *queue, struct blk_counters *ret_sum);
+/* Adds one queue to others, which are summed in `sum`; max_depth is the largest. */
+void blk_counters_sum(struct blk_counters *sum, const struct blk_counters *counters);

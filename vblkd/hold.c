@@ -17,8 +17,8 @@
 
 static bool hold_is_limited(const struct blk_request *request)
 {
-    return blk_limits_any(&request->queue->device->options.limits) &&
-           request->type != BLK_T_FLUSH && request->type != BLK_T_GET_ID;
+    return blk_throttle_is_on(&request->queue->device->throttle) && request->type != BLK_T_FLUSH &&
+           request->type != BLK_T_GET_ID;
 }
 
 static uint64_t hold_ask(struct blk_request *request, uint64_t now_ns)
@@ -42,6 +42,16 @@ static void hold_nap(struct vu_job *job)
     (void)eventfd_write(vblk_aio_fd(queue->aio), 1);
     /* The engine may be gone after this. */
     __atomic_sub_fetch(&queue->n_timers, 1, __ATOMIC_RELEASE);
+}
+
+/* Whether the limits are others than those that said until when to wait. */
+static bool hold_is_outdated(struct blk_queue *queue)
+{
+    unsigned n = __atomic_load_n(&queue->device->throttle.n_changes, __ATOMIC_ACQUIRE);
+    bool is_outdated = n != queue->n_changes_seen;
+
+    queue->n_changes_seen = n;
+    return is_outdated;
 }
 
 static void hold_until(struct blk_queue *queue, uint64_t until_ns)
@@ -144,7 +154,7 @@ unsigned blk_queue_release_held(struct blk_queue *queue, bool all)
 
     if (all)
         return hold_release_all(queue);
-    if (now_ns < queue->held_until_ns) {
+    if (!hold_is_outdated(queue) && now_ns < queue->held_until_ns) {
         hold_until(queue, queue->held_until_ns);
         return 0;
     }

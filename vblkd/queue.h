@@ -59,6 +59,7 @@ struct blk_queue {
     unsigned n_held;                       /* guarded by the device's pause.lock */
     struct vu_job timer;                   /* sleeps for the first of them, on a helper */
     uint64_t held_until_ns;                /* atomic; worker -> timer */
+    unsigned n_changes_seen;               /* of the limits */
     bool is_timed;                         /* atomic; a timer will wake the worker */
     unsigned n_timers;                     /* atomic; that are not through yet */
     struct vu_elem *done[VU_WORKER_BATCH]; /* to be pushed together */

@@ -4,25 +4,40 @@
 
 #include <glib.h>
 
+#include "vhost-user/cleanup.h"
+
 #define THROTTLE_SECOND_NS 1e9
 #define THROTTLE_BURST     0.1 /* seconds of the rate, unless said */
 
-static struct blk_bucket throttle_bucket(uint64_t rate, uint64_t burst)
+/* What is in it stays, as far as it has room: a change is no pause. */
+static void throttle_set_bucket(struct blk_bucket *bucket, uint64_t rate, uint64_t burst)
 {
-    struct blk_bucket bucket = {.rate = (double)rate, .size = (double)burst};
-
-    if (burst == 0)
-        bucket.size = MAX(bucket.rate * THROTTLE_BURST, 1);
-    return bucket;
+    bucket->rate = (double)rate;
+    bucket->size = burst == 0 ? MAX(bucket->rate * THROTTLE_BURST, 1) : (double)burst;
+    bucket->level = rate == 0 ? 0 : MIN(bucket->level, bucket->size);
 }
 
 void blk_throttle_init(struct blk_throttle *throttle, const struct blk_limits *limits)
 {
-    *throttle = (struct blk_throttle){
-        .requests = throttle_bucket(limits->iops, limits->iops_burst),
-        .bytes = throttle_bucket(limits->bps, limits->bps_burst),
-    };
+    *throttle = (struct blk_throttle){0};
     pthread_mutex_init(&throttle->lock, NULL);
+    blk_throttle_set(throttle, limits);
+}
+
+void blk_throttle_set(struct blk_throttle *throttle, const struct blk_limits *limits)
+{
+    VU_LOCK_SCOPE(&throttle->lock);
+    throttle->limits = *limits;
+    throttle_set_bucket(&throttle->requests, limits->iops, limits->iops_burst);
+    throttle_set_bucket(&throttle->bytes, limits->bps, limits->bps_burst);
+    __atomic_store_n(&throttle->is_on, limits->iops > 0 || limits->bps > 0, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&throttle->n_changes, 1, __ATOMIC_RELEASE);
+}
+
+void blk_throttle_get(struct blk_throttle *throttle, struct blk_limits *ret_limits)
+{
+    VU_LOCK_SCOPE(&throttle->lock);
+    *ret_limits = throttle->limits;
 }
 
 void blk_throttle_finish(struct blk_throttle *throttle)

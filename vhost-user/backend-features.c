@@ -38,6 +38,7 @@ int backend_set_features(struct vu_backend *backend, struct backend_call *call)
     if ((changed & ~VU_BIT(VU_F_LOG_ALL)) != 0)
         features_stop_rings(backend);
     backend->features = features;
+    backend_publish(backend);
     backend_rings_follow_log(backend);
     if (backend->device.set_features)
         backend->device.set_features(backend->opaque, features);
@@ -64,6 +65,7 @@ int backend_set_protocol_features(struct vu_backend *backend, struct backend_cal
     if (backend_any_started(backend))
         return backend_refuse(call, -EBUSY, "rings are running");
     backend->protocol_features = features;
+    backend_publish(backend);
     return 0;
 }
 

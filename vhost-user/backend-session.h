@@ -7,6 +7,7 @@
  *   backend.c          life: serve, tear down      backend-config.c    configuration space
  *   backend-dispatch.c checks, replies             backend-inflight.c  inflight log
  *   backend-features.c negotiation                 backend-log.c       dirty log
+ *   backend-status.c   what others may know of it
  *   backend-memory.c   regions                     backend-state.c     status, reset
  *   backend-rings.c    queues                      backend-transfer.c  device state
  *   backend-request.c  requests to the front-end   backend-pause.c     pauses
@@ -63,8 +64,10 @@ struct vu_backend {
     uint64_t offered, offered_protocol;
     struct backend_queue *queues; /* device.n_queues */
     struct backend_requests requests;
-    pthread_mutex_t worker_lock; /* backend-pause.c wakes workers of the session thread's */
-    unsigned n_resumes;          /* under worker_lock */
+    pthread_mutex_t status_lock;
+    struct vu_backend_status published; /* guarded by status_lock */
+    pthread_mutex_t worker_lock;        /* backend-pause.c wakes workers of the session thread's */
+    unsigned n_resumes;                 /* under worker_lock */
 
     /* of the present session */
     struct vu_channel channel;
@@ -99,6 +102,9 @@ VU_FRONTEND_REQUESTS(BACKEND_DECLARE_HANDLER)
 /* backend-dispatch.c: handles the message in call->msg and answers it. 0, or a negative errno that
  * ends the session; the line about it is logged. */
 int backend_dispatch(struct vu_backend *backend, struct backend_call *call);
+
+/* backend-status.c: to be called when something of struct vu_backend_status has changed. */
+void backend_publish(struct vu_backend *backend);
 
 /* backend-rings.c */
 bool backend_any_started(const struct vu_backend *backend);

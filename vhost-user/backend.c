@@ -61,6 +61,7 @@ struct vu_backend *vu_backend_create(const struct vu_device *device, void *opaqu
     for (unsigned i = 0; i < device->n_queues; i++)
         vu_vring_init(&backend->queues[i].vring, i, device->name);
     pthread_mutex_init(&backend->worker_lock, NULL);
+    pthread_mutex_init(&backend->status_lock, NULL);
     backend_requests_init(&backend->requests);
     backend_transfer_init(&backend->transfer);
     backend->channel.fd = -1;
@@ -79,6 +80,7 @@ void vu_backend_destroy(struct vu_backend *backend)
         vu_vring_destroy(&backend->queues[i].vring);
     backend_requests_destroy(&backend->requests);
     pthread_mutex_destroy(&backend->worker_lock);
+    pthread_mutex_destroy(&backend->status_lock);
     g_free(backend->queues);
     g_free(backend);
 }
@@ -111,6 +113,7 @@ static void backend_tear_down(struct vu_backend *backend)
     backend->status = 0;
     backend->n_wrong = 0;
     vu_channel_close(&backend->channel);
+    backend_publish(backend);
     if (backend->device.reset)
         backend->device.reset(backend->opaque);
 }
@@ -163,6 +166,7 @@ int vu_backend_serve(struct vu_backend *backend, int conn_fd, int stop_fd)
     int r;
 
     vu_channel_init(&backend->channel, conn_fd);
+    backend_publish(backend);
     do {
         r = backend_wait(backend, stop_fd, &has_message);
         if (r == 0 && has_message)

@@ -88,5 +88,23 @@ unsigned vu_backend_n_working(struct vu_backend *backend, unsigned queue);
  */
 bool vu_backend_is_running(struct vu_backend *backend);
 
+/* What was negotiated, and with whom (0 where that is not known). Any thread. */
+struct vu_backend_status {
+    bool is_connected;
+    int peer_pid;
+    unsigned peer_uid;
+    uint64_t features, protocol_features;
+};
+void vu_backend_get_status(struct vu_backend *backend, struct vu_backend_status *ret_status);
+
+/* A queue at this moment. Any thread; false beyond n_queues. */
+struct vu_queue_status {
+    bool is_started, is_enabled, is_broken;
+    unsigned size; /* entries of its ring */
+    struct vu_vring_stats stats;
+};
+bool vu_backend_get_queue(struct vu_backend *backend, unsigned queue,
+                          struct vu_queue_status *ret_status);
+
 /* The ring of a queue, for counters; NULL beyond n_queues. Lives as long as the back-end. */
 struct vu_vring *vu_backend_vring(struct vu_backend *backend, unsigned queue);

@@ -70,11 +70,45 @@ static void test_pause(void)
     blk_throttle_finish(&throttle);
 }
 
+/* Who waits learns that the limits are others, and then passes by those. */
+static void test_change(void)
+{
+    const struct blk_limits slow = {.iops = 1, .iops_burst = 1}, none = {0};
+    const struct blk_limits fast = {.iops = 1000, .iops_burst = 5};
+    struct blk_throttle throttle;
+    struct blk_limits limits;
+    unsigned n_changes;
+
+    blk_throttle_init(&throttle, &none);
+    g_assert_false(blk_throttle_is_on(&throttle));
+    blk_throttle_set(&throttle, &slow);
+    g_assert_true(blk_throttle_is_on(&throttle));
+    n_changes = throttle.n_changes;
+    g_assert_cmpuint(blk_throttle_ask(&throttle, 0, SECOND_NS), ==, 0);
+    g_assert_cmpuint(blk_throttle_ask(&throttle, 0, SECOND_NS), >, 0);
+
+    blk_throttle_set(&throttle, &fast);
+    g_assert_cmpuint(throttle.n_changes, !=, n_changes);
+    blk_throttle_get(&throttle, &limits);
+    g_assert_cmpuint(limits.iops, ==, 1000);
+    g_assert_cmpuint(limits.iops_burst, ==, 5);
+    /* What was used up before counts: there is no new burst for each change. */
+    for (unsigned i = 0; i < 4; i++)
+        g_assert_cmpuint(blk_throttle_ask(&throttle, 0, SECOND_NS), ==, 0);
+    g_assert_cmpuint(blk_throttle_ask(&throttle, 0, SECOND_NS), >, 0);
+
+    blk_throttle_set(&throttle, &none);
+    g_assert_false(blk_throttle_is_on(&throttle));
+    g_assert_cmpuint(blk_throttle_ask(&throttle, 0, SECOND_NS), ==, 0);
+    blk_throttle_finish(&throttle);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/throttle/rates", test_rates);
     g_test_add_func("/throttle/bursts", test_bursts);
     g_test_add_func("/throttle/pause", test_pause);
+    g_test_add_func("/throttle/change", test_change);
     return g_test_run();
 }
