@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "vblkd/format/qcow2-check-mend.h"
 #include "vblkd/format/qcow2-compressed.h"
 #include "vblkd/format/qcow2-l2-table.h"
 
@@ -54,20 +55,21 @@ static void check_count_entry(struct qcow2_check *check, struct qcow2_l2_entry e
                               uint64_t *next)
 {
     struct qcow2 *q = check->q;
-    uint64_t offset = qcow2_entry_offset(entry);
+    struct qcow2_l2_entry better = qcow2_check_mended(q, entry, UINT64_MAX, UINT64_MAX);
+    uint64_t offset;
     uint32_t len;
 
+    if (!qcow2_entry_same(entry, better))
+        qcow2_check_report(check, &check->result->n_corruptions,
+                           "ERROR: L2 entry %#" PRIx64 " makes no sense", entry.cluster);
+    entry = better;
+    offset = qcow2_entry_offset(entry);
     if (entry.cluster & QCOW2_COMPRESSED) {
         qcow2_compressed_place(q, entry.cluster, &offset, &len);
         check_count(check, offset, len);
         check->result->n_compressed += active;
         check->result->n_allocated += active;
         check->result->n_fragmented += active;
-        return;
-    }
-    if ((entry.cluster & QCOW2_L2_RESERVED) || (offset & (q->cluster_size - 1)) != 0) {
-        qcow2_check_report(check, &check->result->n_corruptions,
-                           "ERROR: L2 entry %#" PRIx64 " makes no sense", entry.cluster);
         return;
     }
     if (!qcow2_entry_has_cluster(q, entry))
@@ -241,6 +243,9 @@ int qcow2_check_walk(struct qcow2_check *check)
         ret = check_walk_snapshots(check);
     if (ret == 0)
         ret = check_walk_bitmaps(check);
+    for (uint64_t i = 0; i < q->refcounts.n_bad; i++)
+        qcow2_check_report(check, &check->result->n_corruptions,
+                           "ERROR: an entry of the refcount table makes no sense");
     check_count(check, q->header.reftable_offset,
                 (uint64_t)q->header.reftable_clusters << q->cluster_bits);
     for (uint64_t i = 0; i < q->refcounts.n_entries; i++) {

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Comparing refcounts with what was counted, and the COPIED flags with refcounts; repairing both.
- * Leaks are repaired last, so that nothing is freed on the word of something that is wrong.
+ * Comparing refcounts with what was counted, and the COPIED flags with refcounts; repairing both:
+ * tables first (qcow2-check-mend.c), then where refcounts lie (qcow2-check-rebuild.c), refcounts,
+ * and flags, which depend on all of that.
  */
 #include "vblkd/format/qcow2-check.h"
 
 #include <string.h>
 
+#include "vblkd/format/qcow2-check-mend.h"
+#include "vblkd/format/qcow2-check-rebuild.h"
 #include "vblkd/format/qcow2-check-walk.h"
 #include "vblkd/format/qcow2-flush.h"
 #include "vblkd/format/qcow2-l2-table.h"
+#include "vblkd/format/qcow2-open.h"
 #include "vblkd/format/qcow2-refcount.h"
 #include "vhost-user/cleanup.h"
 
@@ -26,27 +30,16 @@ static int check_get_step(struct qcow2 *q, void *opaque, struct qcow2_need *need
     return qcow2_refcount_get(q, set->cluster, &set->count, need);
 }
 
-/* A block for a range that has none lies behind all that is in use. */
+/* There is a block, or refcounts would have been rebuilt. */
 static int check_set_step(struct qcow2 *q, void *opaque, struct qcow2_need *need)
 {
     const struct check_set *set = opaque;
-    uint64_t index = set->cluster >> qcow2_refblock_bits(q), cluster;
     struct qcow2_refblock *block;
     int ret;
 
     if (set->count > qcow2_refcount_max(q->header.refcount_order))
         return -EFBIG;
-    ret = qcow2_refblock_get(q, index, &block, need);
-    if (ret == -ENOENT) {
-        ret = qcow2_clusters_alloc_all(q, 1, &cluster, need);
-        if (ret < 0)
-            return ret;
-        ret = qcow2_refblock_get(q, index, &block, need);
-        if (ret == -ENOENT) {
-            block = qcow2_refblock_create(q, index, cluster);
-            ret = 0;
-        }
-    }
+    ret = qcow2_refblock_get(q, set->cluster >> qcow2_refblock_bits(q), &block, need);
     if (ret == 0)
         qcow2_refblock_set(q, block, set->cluster, set->count);
     return ret;
@@ -187,12 +180,47 @@ static int check_clear_marks(struct qcow2 *q)
     return qcow2_write_header_held(q);
 }
 
+/* What was counted may be wrong about where refcounts lie; that goes first. */
+static int check_refcount_places(struct qcow2_check *check)
+{
+    uint64_t n_before = check->result->n_corruptions - check->q->refcounts.n_bad;
+    int ret;
+
+    if (!qcow2_check_must_rebuild(check) || !(check->fix & QCOW2_FIX_ERRORS))
+        return 0;
+    ret = qcow2_check_rebuild(check);
+    if (ret == 0)
+        check->result->n_corruptions_fixed += check->result->n_corruptions - n_before;
+    return ret;
+}
+
+/* A repair has changed the file below what is in memory of it: that is read anew. */
+static int check_reload(struct qcow2 *q)
+{
+    g_autoptr(GError) error = NULL;
+
+    qcow2_l2_cache_empty(&q->l2);
+    __atomic_store_n(&q->is_repairing, false, __ATOMIC_RELAXED);
+    g_hash_table_remove_all(q->metadata);
+    for (uint64_t i = 0; i < q->refcounts.n_entries; i++) {
+        if (q->refcounts.table[i])
+            g_hash_table_add(q->metadata,
+                             GSIZE_TO_POINTER(q->refcounts.table[i] >> q->cluster_bits));
+    }
+    return qcow2_l1_open(q, &error) ? 0 : -EIO;
+}
+
 static int check_run(struct qcow2_check *check)
 {
     struct qcow2 *q = check->q;
+    bool mends = q->is_repairing && (check->fix & QCOW2_FIX_ERRORS);
     uint64_t n;
-    int ret = qcow2_check_walk(check);
+    int ret = mends ? qcow2_check_mend(check) : 0;
 
+    if (ret == 0)
+        ret = qcow2_check_walk(check);
+    if (ret == 0)
+        ret = check_refcount_places(check);
     if (ret < 0)
         return ret;
     n = check->n_counts;
@@ -203,13 +231,14 @@ static int check_run(struct qcow2_check *check)
     }
     ret = check_compare(check, n, false);
     if (ret == 0)
-        ret = qcow2_check_flags(check);
-    if (ret == 0)
         ret = check_compare(check, n, true);
+    if (ret == 0)
+        ret = qcow2_check_flags(check);
     if (ret < 0 || check->fix == 0)
         return ret;
-    qcow2_l2_cache_empty(&q->l2);
     ret = qcow2_flush_all_held(q);
+    if (ret == 0 && (check->fix & QCOW2_FIX_ERRORS))
+        ret = check_reload(q);
     if (ret == 0 && check_n_broken(check->result) == 0 &&
         (check->fix & QCOW2_FIX_ERRORS || check->result->n_corruptions == 0))
         ret = check_clear_marks(q);

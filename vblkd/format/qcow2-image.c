@@ -41,7 +41,8 @@ int qcow2_mark_corrupt(struct qcow2 *q, const char *format, ...)
     va_list args;
     int ret;
 
-    if (__atomic_exchange_n(&q->image->is_corrupt, true, __ATOMIC_SEQ_CST))
+    if (__atomic_load_n(&q->is_repairing, __ATOMIC_RELAXED) ||
+        __atomic_exchange_n(&q->image->is_corrupt, true, __ATOMIC_SEQ_CST))
         return -EIO;
     va_start(args, format);
     what = g_strdup_vprintf(format, args);

@@ -61,8 +61,9 @@ struct qcow2_refcounts {
     GHashTable *blocks;            /* index -> struct qcow2_refblock */
     unsigned max_blocks;
     uint64_t clock;
-    uint64_t hint; /* cluster: none below is known to be free */
-    uint64_t end;  /* cluster: none from here on was ever used, and the file is a hole there */
+    uint64_t hint;  /* cluster: none below is known to be free */
+    uint64_t n_bad; /* entries that made no sense, and were dropped, when a repair opened it */
+    uint64_t end;   /* cluster: none from here on was ever used, and the file is a hole there */
 };
 
 /* [Cluster mapping], the active L1 table, in the processor's byte order. */
@@ -91,6 +92,7 @@ struct qcow2 {
     unsigned n_subclusters, subcluster_bits; /* 1 and cluster_bits without extended L2 */
     bool has_extended_l2, has_data_file, discards;
     bool is_prepared;    /* atomic: the header says what it must for us to write */
+    bool is_repairing;   /* atomic: opened to be repaired, which has not been done yet */
     bool will_be_backed; /* what reads as zeros is not to read as something else soon */
 
     pthread_mutex_t flush_lock;
@@ -172,8 +174,9 @@ static inline void qcow2_touch(struct qcow2 *q)
     __atomic_fetch_add(&q->n_changes, 1, __ATOMIC_RELEASE);
 }
 
-/* Metadata makes no sense: one log line, and nothing is written from now on but the corrupt bit,
- * which is on the disk when this returns. -EIO. Any thread, with any locks but header_lock. */
+/* Metadata makes no sense (and that is not what a repair is about to find): one log line, and
+ * nothing is written from now on but the corrupt bit, which is on the disk when this returns. -EIO.
+ * Any thread, with any locks but header_lock. */
 int qcow2_mark_corrupt(struct qcow2 *q, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

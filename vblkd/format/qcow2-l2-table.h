@@ -24,6 +24,10 @@ static inline uint64_t qcow2_entry_offset(struct qcow2_l2_entry entry)
 {
     return entry.cluster & QCOW2_OFFSET_MASK;
 }
+static inline bool qcow2_entry_same(struct qcow2_l2_entry a, struct qcow2_l2_entry b)
+{
+    return a.cluster == b.cluster && a.bitmap == b.bitmap;
+}
 
 /*
  * The frame of the slice that maps a guest's offset, with its table there to be changed. Under the

@@ -205,6 +205,7 @@ static struct qcow2 *open_create(struct vblk_storage *storage,
     q->storage = q->data_storage = storage;
     q->name = g_strdup(storage->path);
     q->discards = options->discard_in_format;
+    q->is_repairing = options->repair;
     pthread_mutex_init(&q->lock, NULL);
     pthread_mutex_init(&q->header_lock, NULL);
     pthread_cond_init(&q->changed, NULL);

@@ -250,19 +250,23 @@ static bool refcounts_check_table(struct qcow2 *q, GError **error)
 {
     for (uint64_t i = 0; i < q->refcounts.n_entries; i++) {
         uint64_t offset = q->refcounts.table[i];
+        const char *what = NULL;
 
         if (offset == 0)
             continue;
         /* A block is written before the table names it, so it lies inside the file. */
-        if ((offset & (q->cluster_size - 1)) != 0 ||
-            offset >> q->cluster_bits >= q->refcounts.end) {
+        if ((offset & (q->cluster_size - 1)) != 0 || offset >> q->cluster_bits >= q->refcounts.end)
+            what = "has a bad offset";
+        else if (!g_hash_table_add(q->metadata, GSIZE_TO_POINTER(offset >> q->cluster_bits)))
+            what = "lies in other metadata";
+        if (what && q->is_repairing) {
+            q->refcounts.table[i] = 0;
+            q->refcounts.n_bad++;
+        } else if (what) {
             g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
-                        "refcount block %" G_GUINT64_FORMAT " has a bad offset", i);
-            return false;
-        }
-        if (!g_hash_table_add(q->metadata, GSIZE_TO_POINTER(offset >> q->cluster_bits))) {
-            g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
-                        "refcount block %" G_GUINT64_FORMAT " lies in other metadata", i);
+                        "refcount block %" G_GUINT64_FORMAT
+                        " %s: repair the image with \"vblk-img check -r all\"",
+                        i, what);
             return false;
         }
     }
