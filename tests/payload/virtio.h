@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A small driver of modern virtio devices on PCI for payloads: finding one, its registers, a queue
+ * of split or packed layout with one request at a time. Polls; interrupts are looked for where the
+ * local APIC keeps them until somebody takes them.
+ */
+#pragma once
+
+#include "payload.h"
+
+#define VIRTIO_RING_LEN 64u /* most entries of a queue */
+
+struct virtio {
+    unsigned slot;
+    volatile uint8_t *config; /* ECAM */
+    volatile uint8_t *common, *isr, *device, *notify;
+    volatile uint32_t *msix;
+    uint8_t msix_at; /* capability */
+    uint32_t multiplier;
+    uint64_t features;
+};
+
+/* A part of a request. */
+struct virtio_part {
+    void *at;
+    uint32_t len;
+    bool is_in; /* the device writes it */
+};
+
+struct virtio_queue {
+    struct virtio *virtio;
+    unsigned index, size;
+    bool is_packed;
+    uint16_t next; /* entry to add at, and the last used one seen */
+    bool wrap;
+    volatile uint8_t *memory;
+};
+
+static inline void virtio_write8(volatile uint8_t *at, uint8_t value)
+{
+    *at = value;
+}
+
+static inline void virtio_write16(volatile uint8_t *at, uint16_t value)
+{
+    *(volatile uint16_t *)at = value;
+}
+
+static inline void virtio_write32(volatile uint8_t *at, uint32_t value)
+{
+    *(volatile uint32_t *)at = value;
+}
+
+static inline uint16_t virtio_read16(volatile uint8_t *at)
+{
+    return *(volatile uint16_t *)at;
+}
+
+static inline uint32_t virtio_read32(volatile uint8_t *at)
+{
+    return *(volatile uint32_t *)at;
+}
+
+/* The first device of that kind, with memory and bus mastering switched on. */
+bool virtio_find(struct virtio *virtio, uint16_t virtio_id);
+/* Reset, and up to FEATURES_OK with what both want. */
+bool virtio_negotiate(struct virtio *virtio, uint64_t wanted);
+void virtio_set_ok(struct virtio *virtio);
+void virtio_reset(struct virtio *virtio);
+uint8_t virtio_status(const struct virtio *virtio);
+
+/* All vectors masked. Queues use vector 1. */
+void virtio_enable_msix(struct virtio *virtio);
+/* Has a vector arrive as that interrupt (32 to 255), or not. */
+void virtio_route(struct virtio *virtio, unsigned vector, unsigned interrupt, bool is_masked);
+bool virtio_is_pending(const struct virtio *virtio, unsigned vector);
+/* Whether the interrupt comes to wait in the local APIC; it then stays there, for nobody takes it.
+ */
+bool virtio_irq_waits(unsigned interrupt);
+
+/* Sets a queue up, before DRIVER_OK. memory: 4 KiB, zero. */
+bool virtio_queue_init(struct virtio_queue *queue, struct virtio *virtio, unsigned index,
+                       unsigned size, void *memory);
+/* Adds a request, kicks, waits. Returns used.len, or -1 when it takes too long. */
+int64_t virtio_request(struct virtio_queue *queue, const struct virtio_part *parts, unsigned n);
