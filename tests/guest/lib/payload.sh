@@ -11,7 +11,9 @@ payload_require()
 {
     [ -x "${VMM:-}" ] || test_fail "VMM does not name the vmm to test"
     [ -r "${PAYLOAD:-}" ] || test_fail "PAYLOAD does not name a guest"
-    [ -r /dev/kvm ] && [ -w /dev/kvm ] || test_skip "no /dev/kvm that can be opened"
+    if [ ! -r /dev/kvm ] || [ ! -w /dev/kvm ]; then
+        test_skip "no /dev/kvm that can be opened"
+    fi
 }
 
 # payload_run [OPTION]...: runs it to its end; what it prints goes to $payload_output.
