@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 #
-# Bare-metal guests of tests/payload under vmm. $VMM names the program, $PAYLOAD the guest.
-
-. "$(dirname "${BASH_SOURCE[0]}")/daemon.sh"
+# Bare-metal guests of tests/payload under vmm. $VMM names the program, $PAYLOAD the guest. After daemon.sh.
 
 payload_output=$test_work/payload.out
 
