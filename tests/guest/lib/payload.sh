@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 #
-# Bare-metal guests of tests/payload under vmm. $VMM names the program, $PAYLOAD the guest. After daemon.sh.
+# Bare-metal guests of tests/payload under vmm. $VMM names the program, $PAYLOAD the guest. Used together with
+# daemon.sh.
+# shellcheck disable=SC2154
 
 payload_output=$test_work/payload.out
 
