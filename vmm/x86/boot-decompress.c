@@ -5,6 +5,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <glib.h>
+#include <lz4.h>
 #include <lzma.h>
 #include <string.h>
 #include <zlib.h>
@@ -12,9 +13,11 @@
 
 #include "vmm/x86/boot-image.h"
 
-#define DECOMPRESS_MAX_LEN     (512u << 20)
-#define DECOMPRESS_MAX_MEMORY  (256u << 20)
-#define DECOMPRESS_GZIP_WINDOW (15 + 16) /* the largest; with gzip's header */
+#define DECOMPRESS_MAX_LEN       (512u << 20)
+#define DECOMPRESS_MAX_MEMORY    (256u << 20)
+#define DECOMPRESS_GZIP_WINDOW   (15 + 16) /* the largest; with gzip's header */
+
+#define DECOMPRESS_LZ4_MAGIC_LEN 4 /* of the format that kernels use, "legacy" */
 
 static int decompress_gzip(const uint8_t *in, uint64_t in_len, uint8_t *out, uint64_t out_len)
 {
@@ -65,6 +68,32 @@ static int decompress_zstd(const uint8_t *in, uint64_t in_len, uint8_t *out, uin
     return !ZSTD_isError(n) && n == out_len ? 0 : -EBADMSG;
 }
 
+/* Blocks, each with its length before it, until all is there. */
+static int decompress_lz4(const uint8_t *in, uint64_t in_len, uint8_t *out, uint64_t out_len)
+{
+    uint64_t in_at = DECOMPRESS_LZ4_MAGIC_LEN, out_at = 0;
+
+    while (out_at < out_len) {
+        uint32_t block_le, block;
+        int n;
+
+        if (in_len - in_at < sizeof(block_le))
+            return -EBADMSG;
+        memcpy(&block_le, in + in_at, sizeof(block_le));
+        block = le32toh(block_le);
+        in_at += sizeof(block_le);
+        if (block > in_len - in_at || block > INT32_MAX)
+            return -EBADMSG;
+        n = LZ4_decompress_safe((const char *)in + in_at, (char *)out + out_at, (int)block,
+                                (int)(out_len - out_at));
+        if (n <= 0)
+            return -EBADMSG;
+        in_at += block;
+        out_at += (uint64_t)n;
+    }
+    return 0;
+}
+
 static const struct decompress_format {
     const char *magic;
     size_t magic_len;
@@ -75,6 +104,7 @@ static const struct decompress_format {
      "7zXZ",
      6, decompress_xz},
     {"\x28\xb5\x2f\xfd", 4, decompress_zstd},
+    {"\x02\x21\x4c\x18", DECOMPRESS_LZ4_MAGIC_LEN, decompress_lz4},
     {"\x5d\0\0", 3, decompress_lzma},
 };
 

@@ -33,6 +33,7 @@
 #define PVM_RFLAGS_AC      (1ull << 18)
 #define PVM_MAX_INSN_LEN   15
 #define PVM_STUB_LEN       25
+#define PVM_STUB_CMP_LEN   9 /* its first instruction */
 #define PVM_PADDING        0xcc
 #define PVM_SEARCH_LEN     (4u << 20) /* from LSTAR on: padding is near */
 #define PVM_PAGE_SIZE      4096
@@ -94,7 +95,7 @@ void vmm_pvm_adjust_cpuid(struct kvm_cpuid2 *cpuid)
 
 char *vmm_pvm_kernel_args(const struct vmm_vm *vm)
 {
-    int khz = ioctl(vm->kvm_fd, KVM_GET_TSC_KHZ, 0);
+    int khz = ioctl(vm->fd, KVM_GET_TSC_KHZ, 0);
     GString *args = g_string_new("clearcpuid=");
     size_t begin = args->len;
 
@@ -188,7 +189,8 @@ static bool pvm_make_stub(uint8_t stub[PVM_STUB_LEN], uint64_t gva, uint64_t lst
            pvm_put_distance(stub + 21, gva + 25, lstar);
 }
 
-static bool pvm_hook_syscall(const struct vmm_vcpu *vcpu, uint64_t lstar)
+/* Does nothing where there is no handler of page faults yet: what runs then is no Linux. */
+static void pvm_hook_syscall(const struct vmm_vcpu *vcpu, uint64_t lstar)
 {
     uint8_t stub[PVM_STUB_LEN], *padding;
     struct kvm_sregs sregs;
@@ -196,20 +198,21 @@ static bool pvm_hook_syscall(const struct vmm_vcpu *vcpu, uint64_t lstar)
     uint64_t stub_gva = 0;
 
     if (ioctl(vcpu->fd, KVM_GET_SREGS, &sregs) < 0)
-        return false;
+        return;
     gate = pvm_guest_at(vcpu, sregs.idt.base + PVM_VECTOR_PF * sizeof(*gate), sizeof(*gate));
-    if (gate == NULL)
-        return false;
+    if (gate == NULL || sregs.idt.limit < (PVM_VECTOR_PF + 1) * sizeof(*gate) - 1)
+        return;
     padding = pvm_guest_at(vcpu, pvm_gate_target(gate), PVM_STUB_LEN);
     if (padding != NULL && pvm_make_stub(stub, pvm_gate_target(gate), lstar, lstar) &&
-        memcmp(padding, stub, 9) == 0)
-        return true; /* another vCPU has the same handlers */
+        memcmp(padding, stub, PVM_STUB_CMP_LEN) == 0)
+        return; /* another vCPU has the same handlers */
     padding = pvm_find_padding(vcpu, lstar, &stub_gva);
-    if (padding == NULL || !pvm_make_stub(stub, stub_gva, lstar, pvm_gate_target(gate)))
-        return false;
+    if (padding == NULL || !pvm_make_stub(stub, stub_gva, lstar, pvm_gate_target(gate))) {
+        vu_warning("vCPU %u: no place for what helps its system calls", vcpu->index);
+        return;
+    }
     memcpy(padding, stub, sizeof(stub));
     pvm_gate_set_target(gate, stub_gva);
-    return true;
 }
 
 bool vmm_pvm_handle_wrmsr(struct vmm_vcpu *vcpu)
@@ -222,9 +225,8 @@ bool vmm_pvm_handle_wrmsr(struct vmm_vcpu *vcpu)
         .entry = {.index = vcpu->run->msr.index, .data = vcpu->run->msr.data},
     };
 
-    if (msrs.entry.index == PVM_MSR_LSTAR && msrs.entry.data != 0 &&
-        !pvm_hook_syscall(vcpu, msrs.entry.data))
-        vu_warning("vCPU %u: no place for what helps its system calls", vcpu->index);
+    if (msrs.entry.index == PVM_MSR_LSTAR && msrs.entry.data != 0)
+        pvm_hook_syscall(vcpu, msrs.entry.data);
     return ioctl(vcpu->fd, KVM_SET_MSRS, &msrs) == 1;
 }
 
@@ -358,10 +360,9 @@ static const struct pvm_operation {
     {{0x9b, 0, 0}, {0xff, 0, 0}, pvm_do_fwait},
     {{0x0f, 0x01, 0xca}, {0xff, 0xff, 0xff}, pvm_do_clac},
     {{0x0f, 0x01, 0xcb}, {0xff, 0xff, 0xff}, pvm_do_stac},
-    {{0x0f, 0xae, 0x10}, {0xff, 0xff, 0x30}, pvm_do_mxcsr}, /* /2 and /3, see below */
+    {{0x0f, 0xae, 0x10}, {0xff, 0xff, 0x30}, pvm_do_mxcsr}, /* ModRM says 2 or 3 */
 };
 
-/* ModRM's middle bits are 2 or 3 where the mask leaves the lowest of them open. */
 static bool pvm_operation_fits(const struct pvm_operation *operation, const uint8_t *bytes)
 {
     for (unsigned i = 0; i < sizeof(operation->opcode); i++)

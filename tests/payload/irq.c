@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Intel SDM volume 3, chapter 11 (local APIC); 82093AA data sheet (I/O APIC). */
+#include "irq.h"
+
+#include "payload.h"
+
+#define IRQ_N_VECTORS  256
+#define IRQ_CODE       0x08
+#define IRQ_GATE       0x8e /* present, ring 0, interrupt gate */
+#define IRQ_SPURIOUS   0xff
+#define IRQ_N_FAULTS   32
+
+#define IO_APIC        0xfec00000u
+#define IO_APIC_WINDOW 0x10
+#define IO_APIC_FIRST  0x10 /* register of the first input's low half */
+#define IO_APIC_LEVEL  0x8000u
+#define IO_APIC_ID_AT  24
+
+#define APIC           0xfee00000u
+#define APIC_ID        0x020
+#define APIC_EOI       0x0b0
+#define APIC_SPURIOUS  0x0f0
+#define APIC_ICR_LOW   0x300
+#define APIC_ICR_HIGH  0x310
+#define APIC_ICR_BUSY  0x1000u
+#define APIC_ENABLED   0x100u
+
+struct irq_gate {
+    uint16_t offset_low, selector;
+    uint8_t stack, flags;
+    uint16_t offset_middle;
+    uint32_t offset_high, reserved;
+};
+
+static struct irq_gate irq_gates[IRQ_N_VECTORS];
+
+struct payload_frame {
+    uint64_t ip, cs, flags, sp, ss;
+};
+
+__attribute__((interrupt)) static void irq_on_fault(struct payload_frame *frame)
+{
+    payload_print("not ok - a fault at 0x%x\n", frame->ip);
+    payload_power_off();
+}
+
+__attribute__((interrupt)) static void irq_on_spurious(struct payload_frame *frame)
+{
+}
+
+void payload_irq_set(unsigned vector, payload_handler handler)
+{
+    uint64_t at = (uint64_t)(uintptr_t)handler;
+
+    irq_gates[vector] = (struct irq_gate){
+        .offset_low = (uint16_t)at,
+        .selector = IRQ_CODE,
+        .flags = IRQ_GATE,
+        .offset_middle = (uint16_t)(at >> 16),
+        .offset_high = (uint32_t)(at >> 32),
+    };
+}
+
+void payload_irq_init(void)
+{
+    for (unsigned i = 0; i < IRQ_N_FAULTS; i++)
+        payload_irq_set(i, irq_on_fault);
+    payload_irq_set(IRQ_SPURIOUS, irq_on_spurious);
+}
+
+void payload_irq_init_cpu(void)
+{
+    struct {
+        uint16_t limit;
+        uint64_t base;
+    } __attribute__((packed)) pointer = {sizeof(irq_gates) - 1, (uintptr_t)irq_gates};
+
+    __asm__ volatile("lidt %0" ::"m"(pointer));
+    payload_apic_write(APIC_SPURIOUS, APIC_ENABLED | IRQ_SPURIOUS);
+}
+
+uint32_t payload_apic_read(unsigned reg)
+{
+    return *(volatile uint32_t *)payload_at(APIC + reg);
+}
+
+void payload_apic_write(unsigned reg, uint32_t value)
+{
+    *(volatile uint32_t *)payload_at(APIC + reg) = value;
+}
+
+uint8_t payload_apic_id(void)
+{
+    return (uint8_t)(payload_apic_read(APIC_ID) >> 24);
+}
+
+void payload_irq_end(void)
+{
+    payload_apic_write(APIC_EOI, 0);
+}
+
+void payload_apic_send(uint8_t apic_id, uint32_t command)
+{
+    payload_apic_write(APIC_ICR_HIGH, (uint32_t)apic_id << 24);
+    payload_apic_write(APIC_ICR_LOW, command);
+    while (payload_apic_read(APIC_ICR_LOW) & APIC_ICR_BUSY)
+        ;
+}
+
+static void io_apic_write(unsigned reg, uint32_t value)
+{
+    *(volatile uint32_t *)payload_at(IO_APIC) = reg;
+    *(volatile uint32_t *)payload_at(IO_APIC + IO_APIC_WINDOW) = value;
+}
+
+void payload_irq_route(unsigned gsi, unsigned vector, uint8_t apic_id, bool is_level)
+{
+    io_apic_write(IO_APIC_FIRST + 2 * gsi + 1, (uint32_t)apic_id << IO_APIC_ID_AT);
+    io_apic_write(IO_APIC_FIRST + 2 * gsi, vector | (is_level ? IO_APIC_LEVEL : 0));
+}
