@@ -42,6 +42,7 @@ static const struct vu_program program = {
     .summary = "serve a disk image to a virtual machine",
     .device_type = "block",
     .capability_features = capabilities,
+    .commands = &blk_control_table,
     .man_description = man_description,
     .man_text = man_text,
 };

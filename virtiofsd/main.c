@@ -28,6 +28,7 @@ static const struct vu_program program = {
     .summary = "share a host directory with a virtual machine",
     .device_type = "fs",
     .capability_features = program_features,
+    .commands = &fs_control_table,
     .man_description = fs_manual_description,
     .man_text = fs_manual_sections,
 };

@@ -173,7 +173,7 @@ void img_command_print_help(void)
 {
     printf("Usage: " COMMAND_PROGRAM " COMMAND [OPTION]... FILE...\n\nCommands:\n");
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
-        printf("  %-10s%s\n", commands[i]->name, commands[i]->help);
+        vu_options_print_wrapped(commands[i]->help, (size_t)printf("  %s", commands[i]->name));
     printf("\n" COMMAND_PROGRAM " COMMAND --help lists the options of a command.\n");
 }
 

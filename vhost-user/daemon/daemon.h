@@ -49,7 +49,8 @@ struct vu_program {
     const char *man_description; /* roff: the man page's sections before OPTIONS, may be NULL */
     const char *man_text;        /* ... and behind it */
     const char *device_type;     /* of --print-capabilities: "fs", "block", "rng" */
-    const char *const *capability_features; /* NULL ended, may be NULL */
+    const char *const *capability_features;  /* NULL ended, may be NULL */
+    const struct vu_control_table *commands; /* of --control, for the man page; may be NULL */
 };
 
 /*

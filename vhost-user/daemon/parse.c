@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vhost-user/daemon/control-man.h"
 #include "vhost-user/daemon/daemon.h"
 #include "vhost-user/daemon/listen.h"
 #include "vhost-user/daemon/options-words.h"
@@ -167,6 +168,8 @@ static void parse_print_man(const struct vu_program *program, const struct vu_op
     if (program->man_description != NULL)
         fputs(program->man_description, stdout);
     vu_options_print_man(tables, n_tables);
+    if (program->commands != NULL)
+        vu_control_print_man(program->commands);
     if (program->man_text != NULL)
         fputs(program->man_text, stdout);
 }
