@@ -299,11 +299,11 @@ struct vblk_image_options blk_options_image(const struct blk_options *options)
     };
 }
 
-const char *blk_options_journal(const struct blk_options *options)
+const char *blk_options_journal(const struct blk_options *options, bool has_control)
 {
     bool is_raw = strcmp(blk_formats[options->format], "raw") == 0;
 
-    return is_raw || options->read_only ? "none" : options->journal;
+    return (is_raw && !has_control) || options->read_only ? "none" : options->journal;
 }
 
 /* The best engine there is, unless one is asked for. */

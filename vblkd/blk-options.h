@@ -45,6 +45,6 @@ struct vu_option_table blk_options_table(struct blk_options *options);
 bool blk_options_check(const struct blk_options *options, GError **error);
 /* How to open the image, and how to serve it. */
 struct vblk_image_options blk_options_image(const struct blk_options *options);
-/* The place of a journal; "none" where the image needs none. */
-const char *blk_options_journal(const struct blk_options *options);
+/* The place of a journal; "none" where the image needs none. has_control: it may get an overlay. */
+const char *blk_options_journal(const struct blk_options *options, bool has_control);
 struct blk_device_options blk_options_device(const struct blk_options *options);

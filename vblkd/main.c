@@ -134,8 +134,8 @@ static bool open_all(const struct vu_daemon_options *daemon, const struct blk_op
         vu_daemon_remove_socket();
         return false;
     }
-    if (blk_journal_file_open(blk_options_journal(options), daemon->socket_path, &opened->journal,
-                              error))
+    if (blk_journal_file_open(blk_options_journal(options, opened->control_fd >= 0),
+                              daemon->socket_path, &opened->journal, error))
         opened->image = open_image(options, &opened->journal, error);
     if (opened->image)
         return true;

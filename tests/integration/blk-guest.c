@@ -27,6 +27,7 @@ static void guest_exec(const struct blk_guest *guest)
     const char *program = g_getenv("VBLKD");
     g_autofree char *socket = g_strconcat("--socket-path=", guest->socket, NULL);
     g_autofree char *image = g_strconcat("--blk-file=", guest->image, NULL);
+    g_autofree char *control = g_strconcat("--control=", guest->control, NULL);
     g_auto(GStrv) words = g_strsplit(guest->setup.options ? guest->setup.options : "", " ", -1);
     g_autoptr(GPtrArray) argv = g_ptr_array_new();
     const char *const fixed[] = {program, socket, image, "--log-level=error"};
@@ -36,6 +37,8 @@ static void guest_exec(const struct blk_guest *guest)
     for (char **word = words; *word; word++)
         if (**word)
             g_ptr_array_add(argv, *word);
+    if (guest->setup.control)
+        g_ptr_array_add(argv, control);
     g_ptr_array_add(argv, NULL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     execv(program, (char **)argv->pdata);
@@ -50,9 +53,7 @@ static void guest_start_daemon(struct blk_guest *guest)
         guest_exec(guest);
 }
 
-/* Runs a command line made like printf's; its exit status. */
-static int guest_run(const char *format, ...) G_GNUC_PRINTF(1, 2);
-static int guest_run(const char *format, ...)
+int blk_guest_run(const char *format, ...)
 {
     g_autofree char *line = NULL;
     g_auto(GStrv) argv = NULL;
@@ -77,9 +78,10 @@ static void guest_make_image(struct blk_guest *guest)
     guest->dir = g_dir_make_tmp("blk-guest-XXXXXX", NULL);
     guest->image = g_build_filename(guest->dir, "image", NULL);
     guest->socket = g_build_filename(guest->dir, "socket", NULL);
+    guest->control = g_build_filename(guest->dir, "control", NULL);
     if (guest->setup.qcow2) {
-        g_assert_cmpint(guest_run("qemu-img create -q -f qcow2 -o %s %s %" G_GUINT64_FORMAT,
-                                  guest->setup.qcow2, guest->image, guest->setup.image_len),
+        g_assert_cmpint(blk_guest_run("qemu-img create -q -f qcow2 -o %s %s %" G_GUINT64_FORMAT,
+                                      guest->setup.qcow2, guest->image, guest->setup.image_len),
                         ==, 0);
         return;
     }
@@ -187,10 +189,10 @@ uint8_t *blk_guest_read_image(struct blk_guest *guest, bool may_leak)
     int status;
 
     if (guest->setup.qcow2) {
-        status = guest_run("qemu-img check -q -f qcow2 %s", guest->image);
+        status = blk_guest_run("qemu-img check -q -f qcow2 %s", guest->image);
         g_assert_true(status == 0 || (status == 3 && may_leak));
-        g_assert_cmpint(guest_run("qemu-img convert -f qcow2 -O raw %s %s", guest->image, raw), ==,
-                        0);
+        g_assert_cmpint(blk_guest_run("qemu-img convert -f qcow2 -O raw %s %s", guest->image, raw),
+                        ==, 0);
     }
     g_assert_true(
         g_file_get_contents(guest->setup.qcow2 ? raw : guest->image, &contents, &len, NULL));
@@ -203,8 +205,10 @@ void blk_guest_clear(struct blk_guest *guest)
 {
     g_unlink(guest->socket);
     g_unlink(guest->image);
+    g_unlink(guest->control);
     g_rmdir(guest->dir);
     g_free(guest->socket);
+    g_free(guest->control);
     g_free(guest->image);
     g_free(guest->dir);
     g_rand_free(guest->rand);

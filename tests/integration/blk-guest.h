@@ -25,6 +25,7 @@ struct blk_guest_setup {
     bool inflight;     /* the session can be taken over */
     uint64_t image_len;
     const char *qcow2; /* the image is one, made with these options of qemu-img's; NULL: raw */
+    bool control;      /* the daemon takes commands at guest->control */
 };
 
 /* One request's buffers. */
@@ -40,7 +41,7 @@ struct blk_guest_slot {
 
 struct blk_guest {
     struct blk_guest_setup setup;
-    char *dir, *image, *socket;
+    char *dir, *image, *socket, *control;
     int pid; /* of the daemon */
     GRand *rand;
     struct vu_shmem shmem;
@@ -56,10 +57,13 @@ bool blk_guest_start(struct blk_guest *guest, const struct blk_guest_setup *setu
 /* SIGTERM; the daemon must end well. The image stays until blk_guest_clear. */
 void blk_guest_stop(struct blk_guest *guest);
 void blk_guest_clear(struct blk_guest *guest);
+/* Runs a command line made like printf's, words with one space between them; its exit status. */
+int blk_guest_run(const char *format, ...) G_GNUC_PRINTF(1, 2);
 /* What the disk holds, read from its image while the daemon is stopped; g_free. A qcow2 image is
  * checked for errors, and for leaks unless these are allowed. */
 uint8_t *blk_guest_read_image(struct blk_guest *guest, bool may_leak);
-/* Kills the daemon, starts another, and takes the session over (setup.inflight). */
+/* Kills the daemon, starts another, on what image and setup are by now, and takes the session over
+ * (setup.inflight). */
 void blk_guest_restart(struct blk_guest *guest);
 
 /* Buffers for one request. */

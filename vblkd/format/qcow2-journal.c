@@ -322,6 +322,7 @@ int qcow2_journal_move(struct qcow2 *from, struct qcow2 *to, int journal_fd)
 
     if (ret < 0)
         return ret;
+    to->image->is_eager = to->header.version < 3;
     if (from)
         qcow2_journal_close(from);
     if (to->journal)
