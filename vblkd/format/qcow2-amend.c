@@ -12,8 +12,7 @@
 #include "vblkd/format/qcow2-flush.h"
 #include "vhost-user/cleanup.h"
 
-static bool amend_refuse(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
-static bool amend_refuse(GError **error, const char *format, ...)
+bool qcow2_amend_refuse(GError **error, const char *format, ...)
 {
     va_list args;
 
@@ -24,23 +23,20 @@ static bool amend_refuse(GError **error, const char *format, ...)
     return false;
 }
 
-/* By who holds flush_lock: all that was written is on the disk. */
-static bool amend_begin(struct qcow2 *q, GError **error)
+bool qcow2_amend_begin(struct qcow2 *q, GError **error)
 {
     int ret;
 
     if (q->image->read_only || qcow2_is_corrupt(q))
-        return amend_refuse(error, "the image is read-only");
+        return qcow2_amend_refuse(error, "the image is read-only");
     ret = qcow2_flush_all_held(q);
     if (ret < 0)
-        return amend_refuse(error, "%s", g_strerror(-ret));
+        return qcow2_amend_refuse(error, "%s", g_strerror(-ret));
     q->header.autoclear &= QCOW2_AUTOCLEAR_KNOWN;
     return true;
 }
 
-/* The header as it is in memory; where it cannot be written, it becomes what it was. Strings are
- * the caller's business. */
-static bool amend_write(struct qcow2 *q, const struct qcow2_header *old, GError **error)
+bool qcow2_amend_write(struct qcow2 *q, const struct qcow2_header *old, GError **error)
 {
     int ret = qcow2_write_header_held(q);
 
@@ -48,8 +44,8 @@ static bool amend_write(struct qcow2 *q, const struct qcow2_header *old, GError 
         return true;
     q->header = *old;
     if (ret == -ENOSPC)
-        return amend_refuse(error, "the header does not fit in a cluster of the image");
-    return amend_refuse(error, "the header cannot be written: %s", g_strerror(-ret));
+        return qcow2_amend_refuse(error, "the header does not fit in a cluster of the image");
+    return qcow2_amend_refuse(error, "the header cannot be written: %s", g_strerror(-ret));
 }
 
 bool qcow2_amend_backing(struct vblk_image *image, const char *name, const char *format,
@@ -60,15 +56,15 @@ bool qcow2_amend_backing(struct vblk_image *image, const char *name, const char 
 
     VU_LOCK_SCOPE(&q->flush_lock);
     if (name && strlen(name) > QCOW2_MAX_BACKING_NAME)
-        return amend_refuse(error, "the name of the backing file is too long");
+        return qcow2_amend_refuse(error, "the name of the backing file is too long");
     if (name && (q->header.autoclear & QCOW2_AUTOCLEAR_RAW_DATA))
-        return amend_refuse(error, "nothing can lie behind an image with data_file_raw");
-    if (!amend_begin(q, error))
+        return qcow2_amend_refuse(error, "nothing can lie behind an image with data_file_raw");
+    if (!qcow2_amend_begin(q, error))
         return false;
     old = q->header;
     q->header.backing_name = g_strdup(name);
     q->header.backing_format = g_strdup(name ? format : NULL);
-    if (!amend_write(q, &old, error))
+    if (!qcow2_amend_write(q, &old, error))
         return false;
     g_free(old.backing_name);
     g_free(old.backing_format);
@@ -78,4 +74,71 @@ bool qcow2_amend_backing(struct vblk_image *image, const char *name, const char 
 void qcow2_expect_backing(struct vblk_image *image)
 {
     qcow2_of(image)->will_be_backed = true;
+}
+
+bool qcow2_amend_lazy_refcounts(struct vblk_image *image, bool is_lazy, GError **error)
+{
+    struct qcow2 *q = qcow2_of(image);
+    struct qcow2_header old;
+
+    VU_LOCK_SCOPE(&q->flush_lock);
+    if (is_lazy && q->header.version < 3)
+        return qcow2_amend_refuse(error, "lazy_refcounts needs compat=1.1 or later");
+    if (!qcow2_amend_begin(q, error))
+        return false;
+    old = q->header;
+    q->header.compatible &= ~QCOW2_COMPAT_LAZY_REFCOUNTS;
+    q->header.compatible |= is_lazy ? QCOW2_COMPAT_LAZY_REFCOUNTS : 0;
+    /* All refcounts are on the disk. */
+    q->header.incompatible &= ~QCOW2_INCOMPAT_DIRTY;
+    return qcow2_amend_write(q, &old, error);
+}
+
+bool qcow2_amend_data_file(struct vblk_image *image, const char *name, GError **error)
+{
+    struct qcow2 *q = qcow2_of(image);
+    struct qcow2_header old;
+
+    VU_LOCK_SCOPE(&q->flush_lock);
+    if (!q->has_data_file)
+        return qcow2_amend_refuse(error,
+                                  "data_file is for images that keep their data in another file");
+    if (!qcow2_amend_begin(q, error))
+        return false;
+    old = q->header;
+    q->header.data_file_name = g_strdup(name);
+    if (!qcow2_amend_write(q, &old, error))
+        return false;
+    g_free(old.data_file_name);
+    return true;
+}
+
+bool qcow2_amend_data_file_raw(struct vblk_image *image, bool is_raw, GError **error)
+{
+    struct qcow2 *q = qcow2_of(image);
+    struct qcow2_header old;
+
+    VU_LOCK_SCOPE(&q->flush_lock);
+    if (is_raw)
+        return qcow2_amend_refuse(error, "data_file_raw can only be said of a new image");
+    if (!qcow2_amend_begin(q, error))
+        return false;
+    old = q->header;
+    q->header.autoclear &= ~QCOW2_AUTOCLEAR_RAW_DATA;
+    return qcow2_amend_write(q, &old, error);
+}
+
+bool qcow2_upgrade(struct vblk_image *image, GError **error)
+{
+    struct qcow2 *q = qcow2_of(image);
+    struct qcow2_header old;
+
+    VU_LOCK_SCOPE(&q->flush_lock);
+    if (q->header.version >= 3)
+        return true;
+    if (!qcow2_amend_begin(q, error))
+        return false;
+    old = q->header;
+    q->header.version = 3;
+    return qcow2_amend_write(q, &old, error);
 }

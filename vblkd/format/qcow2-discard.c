@@ -248,29 +248,38 @@ int qcow2_discard(struct vblk_image *image, uint64_t offset, uint64_t len)
     return ret == 0 ? discard_run(qcow2_of(image), offset, len, false, true) : ret;
 }
 
-int qcow2_forget(struct vblk_image *image)
+int qcow2_forget_range(struct vblk_image *image, uint64_t offset, uint64_t len)
 {
     struct qcow2 *q = qcow2_of(image);
-    uint64_t size = image->size, slice_len = UINT64_C(1) << qcow2_slice_shift(q);
+    uint64_t slice_len = UINT64_C(1) << qcow2_slice_shift(q), end = offset + len, part;
     int ret = 0;
 
-    for (uint64_t at = 0; at < size && ret == 0; at += slice_len) {
+    for (uint64_t at = offset; at < end && ret == 0; at += part) {
         struct discard_range range = {
             .first = at >> q->cluster_bits,
-            .n = qcow2_clusters_for(q, MIN(size - at, slice_len)),
             .mask = discard_all_subclusters(q),
             .unmaps = true,
             .forgets = true,
         };
 
+        part = MIN(end - at, slice_len - (at & (slice_len - 1)));
+        range.n = qcow2_clusters_for(q, part);
         ret = qcow2_run(q, 0, discard_step, &range);
         if (ret == 0 && discard_has_many(q))
             ret = qcow2_flush(image);
     }
+    return ret;
+}
+
+int qcow2_forget(struct vblk_image *image)
+{
+    struct qcow2 *q = qcow2_of(image);
+    int ret = qcow2_forget_range(image, 0, image->size);
+
     if (ret == 0)
         ret = qcow2_flush(image);
     /* No entry on the disk refers to it any more. */
     if (ret == 0 && q->has_data_file && q->discards)
-        ret = vblk_storage_discard(q->data_storage, 0, size);
+        ret = vblk_storage_discard(q->data_storage, 0, image->size);
     return ret;
 }

@@ -25,6 +25,7 @@ static const struct img_command *const commands[] = {
     &img_measure,
     &img_commit,
     &img_rebase,
+    &img_amend,
     &img_bitmap,
 };
 /* clang-format on */
@@ -80,14 +81,18 @@ static void command_free_options(const struct img_command *command, void *option
     g_free(options);
 }
 
-static void command_print_help(const struct img_command *command,
-                               const struct vu_option_table *tables, size_t n_tables)
+int img_command_help(const struct img_command *command)
 {
+    const struct vu_option_table tables[] = {
+        {command->rows, command->n_rows, NULL},
+        {img_new_image_rows, command->takes_new_image ? img_n_new_image_rows : 0, NULL},
+    };
     g_autofree char *usage =
         g_strdup_printf(COMMAND_PROGRAM " %s %s", command->name, command->usage);
 
-    vu_options_print_help(tables, n_tables, usage);
+    vu_options_print_help(tables, G_N_ELEMENTS(tables), usage);
     printf("\n%s\n", command->help);
+    return 0;
 }
 
 static int command_run(const struct img_command *command, struct img_run *run)
@@ -142,11 +147,11 @@ static int command_parse_and_run(const struct img_command *command, int argc, ch
 
     img_new_image_init(&new);
     if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        command_print_help(command, tables, G_N_ELEMENTS(tables));
+        img_command_help(command);
     } else if (!vu_options_parse(tables, G_N_ELEMENTS(tables), argc, cut, &run.args, &error)) {
         status = img_fail(1, error);
     } else if (new.help) {
-        command_print_help(command, tables, G_N_ELEMENTS(tables));
+        img_command_help(command);
     } else {
         if (last)
             run.args = command_append(run.args, last);

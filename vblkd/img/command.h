@@ -40,6 +40,9 @@ int img_command_main(int argc, char **argv);
 void img_command_print_help(void);
 void img_command_print_man(void);
 
+/* The --help of one of them. 0, the exit status. */
+int img_command_help(const struct img_command *command);
+
 /* "vblk-img: TEXT" on standard error; takes the error. Returns status. */
 int img_fail(int status, GError *error);
 int img_fail_text(int status, const char *format, ...) G_GNUC_PRINTF(2, 3);

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From version 3 to 2, which knows no feature bits and no clusters that are zeros: what it cannot
+ * say is refused, zeros are written out, and then one write of the header makes it so.
+ */
+#include "vblkd/format/qcow2-amend.h"
+#include "vblkd/format/qcow2-discard.h"
+#include "vblkd/format/qcow2-flush.h"
+#include "vblkd/format/qcow2-snapshot.h"
+#include "vhost-user/cleanup.h"
+
+/* --- what cannot be --- */
+
+static int downgrade_read_words(const struct qcow2 *q, uint64_t offset, uint64_t n,
+                                uint64_t **ret_words)
+{
+    g_autofree uint64_t *words = g_new(uint64_t, n);
+    int ret = vblk_storage_read(q->storage, words, n * sizeof(uint64_t), offset);
+
+    for (uint64_t i = 0; i < n; i++)
+        words[i] = be64toh(words[i]);
+    if (ret == 0)
+        *ret_words = g_steal_pointer(&words);
+    return ret;
+}
+
+/* 1: an entry of the table says that a cluster is zeros. 0, -errno. */
+static int downgrade_table_has_zeros(const struct qcow2 *q, uint64_t offset)
+{
+    g_autofree uint64_t *words = NULL;
+    uint64_t n = q->cluster_size / sizeof(uint64_t);
+    int ret = downgrade_read_words(q, offset, n, &words);
+
+    for (uint64_t i = 0; ret == 0 && i < n; i++)
+        ret = (words[i] & QCOW2_ZERO) && !(words[i] & QCOW2_COMPRESSED);
+    return ret;
+}
+
+static int downgrade_snapshot_has_zeros(const struct qcow2 *q,
+                                        const struct qcow2_snapshot *snapshot)
+{
+    g_autofree uint64_t *entries = NULL;
+    int ret = downgrade_read_words(q, snapshot->l1_offset, snapshot->l1_size, &entries);
+
+    for (uint32_t i = 0; ret == 0 && i < snapshot->l1_size; i++) {
+        uint64_t offset = entries[i] & QCOW2_OFFSET_MASK;
+
+        if (offset)
+            ret = downgrade_table_has_zeros(q, offset);
+    }
+    return ret;
+}
+
+static bool downgrade_check_snapshots(struct vblk_image *image, GError **error)
+{
+    g_autoptr(GPtrArray) snapshots = qcow2_snapshot_list(image, error);
+    int ret = 0;
+
+    for (guint i = 0; snapshots && i < snapshots->len; i++) {
+        const struct qcow2_snapshot *snapshot = g_ptr_array_index(snapshots, i);
+
+        if (snapshot->disk_size != image->size || snapshot->vm_state_size > UINT32_MAX)
+            return qcow2_amend_refuse(error,
+                                      "snapshot \"%s\" is of a disk of another size, which version "
+                                      "2 cannot say; delete it first",
+                                      snapshot->name);
+        ret = downgrade_snapshot_has_zeros(qcow2_of(image), snapshot);
+        if (ret > 0)
+            return qcow2_amend_refuse(error,
+                                      "snapshot \"%s\" has clusters that are said to be zeros, "
+                                      "which version 2 cannot say; delete it first",
+                                      snapshot->name);
+        if (ret < 0)
+            return qcow2_amend_refuse(error, "snapshot \"%s\" cannot be read: %s", snapshot->name,
+                                      g_strerror(-ret));
+    }
+    return snapshots != NULL;
+}
+
+static bool downgrade_check(struct vblk_image *image, GError **error)
+{
+    const struct qcow2 *q = qcow2_of(image);
+    const struct qcow2_header *header = &q->header;
+    const char *what = NULL;
+
+    if (header->refcount_order != 4)
+        what = "refcount_bits other than 16";
+    else if (q->has_data_file)
+        what = "external data file";
+    else if (q->has_extended_l2)
+        what = "extended_l2";
+    else if (header->compression_type != QCOW2_COMPRESSION_ZLIB)
+        what = "compression_type other than zlib";
+    else if (header->has_bitmaps && (header->autoclear & QCOW2_AUTOCLEAR_BITMAPS))
+        what = "bitmaps; vblk-img bitmap --remove removes them";
+    if (what)
+        return qcow2_amend_refuse(error, "compat=0.10 has no %s", what);
+    return downgrade_check_snapshots(image, error);
+}
+
+/* --- zeros --- */
+
+/* The zeros of a range that the image says are zeros, in a way that version 2 knows. */
+static int downgrade_range(struct vblk_image *image, uint64_t at, uint64_t len)
+{
+    g_autofree void *zeros = NULL;
+
+    if (!qcow2_of(image)->header.backing_name)
+        return qcow2_forget_range(image, at, len);
+    zeros = g_malloc0(len);
+    return vblk_image_write(image, zeros, len, at);
+}
+
+static int downgrade_expand(struct vblk_image *image)
+{
+    uint64_t max = UINT64_C(1) << QCOW2_MAX_CLUSTER_BITS;
+    int ret = 0;
+
+    for (uint64_t at = 0, len; at < image->size && ret == 0; at += len) {
+        struct vblk_extent extent;
+
+        len = MIN(image->size - at, max - at % max);
+        ret = image->format->map(image, at, len, 0, &extent);
+        if (ret < 0)
+            break;
+        len = extent.len;
+        if (extent.kind == VBLK_EXTENT_ZERO)
+            ret = downgrade_range(image, at, len);
+    }
+    return ret == 0 ? qcow2_flush_all(qcow2_of(image)) : ret;
+}
+
+bool qcow2_downgrade(struct vblk_image *image, GError **error)
+{
+    struct qcow2 *q = qcow2_of(image);
+    struct qcow2_header old;
+    int ret;
+
+    if (q->header.version < 3)
+        return true;
+    if (!downgrade_check(image, error))
+        return false;
+    ret = downgrade_expand(image);
+    if (ret < 0)
+        return qcow2_amend_refuse(error, "zeros cannot be written out: %s", g_strerror(-ret));
+    VU_LOCK_SCOPE(&q->flush_lock);
+    if (!qcow2_amend_begin(q, error))
+        return false;
+    old = q->header;
+    q->header.version = 2;
+    q->header.incompatible = q->header.compatible = q->header.autoclear = 0;
+    q->header.has_bitmaps = false;
+    return qcow2_amend_write(q, &old, error);
+}
