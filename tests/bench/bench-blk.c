@@ -11,15 +11,22 @@
 
 #include "vhost-user/wire.h"
 
-#define BLK_SECTOR 512
-#define BLK_PAGE   4096
-#define BLK_IN     0
-#define BLK_OUT    1
-#define BLK_FLUSH  4
+#define BLK_SECTOR  512
+#define BLK_PAGE    4096
+#define BLK_IN      0
+#define BLK_OUT     1
+#define BLK_FLUSH   4
+#define BLK_DISCARD 11
+#define BLK_READS   7 /* of ten, of a mixed load */
 
 struct blk_header {
     le32_t type, reserved;
     le64_t sector;
+};
+
+struct blk_range {
+    le64_t sector;
+    le32_t n_sectors, flags;
 };
 
 int bench_blk_open(struct bench_blk *blk, struct vu_frontend *frontend, uint64_t n_bytes)
@@ -100,6 +107,14 @@ static void bench_blk_fill_write(void *context, struct bench_slot *slot)
     bench_blk_write_at(context, slot, bench_blk_random(context, slot));
 }
 
+static void bench_blk_fill_mixed(void *context, struct bench_slot *slot)
+{
+    if (slot->count++ % 10 < BLK_READS)
+        bench_blk_fill_read(context, slot);
+    else
+        bench_blk_fill_write(context, slot);
+}
+
 static void bench_blk_fill_seqread(void *context, struct bench_slot *slot)
 {
     bench_blk_read_at(context, slot, bench_blk_next(context));
@@ -116,16 +131,39 @@ static void bench_blk_fill_flush(void *context, struct bench_slot *slot)
     slot->in[0] = 0xff;
 }
 
+static void bench_blk_fill_discard(void *context, struct bench_slot *slot)
+{
+    struct bench_blk *blk = context;
+
+    if (slot->step == 0)
+        bench_blk_header(slot, BLK_DISCARD, 0);
+    const struct blk_range range = {
+        .sector = le64_from(bench_blk_random(blk, slot) / BLK_SECTOR),
+        .n_sectors = le32_from(blk->block / BLK_SECTOR),
+    };
+
+    bench_blk_header(slot, BLK_DISCARD, 0);
+    memcpy(slot->out + sizeof(struct blk_header), &range, sizeof(range));
+    slot->out_len += (uint32_t)sizeof(range);
+    slot->in[0] = 0xff;
+}
+
 static int bench_blk_done(void *context, struct bench_slot *slot, uint32_t len)
 {
     return slot->in[slot->in_len - 1] == 0 ? 1 : -EIO;
 }
 
 const struct bench_named_workload bench_blk_workloads[] = {
-    {"read", "IN, anywhere", true, {bench_blk_fill_read, bench_blk_done}},
-    {"write", "OUT, anywhere", true, {bench_blk_fill_write, bench_blk_done}},
-    {"seqread", "IN, front to end", true, {bench_blk_fill_seqread, bench_blk_done}},
-    {"seqwrite", "OUT, front to end", true, {bench_blk_fill_seqwrite, bench_blk_done}},
-    {"flush", "FLUSH", false, {bench_blk_fill_flush, bench_blk_done}},
+    {"read", "IN, anywhere", true, {bench_blk_fill_read, bench_blk_done}, 0},
+    {"write", "OUT, anywhere", true, {bench_blk_fill_write, bench_blk_done}, 0},
+    {"mixed", "IN, and OUT three times of ten", true, {bench_blk_fill_mixed, bench_blk_done}, 0},
+    {"seqread", "IN, front to end", true, {bench_blk_fill_seqread, bench_blk_done}, 0},
+    {"seqwrite", "OUT, front to end", true, {bench_blk_fill_seqwrite, bench_blk_done}, 0},
+    {"flush", "FLUSH", false, {bench_blk_fill_flush, bench_blk_done}, VU_BIT(BENCH_BLK_F_FLUSH)},
+    {"discard",
+     "DISCARD, anywhere",
+     true,
+     {bench_blk_fill_discard, bench_blk_done},
+     VU_BIT(BENCH_BLK_F_DISCARD)},
 };
 const unsigned bench_blk_n_workloads = G_N_ELEMENTS(bench_blk_workloads);

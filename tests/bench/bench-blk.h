@@ -8,8 +8,11 @@
 #include "bench-engine.h"
 #include "vhost-user/frontend.h"
 
-/* Of the device: FLUSH, MQ. */
-#define BENCH_BLK_FEATURES (VU_BIT(9) | VU_BIT(12))
+#define BENCH_BLK_F_FLUSH   9
+#define BENCH_BLK_F_MQ      12
+#define BENCH_BLK_F_DISCARD 13
+#define BENCH_BLK_FEATURES \
+    (VU_BIT(BENCH_BLK_F_FLUSH) | VU_BIT(BENCH_BLK_F_MQ) | VU_BIT(BENCH_BLK_F_DISCARD))
 
 struct bench_blk {
     uint64_t n_bytes; /* of the disk that are read and written */

@@ -43,6 +43,7 @@ struct bench_named_workload {
     const char *operation; /* what one is, for the help text */
     bool data;             /* moves blocks */
     struct bench_workload workload;
+    uint64_t features; /* of the device, that it takes */
 };
 
 struct bench_run {

@@ -247,20 +247,22 @@ static int bench_fs_done_write(void *context, struct bench_slot *slot, uint32_t 
 }
 
 const struct bench_named_workload bench_fs_workloads[] = {
-    {"lookup", "LOOKUP of a known name", false, {bench_fs_fill_lookup, bench_fs_done_single}},
-    {"getattr", "GETATTR", false, {bench_fs_fill_getattr, bench_fs_done_single}},
-    {"open", "OPEN and RELEASE", false, {bench_fs_fill_open, bench_fs_done_open}},
+    {"lookup", "LOOKUP of a known name", false, {bench_fs_fill_lookup, bench_fs_done_single}, 0},
+    {"getattr", "GETATTR", false, {bench_fs_fill_getattr, bench_fs_done_single}, 0},
+    {"open", "OPEN and RELEASE", false, {bench_fs_fill_open, bench_fs_done_open}, 0},
     {"create",
      "CREATE, RELEASE, UNLINK and FORGET",
      false,
-     {bench_fs_fill_create, bench_fs_done_create}},
+     {bench_fs_fill_create, bench_fs_done_create},
+     0},
     {"readdirplus",
      "a listing of 101 known names",
      false,
-     {bench_fs_fill_readdirplus, bench_fs_done_readdirplus}},
-    {"read", "READ", true, {bench_fs_fill_read, bench_fs_done_read}},
-    {"write", "WRITE", true, {bench_fs_fill_write, bench_fs_done_write}},
-    {"seqread", "READ, front to end", true, {bench_fs_fill_read, bench_fs_done_read}},
-    {"seqwrite", "WRITE, front to end", true, {bench_fs_fill_write, bench_fs_done_write}},
+     {bench_fs_fill_readdirplus, bench_fs_done_readdirplus},
+     0},
+    {"read", "READ", true, {bench_fs_fill_read, bench_fs_done_read}, 0},
+    {"write", "WRITE", true, {bench_fs_fill_write, bench_fs_done_write}, 0},
+    {"seqread", "READ, front to end", true, {bench_fs_fill_read, bench_fs_done_read}, 0},
+    {"seqwrite", "WRITE, front to end", true, {bench_fs_fill_write, bench_fs_done_write}, 0},
 };
 const unsigned bench_fs_n_workloads = G_N_ELEMENTS(bench_fs_workloads);

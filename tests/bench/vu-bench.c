@@ -47,8 +47,8 @@ static const struct vu_option bench_option_rows[] = {
      BENCH_FIELD(workloads),
      .metavar = "LIST",
      .help = "fs: of lookup, getattr, open, create, readdirplus, read, write, seqread, "
-             "seqwrite. blk: of read, write, seqread, seqwrite, flush; those that write destroy "
-             "what the disk holds. All by default."},
+             "seqwrite. blk: of read, write, mixed (70% reads), seqread, seqwrite, flush, discard; "
+             "those that write destroy what the disk holds. All by default."},
     {.name = "depth",
      .is_long = true,
      .type = VU_OPTION_STRING,
@@ -305,8 +305,12 @@ static int bench_run_workloads(struct bench_job *job)
 
     for (unsigned i = 0; i < *device->n_workloads && ret == 0; i++) {
         job->workload = &device->workloads[i];
-        if (!wanted || g_strv_contains((const char *const *)wanted, job->workload->name))
+        bool has_all = (job->workload->features & ~vu_frontend_features(session->frontend)) == 0;
+
+        if (!wanted && has_all)
             ret = bench_run_workload(job);
+        else if (wanted && g_strv_contains((const char *const *)wanted, job->workload->name))
+            ret = has_all ? bench_run_workload(job) : -ENOTSUP;
     }
     return ret;
 }
