@@ -104,15 +104,26 @@ static void *test_flush(void *opaque)
     return NULL;
 }
 
-static void test_shared(gconstpointer args)
+/* What the threads begin with. */
+struct test_start {
+    const char *args;    /* of qemu-img create */
+    const char *command; /* makes an image full of 5; NULL: it is empty */
+};
+
+static void test_shared(gconstpointer data)
 {
+    const struct test_start *start = data;
     struct test_thread threads[TEST_N_THREADS];
     struct qcow2_fixture fixture;
     pthread_t flusher;
 
     if (!qcow2_fixture_can_run())
         return;
-    qcow2_fixture_create(&fixture, TEST_SIZE, args);
+    qcow2_fixture_create(&fixture, TEST_SIZE, start->args);
+    if (start->command) {
+        g_assert_cmpint(qcow2_fixture_shell(&fixture, "%s", start->command), ==, 0);
+        memset(fixture.shadow, 5, TEST_SIZE);
+    }
     qcow2_fixture_open(&fixture);
     test_stop = false;
     pthread_create(&flusher, NULL, test_flush, &fixture);
@@ -187,14 +198,33 @@ static void test_churn(void)
     qcow2_fixture_destroy(&fixture);
 }
 
+#define FILL "qemu-io -f qcow2 -c 'write -P 5 0 4M' image && "
+
+static const struct {
+    const char *name;
+    struct test_start start;
+} test_starts[] = {
+    {"default", {"", NULL}},
+    {"small", {"-o cluster_size=512", NULL}},
+    {"extended", {"-o extended_l2=on,cluster_size=16k", NULL}},
+    {"lazy", {"-o lazy_refcounts=on", NULL}},
+    {"snapshot", {"-o cluster_size=4k", FILL "qemu-img snapshot -c one image"}},
+    {"snapshot-extended",
+     {"-o extended_l2=on,cluster_size=16k", FILL "qemu-img snapshot -c one image"}},
+    {"compressed",
+     {"", FILL "qemu-img convert -c -f qcow2 -O qcow2 -o cluster_size=4k image new && "
+               "mv new image && qemu-img snapshot -c one image"}},
+    {"overlay", {"", FILL "mv image base && qemu-img create -q -f qcow2 -F qcow2 -b base image"}},
+};
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_data_func("/qcow2/threads/default", "", test_shared);
-    g_test_add_data_func("/qcow2/threads/small", "-o cluster_size=512", test_shared);
-    g_test_add_data_func("/qcow2/threads/extended", "-o extended_l2=on,cluster_size=16k",
-                         test_shared);
-    g_test_add_data_func("/qcow2/threads/lazy", "-o lazy_refcounts=on", test_shared);
+    for (size_t i = 0; i < G_N_ELEMENTS(test_starts); i++) {
+        g_autofree char *path = g_strdup_printf("/qcow2/threads/%s", test_starts[i].name);
+
+        g_test_add_data_func(path, &test_starts[i].start, test_shared);
+    }
     g_test_add_func("/qcow2/threads/churn", test_churn);
     return g_test_run();
 }
