@@ -56,6 +56,11 @@ static void test_run_and_kill(struct qcow2_fixture *fixture, bool flushes)
             else
                 qcow2_fixture_write(fixture, offset, len, (uint8_t)i);
         }
+        if (flushes) { /* the last one is cut short */
+            storage_fail_errno = EIO;
+            storage_fail_at = (unsigned)g_test_rand_int_range(1, 12);
+            (void)vblk_image_flush(fixture->image);
+        }
         raise(SIGKILL);
     }
     g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
@@ -69,6 +74,11 @@ static void test_killed(gconstpointer args)
     if (!qcow2_fixture_can_run())
         return;
     test_init(&fixture, args);
+    /* With clusters that a snapshot shares. */
+    g_assert_cmpint(qcow2_fixture_shell(&fixture, "qemu-io -f qcow2 -c 'write -P 5 0 1M' image && "
+                                                  "qemu-img snapshot -c one image"),
+                    ==, 0);
+    memset(fixture.shadow, 5, TEST_SIZE / 2);
     for (unsigned round = 0; round < 8; round++) {
         test_run_and_kill(&fixture, round % 2 != 0);
         if (round % 3 != 0)
