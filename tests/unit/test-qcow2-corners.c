@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where several rare things meet: a refcount table that has to grow and finds no room, an external
- * data file that is shorter than the disk, a header that cannot be written.
+ * data file that is shorter than the disk, a header that cannot be written, or promises too much.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/unit/qcow2-fixture.h"
 #include "tests/unit/storage-recorder.h"
@@ -107,11 +109,30 @@ static void test_failed_resize(void)
     }
 }
 
+/* A header promises as many snapshots as there can be, in a table behind the end of the file. */
+static void test_promised_snapshots(void)
+{
+    static const uint8_t fields[] = {0, 0, 0xff, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0};
+    struct qcow2_fixture fixture;
+    int fd;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    qcow2_fixture_create(&fixture, UINT64_C(1) << 20, "");
+    fd = open(fixture.path, O_WRONLY | O_CLOEXEC);
+    g_assert_cmpint(pwrite(fd, fields, sizeof(fields), 60), ==, sizeof(fields));
+    g_assert_cmpint(close(fd), ==, 0);
+    fixture.options.storage.read_only = true;
+    g_assert_null(vblk_image_open(fixture.path, &fixture.options, NULL));
+    qcow2_fixture_destroy(&fixture);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/qcow2/corners/full-table", test_full_table);
     g_test_add_func("/qcow2/corners/short-data-file", test_short_data_file);
     g_test_add_func("/qcow2/corners/failed-resize", test_failed_resize);
+    g_test_add_func("/qcow2/corners/promised-snapshots", test_promised_snapshots);
     return g_test_run();
 }

@@ -53,6 +53,9 @@ static int snapshot_read_one(struct qcow2 *q, uint64_t *at, struct qcow2_snapsho
 
     if (ret < 0)
         return ret;
+    /* Zeros behind the end are no snapshots, and a header can promise many of them. */
+    if (*at + sizeof(disk) > __atomic_load_n(&q->storage->size, __ATOMIC_RELAXED))
+        return -EBADMSG;
     extra_len = be32_value(disk.extra_data_size);
     id_len = be16_value(disk.id_size);
     name_len = be16_value(disk.name_size);
@@ -84,18 +87,18 @@ int qcow2_snapshot_table_read(struct qcow2 *q, GPtrArray **ret_snapshots, uint64
 {
     g_autoptr(GPtrArray) snapshots = g_ptr_array_new_with_free_func(snapshot_free);
     uint64_t at = q->header.snapshots_offset;
+    int ret = vblk_storage_refresh_size(q->storage);
 
-    for (uint32_t i = 0; i < q->header.n_snapshots; i++) {
+    for (uint32_t i = 0; ret == 0 && i < q->header.n_snapshots; i++) {
         struct qcow2_snapshot *snapshot = g_new0(struct qcow2_snapshot, 1);
-        int ret;
 
         g_ptr_array_add(snapshots, snapshot);
         ret = snapshot_read_one(q, &at, snapshot);
         if (ret == 0 && at - q->header.snapshots_offset > QCOW2_MAX_SNAPSHOTS_SIZE)
             ret = -EBADMSG;
-        if (ret < 0)
-            return ret;
     }
+    if (ret < 0)
+        return ret;
     *ret_len = at - q->header.snapshots_offset;
     *ret_snapshots = g_steal_pointer(&snapshots);
     return 0;
