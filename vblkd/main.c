@@ -18,9 +18,10 @@
 #include "vhost-user/daemon/sandbox.h"
 #include "vhost-user/daemon/seccomp.h"
 
-/* A predecessor that was killed may take a moment to let go of the image. */
-#define LOCK_TRIES    40
-#define LOCK_PAUSE_US 50000
+/* A predecessor that was killed lets go of the image when the kernel has ended its requests. */
+#define LOCK_TRIES           40
+#define LOCK_TRIES_SUCCESSOR 400
+#define LOCK_PAUSE_US        50000
 
 static const char man_description[] =
     ".SH DESCRIPTION\n"
@@ -76,9 +77,10 @@ static struct vblk_image *open_image(const struct blk_options *options,
 {
     const struct vblk_image_options image_options = image_options_of(options, journal);
     struct vblk_image *image = NULL;
+    int n_tries = vu_daemon_is_successor() ? LOCK_TRIES_SUCCESSOR : LOCK_TRIES;
 
     qcow2_journals_init();
-    for (int i = 0; i < LOCK_TRIES && !image; i++) {
+    for (int i = 0; i < n_tries && !image; i++) {
         if (i > 0)
             g_usleep(LOCK_PAUSE_US);
         g_clear_error(error);

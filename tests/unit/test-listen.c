@@ -124,7 +124,9 @@ static void test_stale(struct fixture *f, gconstpointer data)
 
     vu_clear_fd(&fd);
     g_assert_cmpint(connect_to(f->path), ==, -1);
+    g_assert_false(vu_daemon_is_successor());
     fresh = expect_open(f);
+    g_assert_true(vu_daemon_is_successor());
     peer = connect_to(f->path);
     g_assert_cmpint(peer, >=, 0);
 }

@@ -48,6 +48,8 @@ struct listen_created {
 static struct listen_created listen_created[LISTEN_MAX_FILES];
 static unsigned listen_n_created;
 static pthread_mutex_t listen_created_lock = PTHREAD_MUTEX_INITIALIZER; /* of both */
+/* Main thread, at start. */
+static bool listen_was_stale;
 
 static int listen_fail(GError **error, int err, const char *format, ...) G_GNUC_PRINTF(3, 4);
 /* Sets *error to the formatted text and the text of err (0: none); returns -1. */
@@ -204,7 +206,13 @@ static int listen_clear_path(const struct listen_place *place, const struct sock
     if (unlink(place->path) < 0 && errno != ENOENT)
         return listen_fail(error, errno, "%s=%s: cannot remove the stale socket", place->option,
                            place->path);
+    listen_was_stale = true;
     return 0;
+}
+
+bool vu_daemon_is_successor(void)
+{
+    return listen_was_stale;
 }
 
 static void listen_note_created(struct listen_created created)

@@ -11,6 +11,9 @@ bool vu_daemon_is_activated(void);
 /* Whether fd listens, rather than being connected. */
 bool vu_daemon_is_listening(int fd);
 
+/* Whether the socket's path held that of a daemon that did not remove it: it was killed. */
+bool vu_daemon_is_successor(void);
+
 /*
  * Removes the socket files that vu_daemon_open_socket and the like made, unless others have taken
  * their places. They are found through their directories' descriptors, so that a changed root or
