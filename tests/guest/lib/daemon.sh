@@ -134,17 +134,20 @@ daemon_stop()
     [ $status -eq 0 ] || test_fail "the daemon ended with status $status at SIGTERM"
 }
 
-# guest_require uml|qemu: boots a guest that does nothing, once, so that a machine which cannot is told
-# apart from a daemon that is broken.
+# guest_require uml|qemu: boots a guest that does nothing, so that a machine which cannot is told apart from a daemon
+# that is broken. Once for all tests: what it booted is noted beside the kernel.
 guest_require()
 {
-    local here kind=$1 why
+    local here kind=$1 noted why
     here=$(dirname "${BASH_SOURCE[0]}")
     if ! why=$("$here/../setup-$kind" 2>&1); then
         test_skip "no $kind guest: $(tr '\n' ' ' <<<"$why")"
     fi
+    noted=${OUTBOARD_CACHE:-$here/../cache}/$kind/.booted-by-$(id -u)
+    cmp -s /proc/sys/kernel/random/boot_id "$noted" && return
     printf '#!/bin/sh\necho up\n' >"$test_work/up"
     if ! why=$("$here/../run-$kind" --timeout=60 "$test_work/up" 2>&1); then
         test_skip "a $kind guest does not run on this machine: ${why##*$'\n'}"
     fi
+    cat /proc/sys/kernel/random/boot_id 2>/dev/null >"$noted"
 }

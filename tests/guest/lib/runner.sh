@@ -7,6 +7,7 @@
 
 runner_timeout=120
 runner_memory=512
+runner_cpus=2
 runner_fs=()
 runner_blk=()
 runner_rng=()
@@ -26,10 +27,12 @@ Boots a guest, runs SCRIPT in it as root, prints what it printed and exits with 
 (125: the guest ended without one).
   --fs=SOCKET[,TAG]   plug in a vhost-user-fs device (TAG, myfs by default, only means something to
                       QEMU: a UML guest takes the tag that the daemon serves)
-  --blk=SOCKET        plug in a vhost-user-blk device
+  --blk=SOCKET[,PROPERTY=VALUE]...
+                      plug in a vhost-user-blk device, under QEMU with these properties
   --rng=SOCKET        plug in a vhost-user-rng device (QEMU only)
   --timeout=SECONDS   kill the guest after that long ($runner_timeout)
   --memory=MIB        memory of the guest ($runner_memory)
+  --cpus=N            its processors, an even number ($runner_cpus; a UML guest has one)
   --kernel-arg=ARG    one more argument for the guest's kernel
   --pid-file=FILE     write the guest's process id into FILE, to kill it by
   --accel=ACCEL       kvm or tcg ($runner_accel; QEMU only)
@@ -48,6 +51,7 @@ runner_parse()
         --rng=*) runner_rng+=("${1#*=}") ;;
         --timeout=*) runner_timeout=${1#*=} ;;
         --memory=*) runner_memory=${1#*=} ;;
+        --cpus=*) runner_cpus=${1#*=} ;;
         --kernel-arg=*) runner_kernel_args+=("${1#*=}") ;;
         --pid-file=*) runner_pid_file=${1#*=} ;;
         --accel=*) runner_accel=${1#*=} ;;
