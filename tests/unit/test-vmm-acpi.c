@@ -129,7 +129,7 @@ static void check_with_iasl(const uint8_t *table)
 
     g_assert_true(
         g_file_set_contents(binary, (const char *)table, (gssize)get(table + 4, 4), NULL));
-    run_iasl(dir, "-d", binary, "completed");
+    run_iasl(dir, "-d", binary, " bytes\n");
     run_iasl(dir, "-we -p again", source, " 0 Errors, 0 Warnings, 0 Remarks");
     g_spawn_command_line_sync(remove, NULL, NULL, NULL, NULL);
 }

@@ -11,10 +11,13 @@
 #include "vmm/acpi-device.h"
 #include "vmm/layout.h"
 #include "vmm/machine.h"
+#include "vmm/pci/pci-host.h"
 #include "vmm/x86/acpi-tables.h"
 #include "vmm/x86/aml.h"
 
 #define DSDT_COM1_LEN      8
+#define DSDT_CONFIG_PORT   0xcf8 /* of PCI's configuration space */
+#define DSDT_CONFIG_LEN    8
 #define DSDT_CMOS_LEN      2
 #define DSDT_N_SLOTS       32 /* slot 0 is the host bridge itself */
 #define DSDT_N_PINS        4
@@ -113,36 +116,34 @@ static void dsdt_put_bridge_resources(struct vmm_aml *aml, uint64_t bar64)
     vmm_aml_name(aml, "_CRS");
     vmm_aml_begin_resources(aml);
     vmm_aml_resource_buses(aml, 0, 1);
+    vmm_aml_resource_ports(aml, DSDT_CONFIG_PORT, DSDT_CONFIG_LEN);
     vmm_aml_resource_window(aml, VMM_BAR32, VMM_BAR32_LEN, false);
     vmm_aml_resource_window(aml, bar64, VMM_BAR64_LEN, true);
     vmm_aml_end(aml);
 }
 
-/* Pin n of any slot is the same input of the I/O APIC. */
+/* Pin n of slot m: see VMM_GSI_PCI. */
 static void dsdt_put_pins(struct vmm_aml *aml)
 {
     vmm_aml_name(aml, "_PRT");
     vmm_aml_begin_package(aml, (DSDT_N_SLOTS - 1) * DSDT_N_PINS);
-    for (unsigned i = DSDT_N_PINS; i < DSDT_N_SLOTS * DSDT_N_PINS; i++) {
-        vmm_aml_begin_package(aml, 4);
-        vmm_aml_integer(aml, i / DSDT_N_PINS << 16 | DSDT_ALL_FUNCS);
-        vmm_aml_integer(aml, i % DSDT_N_PINS);
-        vmm_aml_integer(aml, 0);
-        vmm_aml_integer(aml, VMM_GSI_PCI + i % DSDT_N_PINS);
-        vmm_aml_end(aml);
-    }
+    for (unsigned slot = 1; slot < DSDT_N_SLOTS; slot++)
+        for (unsigned pin = 0; pin < DSDT_N_PINS; pin++) {
+            vmm_aml_begin_package(aml, 4);
+            vmm_aml_integer(aml, slot << 16 | DSDT_ALL_FUNCS);
+            vmm_aml_integer(aml, pin);
+            vmm_aml_integer(aml, 0);
+            vmm_aml_integer(aml, VMM_GSI_PCI + (slot + pin) % VMM_N_PCI_LINES);
+            vmm_aml_end(aml);
+        }
     vmm_aml_end(aml);
 }
 
-static int dsdt_find_node(const struct vmm_config *config, unsigned slot)
+static int dsdt_find_node(const struct vmm_machine *machine, unsigned slot)
 {
-    for (unsigned i = 0; config->devices != NULL && i < config->devices->len; i++) {
-        const struct vmm_device_config *device = g_ptr_array_index(config->devices, i);
+    const struct pci_device *device = machine->pci ? pci_host_at(machine->pci, slot) : NULL;
 
-        if (device->slot == (int)slot)
-            return device->numa_node;
-    }
-    return VMM_NO_NODE;
+    return device ? device->numa_node : VMM_NO_NODE;
 }
 
 static void dsdt_print_slot(char name[5], unsigned slot)
@@ -205,7 +206,7 @@ static void dsdt_put_bridge(struct vmm_aml *aml, const struct vmm_machine *machi
     dsdt_put_bridge_resources(aml, bar64);
     dsdt_put_pins(aml);
     for (unsigned slot = 1; slot < DSDT_N_SLOTS; slot++)
-        dsdt_put_slot(aml, slot, dsdt_find_node(&machine->config, slot));
+        dsdt_put_slot(aml, slot, dsdt_find_node(machine, slot));
     dsdt_put_scan(aml);
     vmm_aml_end(aml);
 }
