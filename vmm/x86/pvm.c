@@ -238,7 +238,7 @@ struct pvm_insn {
     uint8_t bytes[PVM_MAX_INSN_LEN];
     unsigned len;      /* of all; set by the operation */
     unsigned n_prefix; /* bytes before the opcode */
-    uint8_t rex;
+    unsigned rex;
     uint8_t segment; /* prefix 0x64 or 0x65; 0: none */
 };
 
