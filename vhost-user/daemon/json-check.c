@@ -2,6 +2,7 @@
 /* The grammar of RFC 8259, by descent of bounded depth. */
 #include "vhost-user/daemon/json-check.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "vhost-user/daemon/control.h"
@@ -45,15 +46,30 @@ static bool json_digits(struct json_text *text)
     return text->at > first;
 }
 
+/* Whether an integer is an int64_t: json-glib would make some other one of it. */
+static bool json_fits(const char *first, const char *end)
+{
+    char digits[32] = {0};
+
+    if ((size_t)(end - first) >= sizeof(digits))
+        return false;
+    memcpy(digits, first, (size_t)(end - first));
+    return g_ascii_string_to_signed(digits, 10, INT64_MIN, INT64_MAX, NULL, NULL);
+}
+
 static bool json_number(struct json_text *text)
 {
+    const char *first = text->at;
+    bool has_point;
+
     json_take(text, '-');
     if (!json_take(text, '0') && !json_digits(text))
         return false;
-    if (json_take(text, '.') && !json_digits(text))
+    has_point = json_take(text, '.');
+    if (has_point && !json_digits(text))
         return false;
     if (!json_take(text, 'e') && !json_take(text, 'E'))
-        return true;
+        return has_point || json_fits(first, text->at);
     if (!json_take(text, '+'))
         json_take(text, '-');
     return json_digits(text);

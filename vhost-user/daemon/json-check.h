@@ -13,7 +13,7 @@
 
 /*
  * Whether text is one JSON value, in UTF-8, with white space around it; len bytes, not ended. No
- * string holds a NUL or half a surrogate pair, nothing is nested beyond VU_JSON_MAX_DEPTH. False
- * with *error (VU_CONTROL_ERROR), which says where.
+ * string holds a NUL or half a surrogate pair, each integer is an int64_t, nothing is nested beyond
+ * VU_JSON_MAX_DEPTH. False with *error (VU_CONTROL_ERROR), which says where.
  */
 bool vu_json_check(const char *text, size_t len, GError **error);
