@@ -38,8 +38,10 @@ void storage_recorder_start(void)
 
 void storage_recorder_stop(void)
 {
-    for (guint i = 0; i < storage_events->len; i++)
+    for (guint i = 0; i < storage_events->len; i++) {
         g_free(g_array_index(storage_events, struct storage_event, i).bytes);
+        g_free(g_array_index(storage_events, struct storage_event, i).path);
+    }
     g_array_free(g_steal_pointer(&storage_events), TRUE);
 }
 
@@ -48,13 +50,14 @@ static int recorder_fail(void)
     return storage_fail_at > 0 && --storage_fail_at == 0 ? -storage_fail_errno : 0;
 }
 
-static void recorder_add(enum storage_event_kind kind, uint64_t offset, uint64_t len,
-                         const void *bytes)
+static void recorder_add(const struct vblk_storage *storage, enum storage_event_kind kind,
+                         uint64_t offset, uint64_t len, const void *bytes)
 {
-    struct storage_event event = {kind, offset, len, NULL};
+    struct storage_event event = {kind, offset, len, NULL, NULL};
 
     if (!storage_events)
         return;
+    event.path = g_strdup(storage->path);
     if (bytes)
         event.bytes = g_memdup2(bytes, len);
     g_array_append_val(storage_events, event);
@@ -68,7 +71,7 @@ int __wrap_vblk_storage_write(struct vblk_storage *storage, const void *buf, uin
     if (ret == 0)
         ret = __real_vblk_storage_write(storage, buf, len, offset);
     if (ret == 0)
-        recorder_add(STORAGE_EVENT_WRITE, offset, len, buf);
+        recorder_add(storage, STORAGE_EVENT_WRITE, offset, len, buf);
     return ret;
 }
 
@@ -80,7 +83,7 @@ int __wrap_vblk_storage_writev(struct vblk_storage *storage, const struct iovec 
     if (ret == 0)
         ret = __real_vblk_storage_writev(storage, iov, n_iov, offset);
     for (unsigned i = 0; ret == 0 && i < n_iov; i++) {
-        recorder_add(STORAGE_EVENT_WRITE, offset, iov[i].iov_len, iov[i].iov_base);
+        recorder_add(storage, STORAGE_EVENT_WRITE, offset, iov[i].iov_len, iov[i].iov_base);
         offset += iov[i].iov_len;
     }
     return ret;
@@ -91,7 +94,7 @@ int __wrap_vblk_storage_flush(struct vblk_storage *storage)
     int ret = recorder_fail();
 
     if (ret == 0)
-        recorder_add(STORAGE_EVENT_FLUSH, 0, 0, NULL);
+        recorder_add(storage, STORAGE_EVENT_FLUSH, 0, 0, NULL);
     return ret;
 }
 
@@ -103,7 +106,7 @@ int __wrap_vblk_storage_zero(struct vblk_storage *storage, uint64_t offset, uint
     if (ret == 0)
         ret = __real_vblk_storage_zero(storage, offset, len, may_unmap);
     if (ret == 0)
-        recorder_add(STORAGE_EVENT_ZERO, offset, len, NULL);
+        recorder_add(storage, STORAGE_EVENT_ZERO, offset, len, NULL);
     return ret;
 }
 
@@ -114,7 +117,7 @@ int __wrap_vblk_storage_discard(struct vblk_storage *storage, uint64_t offset, u
     if (ret == 0)
         ret = __real_vblk_storage_discard(storage, offset, len);
     if (ret == 0)
-        recorder_add(STORAGE_EVENT_DISCARD, offset, len, NULL);
+        recorder_add(storage, STORAGE_EVENT_DISCARD, offset, len, NULL);
     return ret;
 }
 
@@ -125,7 +128,7 @@ int __wrap_vblk_storage_truncate(struct vblk_storage *storage, uint64_t size)
     if (ret == 0)
         ret = __real_vblk_storage_truncate(storage, size);
     if (ret == 0)
-        recorder_add(STORAGE_EVENT_TRUNCATE, size, 0, NULL);
+        recorder_add(storage, STORAGE_EVENT_TRUNCATE, size, 0, NULL);
     return ret;
 }
 

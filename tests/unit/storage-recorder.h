@@ -20,6 +20,7 @@ struct storage_event {
     enum storage_event_kind kind;
     uint64_t offset, len; /* TRUNCATE: the size in offset */
     uint8_t *bytes;       /* WRITE */
+    char *path;           /* of the file */
 };
 
 /* struct storage_event, in the order in which they were done. One thread only. */

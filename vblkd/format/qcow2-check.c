@@ -12,6 +12,7 @@
 #include "vblkd/format/qcow2-check-rebuild.h"
 #include "vblkd/format/qcow2-check-walk.h"
 #include "vblkd/format/qcow2-flush.h"
+#include "vblkd/format/qcow2-free.h"
 #include "vblkd/format/qcow2-l2-table.h"
 #include "vblkd/format/qcow2-open.h"
 #include "vblkd/format/qcow2-refcount.h"
@@ -232,6 +233,8 @@ static int check_run(struct qcow2_check *check)
     ret = check_compare(check, n, false);
     if (ret == 0)
         ret = check_compare(check, n, true);
+    if (ret == 0 && (check->fix & QCOW2_FIX_LEAKS))
+        qcow2_free_forget(q);
     if (ret == 0)
         ret = qcow2_check_flags(check);
     if (ret < 0 || check->fix == 0)

@@ -35,6 +35,14 @@ void qcow2_free_unused(struct qcow2 *q, uint64_t cluster, uint64_t n)
     free_append(q, q->durable, cluster, n);
 }
 
+void qcow2_free_forget(struct qcow2 *q)
+{
+    pthread_mutex_lock(&q->lock);
+    g_array_set_size(q->unmapped, 0);
+    g_array_set_size(q->durable, 0);
+    pthread_mutex_unlock(&q->lock);
+}
+
 void qcow2_free_passed(struct qcow2 *q, guint n)
 {
     if (n == 0)

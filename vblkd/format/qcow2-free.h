@@ -17,6 +17,10 @@ void qcow2_free_later(struct qcow2 *q, uint64_t cluster, uint64_t n);
 /* What nothing ever referred to, where its refcount is not at hand. Under the lock. */
 void qcow2_free_unused(struct qcow2 *q, uint64_t cluster, uint64_t n);
 
+/* What waits to be freed has been, by who counted everything anew. Nobody uses the image, which has
+ * been flushed. */
+void qcow2_free_forget(struct qcow2 *q);
+
 /* The first n of `unmapped` are durable. Under the lock. */
 void qcow2_free_passed(struct qcow2 *q, guint n);
 /*

@@ -288,6 +288,34 @@ int qcow2_snapshot_find(const GPtrArray *snapshots, const char *id_or_name)
     return -1;
 }
 
+/* While refcounts and flags change, each in its turn, the header says that they may not agree: then
+ * whoever opens the image after a power cut sets them right. */
+static int snapshot_mark(struct qcow2 *q, bool may_disagree)
+{
+    if (q->header.version < 3)
+        return 0;
+    pthread_mutex_lock(&q->lock);
+    q->header.incompatible &= ~QCOW2_INCOMPAT_DIRTY;
+    q->header.incompatible |= may_disagree ? QCOW2_INCOMPAT_DIRTY : 0;
+    pthread_mutex_unlock(&q->lock);
+    return qcow2_write_header_held(q);
+}
+
+/*
+ * What failed half-way leaves references counted that there are not: they are counted anew, once
+ * the header on the disk, which may be one that could not be written, surely is ours.
+ */
+static int snapshot_end(struct qcow2 *q, int ret)
+{
+    struct qcow2_check_result result;
+
+    if (ret == 0)
+        return snapshot_mark(q, false);
+    if (!qcow2_is_corrupt(q) && qcow2_write_header_held(q) == 0)
+        qcow2_check(q->image, QCOW2_FIX_LEAKS | QCOW2_FIX_ERRORS, NULL, NULL, &result);
+    return ret;
+}
+
 /* Everything on the disk, and nobody else about. */
 static int snapshot_begin(struct qcow2 *q)
 {
@@ -300,7 +328,9 @@ static int snapshot_begin(struct qcow2 *q)
     ret = qcow2_prepare(q);
     if (ret == 0)
         ret = qcow2_flush_all_held(q);
-    return ret == 0 && qcow2_is_corrupt(q) ? -EIO : ret;
+    if (ret == 0 && qcow2_is_corrupt(q))
+        ret = -EIO;
+    return ret == 0 ? snapshot_mark(q, true) : ret;
 }
 
 bool qcow2_snapshot_create(struct vblk_image *image, const char *name, GError **error)
@@ -315,9 +345,9 @@ bool qcow2_snapshot_create(struct vblk_image *image, const char *name, GError **
     snapshots = qcow2_snapshot_list(image, error);
     if (!snapshots)
         return false;
-    ret = snapshot_begin(q);
-    if (ret == 0 && (strlen(name) > UINT16_MAX || qcow2_refcount_max(q->header.refcount_order) < 2))
-        ret = -ENOTSUP;
+    ret = strlen(name) > UINT16_MAX || qcow2_refcount_max(q->header.refcount_order) < 2
+              ? -ENOTSUP
+              : snapshot_begin(q);
     if (ret == 0) {
         snapshot = g_new0(struct qcow2_snapshot, 1);
         snapshot->id = snapshot_new_id(snapshots);
@@ -327,9 +357,10 @@ bool qcow2_snapshot_create(struct vblk_image *image, const char *name, GError **
         snapshot->disk_size = q->header.size;
         snapshot->icount = UINT64_MAX;
         ret = snapshot_create(q, snapshots, snapshot);
+        if (ret == 0)
+            ret = snapshot_flush(q);
+        ret = snapshot_end(q, ret);
     }
-    if (ret == 0)
-        ret = snapshot_flush(q);
     return ret == 0 || snapshot_fail(q, ret, "no snapshot can be made", error);
 }
 
@@ -344,17 +375,19 @@ bool qcow2_snapshot_apply(struct vblk_image *image, const char *id_or_name, GErr
     if (!snapshots)
         return false;
     index = qcow2_snapshot_find(snapshots, id_or_name);
-    ret = index < 0 ? -ENOENT : snapshot_begin(q);
     /* They would not tell what becomes different. */
-    if (ret == 0 && q->bitmaps && q->bitmaps->len > 0) {
+    if (index >= 0 && q->bitmaps && q->bitmaps->len > 0) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_BUSY,
                     "%s: the snapshot cannot be applied: the image has bitmaps", q->name);
         return false;
     }
-    if (ret == 0)
+    ret = index < 0 ? -ENOENT : snapshot_begin(q);
+    if (ret == 0) {
         ret = snapshot_apply(q, g_ptr_array_index(snapshots, (guint)index));
-    if (ret == 0)
-        ret = snapshot_settle(q);
+        if (ret == 0)
+            ret = snapshot_settle(q);
+        ret = snapshot_end(q, ret);
+    }
     return ret == 0 || snapshot_fail(q, ret, "the snapshot cannot be applied", error);
 }
 
@@ -370,9 +403,11 @@ bool qcow2_snapshot_delete(struct vblk_image *image, const char *id_or_name, GEr
         return false;
     index = qcow2_snapshot_find(snapshots, id_or_name);
     ret = index < 0 ? -ENOENT : snapshot_begin(q);
-    if (ret == 0)
+    if (ret == 0) {
         ret = snapshot_delete(q, snapshots, (guint)index);
-    if (ret == 0)
-        ret = snapshot_settle(q);
+        if (ret == 0)
+            ret = snapshot_settle(q);
+        ret = snapshot_end(q, ret);
+    }
     return ret == 0 || snapshot_fail(q, ret, "the snapshot cannot be deleted", error);
 }
