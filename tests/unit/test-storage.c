@@ -100,14 +100,16 @@ struct edge {
 static void *edge_run(void *opaque)
 {
     struct edge *edge = opaque;
+    uint64_t at = edge->index * EDGE_LEN;
     uint8_t buf[EDGE_LEN], found[EDGE_LEN];
+    int ret;
 
     for (unsigned i = 0; i < EDGE_ROUNDS; i++) {
-        memset(buf, (int)(i + edge->index), sizeof(buf));
-        g_assert_cmpint(vblk_storage_write(edge->storage, buf, sizeof(buf), edge->index * EDGE_LEN),
-                        ==, 0);
-        g_assert_cmpint(
-            vblk_storage_read(edge->storage, found, sizeof(found), edge->index * EDGE_LEN), ==, 0);
+        memset(buf, i % 4 ? (int)(i + edge->index) : 0, sizeof(buf));
+        ret = i % 4 ? vblk_storage_write(edge->storage, buf, sizeof(buf), at)
+                    : vblk_storage_zero(edge->storage, at, sizeof(buf), i % 8 == 0);
+        g_assert_cmpint(ret, ==, 0);
+        g_assert_cmpint(vblk_storage_read(edge->storage, found, sizeof(found), at), ==, 0);
         g_assert_true(memcmp(buf, found, sizeof(buf)) == 0);
     }
     return NULL;

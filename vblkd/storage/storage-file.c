@@ -277,15 +277,21 @@ static int storage_write_zeros(struct vblk_storage *storage, uint64_t offset, ui
     return err;
 }
 
+/* Parts of blocks are not zeroed between another's reading the block and writing it back. */
 static int storage_zero_quickly(struct vblk_storage *storage, uint64_t offset, uint64_t len,
                                 bool may_unmap)
 {
+    bool has_edges = ((offset | len) & (storage->request_align - 1)) != 0;
     int err = -EOPNOTSUPP;
 
+    if (has_edges)
+        pthread_mutex_lock(&storage->edge_lock);
     if (may_unmap)
         err = storage_fallocate(storage, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len);
     if (storage_is_impossible(err))
         err = storage_fallocate(storage, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, len);
+    if (has_edges)
+        pthread_mutex_unlock(&storage->edge_lock);
     return err;
 }
 
