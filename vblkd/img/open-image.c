@@ -10,11 +10,13 @@
 #include "vblkd/img/command.h"
 
 /* The format's name, or NULL with *error. */
-static const char *open_probe(const char *path, bool share, GError **error)
+static const char *open_probe(const char *path, unsigned flags, GError **error)
 {
+    bool share = (flags & IMG_OPEN_SHARE) != 0;
     const struct vblk_image_options options = {
         .storage = {.read_only = true, .take_locks = true, .share_all = share},
         .no_backing = true,
+        .repair = (flags & IMG_OPEN_REPAIR) != 0,
     };
     struct vblk_image *image = vblk_image_open(path, &options, error);
     const char *name = image ? image->format->name : NULL;
@@ -52,7 +54,7 @@ struct vblk_image *img_open_chain(const char *path, const char *format, const ch
     if (!open_find_cache(cache, &options.storage.cache, error))
         return NULL;
     if (!format && writes) {
-        options.format = open_probe(path, share, error);
+        options.format = open_probe(path, flags, error);
         if (!options.format)
             return NULL;
         if (strcmp(options.format, "raw") == 0)
