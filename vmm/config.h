@@ -134,6 +134,9 @@ void vmm_config_clear(struct vmm_config *config);
  */
 bool vmm_config_check(struct vmm_config *config, GError **error);
 
+/* The same for one of the devices alone, by its index; takes its chardev. */
+bool vmm_config_check_device(struct vmm_config *config, unsigned index, GError **error);
+
 void vmm_memdev_free(struct vmm_memdev *memdev);
 void vmm_chardev_free(struct vmm_chardev *chardev);
 void vmm_device_config_free(struct vmm_device_config *device);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From the described devices to slots of the bus; see devices.h. */
+/* From the described devices to slots of the bus, and away from there; see devices.h. */
 #include "vmm/devices.h"
 
 #include <errno.h>
 #include <gio/gio.h>
+#include <string.h>
 
+#include "vmm/acpi-device.h"
 #include "vmm/machine.h"
 #include "vmm/pci/pci-host.h"
 #include "vmm/pci/virtio-pci.h"
@@ -17,24 +19,33 @@ static bool devices_fail(GError **error, const struct vmm_device_config *config,
     return false;
 }
 
-static bool devices_add(struct vmm_machine *machine, const struct vmm_device_config *config,
-                        GError **error)
+/* The slot, or -1 with *error. */
+static int devices_add(struct vmm_machine *machine, const struct vmm_device_config *config,
+                       GError **error)
 {
-    struct virtio_device *device =
+    struct virtio_device *virtio =
         vhost_device_create(&machine->config, config, &machine->ram, error);
+    struct vmm_device *device;
     struct virtio_pci *pci;
     int rc;
 
-    if (!device)
-        return false;
-    pci = virtio_pci_create(&machine->vm, machine->context, device, config->numa_node, &rc);
-    if (!pci)
-        return devices_fail(error, config, rc);
+    if (!virtio)
+        return -1;
+    pci = virtio_pci_create(&machine->vm, machine->context, virtio, config->numa_node, &rc);
+    if (!pci) {
+        devices_fail(error, config, rc);
+        return -1;
+    }
     rc = pci_host_plug(machine->pci, virtio_pci_device(pci), config->slot);
-    if (rc >= 0)
-        return true;
-    virtio_pci_device(pci)->ops->destroy(virtio_pci_device(pci));
-    return devices_fail(error, config, rc);
+    if (rc < 0) {
+        virtio_pci_device(pci)->ops->destroy(virtio_pci_device(pci));
+        devices_fail(error, config, rc);
+        return -1;
+    }
+    device = g_new(struct vmm_device, 1);
+    *device = (struct vmm_device){config, virtio, virtio_pci_device(pci), false};
+    g_ptr_array_add(machine->devices, device);
+    return rc;
 }
 
 /* Those that name a slot come first, so that the others find one that is free. */
@@ -43,28 +54,107 @@ static bool devices_add_all(struct vmm_machine *machine, bool with_slot, GError 
     for (unsigned i = 0; i < machine->config.devices->len; i++) {
         const struct vmm_device_config *config = g_ptr_array_index(machine->config.devices, i);
 
-        if ((config->slot >= 0) == with_slot && !devices_add(machine, config, error))
+        if ((config->slot >= 0) == with_slot && devices_add(machine, config, error) < 0)
             return false;
     }
     return true;
 }
 
+/* On the vCPU that lets a device go. */
+static void devices_on_eject(void *opaque, unsigned slot)
+{
+    struct vmm_machine *machine = opaque;
+
+    __atomic_fetch_or(&machine->ejected, 1u << slot, __ATOMIC_ACQ_REL);
+    vmm_machine_ask(machine, VMM_REQUEST_EJECT);
+}
+
 bool vmm_devices_create(struct vmm_machine *machine, GError **error)
 {
+    machine->devices = g_ptr_array_new_with_free_func(g_free);
     machine->pci = pci_host_create(&machine->memory, &machine->ports, &machine->vm);
     if (!machine->pci) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_EXISTS, "the addresses of the PCI bus are taken");
         return false;
     }
+    vmm_acpi_set_eject(machine->acpi, devices_on_eject, machine);
     return devices_add_all(machine, true, error) && devices_add_all(machine, false, error);
 }
 
 void vmm_devices_destroy(struct vmm_machine *machine)
 {
     g_clear_pointer(&machine->pci, pci_host_destroy);
+    g_clear_pointer(&machine->devices, g_ptr_array_unref);
+}
+
+/* --- coming and leaving --- */
+
+bool vmm_devices_plug(struct vmm_machine *machine, GError **error)
+{
+    GPtrArray *configs = machine->config.devices;
+    struct vmm_device_config *config = g_ptr_array_index(configs, configs->len - 1);
+    int slot = devices_add(machine, config, error);
+
+    if (slot < 0) {
+        vmm_config_find_chardev(&machine->config, config->chardev)->is_used = false;
+        g_ptr_array_remove(configs, config);
+        return false;
+    }
+    vmm_acpi_slot_up(machine->acpi, (unsigned)slot);
+    return true;
+}
+
+bool vmm_devices_ask_to_leave(struct vmm_machine *machine, const char *id, GError **error)
+{
+    for (unsigned i = 0; i < machine->devices->len; i++) {
+        struct vmm_device *device = g_ptr_array_index(machine->devices, i);
+
+        if (!device->config->id || strcmp(device->config->id, id) != 0)
+            continue;
+        device->is_leaving = true;
+        vmm_acpi_slot_down(machine->acpi, device->pci->slot);
+        return true;
+    }
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND, "no device has the id %s", id);
+    return false;
+}
+
+/* The device has gone, with all that the config knew of it. */
+static void devices_remove(struct vmm_machine *machine, struct vmm_device *device)
+{
+    const struct vmm_device_config *config = device->config;
+    g_autofree char *id = g_strdup(config->id);
+    unsigned slot = device->pci->slot;
+
+    pci_host_unplug(machine->pci, device->pci);
+    device->pci->ops->destroy(device->pci);
+    vmm_config_find_chardev(&machine->config, config->chardev)->is_used = false;
+    g_ptr_array_remove(machine->config.devices, (gpointer)(uintptr_t)config);
+    g_ptr_array_remove(machine->devices, device);
+    vmm_machine_tell(machine,
+                     &(struct vmm_event){.name = "DEVICE_DELETED", .device = id, .slot = slot});
+}
+
+/* Only what was asked to leave may: a guest cannot throw its devices away. */
+void vmm_devices_eject(struct vmm_machine *machine)
+{
+    uint32_t slots = __atomic_exchange_n(&machine->ejected, 0, __ATOMIC_ACQ_REL);
+
+    for (unsigned i = machine->devices->len; i-- > 0;) {
+        struct vmm_device *device = g_ptr_array_index(machine->devices, i);
+
+        if (device->is_leaving && slots >> device->pci->slot & 1)
+            devices_remove(machine, device);
+    }
 }
 
 void vmm_devices_reset(struct vmm_machine *machine)
 {
+    for (unsigned i = machine->devices->len; i-- > 0;) {
+        struct vmm_device *device = g_ptr_array_index(machine->devices, i);
+
+        if (device->is_leaving)
+            devices_remove(machine, device);
+    }
     pci_host_reset(machine->pci);
 }

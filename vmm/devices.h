@@ -2,6 +2,8 @@
 /*
  * The devices of a machine: made from the command line or by device_add, in slots of the PCI bus,
  * each with its back-end. Main thread.
+ *
+ *   plugged --asked to leave--> leaving --the guest lets go, or resets--> gone
  */
 #pragma once
 
@@ -12,10 +14,25 @@
 
 struct vmm_machine;
 
+struct vmm_device {
+    const struct vmm_device_config *config; /* one of the machine's config */
+    struct virtio_device *virtio;           /* a vhost-device.h; pci's own */
+    struct pci_device *pci;                 /* its slot is where the device is */
+    bool is_leaving;
+};
+
 /* The PCI bus with everything that the config names. False with *error; what was made goes with
  * vmm_devices_destroy. */
 bool vmm_devices_create(struct vmm_machine *machine, GError **error);
 /* No vCPU runs. */
 void vmm_devices_destroy(struct vmm_machine *machine);
-/* As after power-on; back-ends stay connected. No vCPU runs. */
+/* As after power-on; back-ends stay connected, and what was to leave has gone. No vCPU runs. */
 void vmm_devices_reset(struct vmm_machine *machine);
+
+/* Plugs the device that is the last of the machine's config into the running guest. False with
+ * *error; it has then left the config too. */
+bool vmm_devices_plug(struct vmm_machine *machine, GError **error);
+/* Asks the guest to let a device go. False with *error: there is none of that id. */
+bool vmm_devices_ask_to_leave(struct vmm_machine *machine, const char *id, GError **error);
+/* Takes away what the guest has let go (machine->ejected). */
+void vmm_devices_eject(struct vmm_machine *machine);

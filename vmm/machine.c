@@ -38,10 +38,23 @@ void vmm_machine_ask(struct vmm_machine *machine, enum vmm_request request)
     (void)!write(machine->request_fd, &one, sizeof(one));
 }
 
-static void machine_tell(struct vmm_machine *machine, const char *event, bool by_guest)
+void vmm_machine_tell(const struct vmm_machine *machine, const struct vmm_event *event)
 {
     if (machine->on_event != NULL)
-        machine->on_event(machine->event_opaque, event, by_guest);
+        machine->on_event(machine->event_opaque, event);
+}
+
+static void machine_tell(const struct vmm_machine *machine, const char *name)
+{
+    vmm_machine_tell(machine, &(struct vmm_event){.name = name});
+}
+
+static void machine_tell_cause(const struct vmm_machine *machine, const char *name, bool by_guest,
+                               const char *reason)
+{
+    vmm_machine_tell(machine,
+                     &(struct vmm_event){
+                         .name = name, .has_cause = true, .by_guest = by_guest, .reason = reason});
 }
 
 /* --- create and destroy --- */
@@ -129,13 +142,14 @@ static void machine_resume(struct vmm_machine *machine)
 static void machine_do_quit(struct vmm_machine *machine)
 {
     machine_pause(machine);
+    machine_tell_cause(machine, "SHUTDOWN", false, "host-qmp-quit");
     machine_set_state(machine, VMM_STATE_ENDED);
 }
 
 static void machine_do_error(struct vmm_machine *machine)
 {
     machine_pause(machine);
-    machine_tell(machine, "STOP", false);
+    machine_tell(machine, "STOP");
     machine->has_failed = true;
     machine_set_state(machine,
                       machine->config.no_shutdown ? VMM_STATE_INTERNAL_ERROR : VMM_STATE_ENDED);
@@ -144,11 +158,11 @@ static void machine_do_error(struct vmm_machine *machine)
 static void machine_do_shutdown(struct vmm_machine *machine)
 {
     machine_pause(machine);
-    machine_tell(machine, "SHUTDOWN", true);
+    machine_tell_cause(machine, "SHUTDOWN", true, "guest-shutdown");
     machine_set_state(machine, machine->config.no_shutdown ? VMM_STATE_SHUTDOWN : VMM_STATE_ENDED);
 }
 
-static void machine_do_reset(struct vmm_machine *machine)
+static void machine_reset(struct vmm_machine *machine, bool by_guest)
 {
     g_autoptr(GError) error = NULL;
     bool was_running = vmm_machine_state(machine) == VMM_STATE_RUNNING;
@@ -166,9 +180,20 @@ static void machine_do_reset(struct vmm_machine *machine)
         machine_do_error(machine);
         return;
     }
-    machine_tell(machine, "RESET", true);
+    machine_tell_cause(machine, "RESET", by_guest,
+                       by_guest ? "guest-reset" : "host-qmp-system-reset");
     if (was_running)
         machine_resume(machine);
+}
+
+static void machine_do_reset(struct vmm_machine *machine)
+{
+    machine_reset(machine, true);
+}
+
+static void machine_do_reset_by_host(struct vmm_machine *machine)
+{
+    machine_reset(machine, false);
 }
 
 static void machine_do_stop(struct vmm_machine *machine)
@@ -176,7 +201,7 @@ static void machine_do_stop(struct vmm_machine *machine)
     if (vmm_machine_state(machine) != VMM_STATE_RUNNING)
         return;
     machine_pause(machine);
-    machine_tell(machine, "STOP", false);
+    machine_tell(machine, "STOP");
 }
 
 static void machine_do_cont(struct vmm_machine *machine)
@@ -186,13 +211,13 @@ static void machine_do_cont(struct vmm_machine *machine)
     if (state != VMM_STATE_PAUSED && state != VMM_STATE_CREATED)
         return;
     machine_resume(machine);
-    machine_tell(machine, "RESUME", false);
+    machine_tell(machine, "RESUME");
 }
 
 static void machine_do_powerdown(struct vmm_machine *machine)
 {
     vmm_acpi_press_power_button(machine->acpi);
-    machine_tell(machine, "POWERDOWN", false);
+    machine_tell(machine, "POWERDOWN");
 }
 
 /* What ends the machine comes first; what follows in the same set is then of no interest. */
@@ -200,10 +225,15 @@ static const struct machine_action {
     enum vmm_request request;
     void (*run)(struct vmm_machine *machine);
 } machine_actions[] = {
-    {VMM_REQUEST_QUIT, machine_do_quit},           {VMM_REQUEST_ERROR, machine_do_error},
-    {VMM_REQUEST_SHUTDOWN, machine_do_shutdown},   {VMM_REQUEST_RESET, machine_do_reset},
-    {VMM_REQUEST_STOP, machine_do_stop},           {VMM_REQUEST_CONT, machine_do_cont},
+    {VMM_REQUEST_QUIT, machine_do_quit},
+    {VMM_REQUEST_ERROR, machine_do_error},
+    {VMM_REQUEST_SHUTDOWN, machine_do_shutdown},
+    {VMM_REQUEST_RESET, machine_do_reset},
+    {VMM_REQUEST_STOP, machine_do_stop},
+    {VMM_REQUEST_CONT, machine_do_cont},
     {VMM_REQUEST_POWERDOWN, machine_do_powerdown},
+    {VMM_REQUEST_EJECT, vmm_devices_eject},
+    {VMM_REQUEST_RESET_BY_HOST, machine_do_reset_by_host},
 };
 
 static gboolean machine_on_request(int fd, GIOCondition condition, gpointer opaque)

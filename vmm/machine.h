@@ -38,6 +38,17 @@ enum vmm_request {
     VMM_REQUEST_SHUTDOWN = 1 << 4,  /* the guest has switched itself off */
     VMM_REQUEST_QUIT = 1 << 5,
     VMM_REQUEST_ERROR = 1 << 6, /* a vCPU cannot go on; it has logged why */
+    VMM_REQUEST_EJECT = 1 << 7, /* the guest has let devices go */
+    VMM_REQUEST_RESET_BY_HOST = 1 << 8,
+};
+
+/* What others are told, in QMP's words. */
+struct vmm_event {
+    const char *name;
+    bool has_cause, by_guest; /* SHUTDOWN, RESET: who wanted it */
+    const char *reason;
+    const char *device; /* DEVICE_DELETED: its id; NULL: it had none */
+    unsigned slot;
 };
 
 struct vmm_vcpus;       /* x86/vcpu.h */
@@ -46,7 +57,7 @@ struct vmm_acpi_device; /* acpi-device.h */
 struct pci_host;        /* pci/pci-host.h */
 
 struct vmm_machine {
-    struct vmm_config config; /* constant */
+    struct vmm_config config; /* constant, but for the devices and chardevs: the main thread's */
     struct vmm_ram ram;       /* constant */
     struct vmm_vm vm;
     struct vmm_bus ports, memory; /* any thread */
@@ -55,13 +66,15 @@ struct vmm_machine {
     struct vmm_acpi_device *acpi;
     struct vmm_cmos cmos;
     struct pci_host *pci;
+    GPtrArray *devices;       /* of struct vmm_device; the main thread's */
+    uint32_t ejected;         /* atomic; slots */
     GMainContext *context;    /* the main thread's */
     enum vmm_run_state state; /* atomic; the main thread writes */
     bool has_failed;          /* by an internal error */
     unsigned requests;        /* atomic; of enum vmm_request */
     int request_fd;           /* eventfd: there are some */
     /* Whoever tells others (QMP). NULL: nobody listens. Called by the main thread. */
-    void (*on_event)(void *opaque, const char *event, bool by_guest);
+    void (*on_event)(void *opaque, const struct vmm_event *event);
     void *event_opaque;
 };
 
@@ -74,4 +87,6 @@ int vmm_machine_run(struct vmm_machine *machine);
 
 /* Any thread, vCPUs too. Never blocks. */
 void vmm_machine_ask(struct vmm_machine *machine, enum vmm_request request);
+/* Main thread. */
+void vmm_machine_tell(const struct vmm_machine *machine, const struct vmm_event *event);
 enum vmm_run_state vmm_machine_state(const struct vmm_machine *machine);

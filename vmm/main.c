@@ -6,6 +6,7 @@
 #include "vmm/cmdline.h"
 #include "vmm/machine.h"
 #include "vmm/probe.h"
+#include "vmm/qmp.h"
 
 static int main_fail(const GError *error)
 {
@@ -17,11 +18,20 @@ static int main_run(struct vmm_config *config)
 {
     static struct vmm_machine machine;
     g_autoptr(GError) error = NULL;
-    int status;
+    struct vmm_qmp *qmp = NULL;
+    int status = EXIT_FAILURE;
 
     if (!vmm_machine_create(&machine, config, &error))
         return main_fail(error);
-    status = vmm_machine_run(&machine);
+    if (machine.config.qmp_path)
+        qmp = vmm_qmp_create(&machine, machine.config.qmp_path, &error);
+    if (error)
+        main_fail(error);
+    else if (qmp && vmm_qmp_start(qmp) < 0)
+        fprintf(stderr, "vmm: -qmp: no thread can be started\n");
+    else
+        status = vmm_machine_run(&machine);
+    vmm_qmp_destroy(qmp);
     vmm_machine_destroy(&machine);
     return status;
 }

@@ -143,6 +143,8 @@ static bool request_check_arguments(const struct vu_control_command *command, Js
     const char *name;
     JsonNode *value;
 
+    if (command->is_open)
+        return true;
     json_object_iter_init(&iter, arguments);
     while (json_object_iter_next(&iter, &name, &value)) {
         const struct vu_control_argument *row = request_find_argument(command, name);

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Goes through vmm's QMP while a bare-metal guest waits for events: SOCKET DISK-SOCKET OUTPUT-OF-THE-GUEST."""
+
+import sys
+import time
+
+import qmp
+
+
+def expect(condition, what):
+    if not condition:
+        sys.exit(f"FAILED: {what}")
+    print(f"qmp: {what}")
+
+
+def refused(client, says, command, **arguments):
+    try:
+        client.run(command, **arguments)
+    except qmp.Error as error:
+        expect(says in str(error), f"{command} is refused: {error}")
+        return
+    sys.exit(f"FAILED: {command} {arguments} was not refused")
+
+
+def wait_for(path, text, count=1):
+    """Until the guest has said it so often."""
+    for _ in range(1200):
+        try:
+            with open(path, encoding="utf-8") as output:
+                if output.read().count(text) >= count:
+                    return
+        except FileNotFoundError:
+            pass
+        time.sleep(0.1)
+    sys.exit(f"FAILED: the guest does not say {text}")
+
+
+def questions(client):
+    expect("qemu" in client.greeting["version"], "the greeting has QEMU's shape")
+    status = client.run("query-status")
+    expect(status["status"] == "prelaunch" and not status["running"], "-S waits")
+    cpus = client.run("query-cpus-fast")
+    expect([cpu["props"]["node-id"] for cpu in cpus] == [0, 1], "two vCPUs, on two nodes")
+    expect(all(cpu["thread-id"] > 0 for cpu in cpus), "they have threads")
+    memdevs = client.run("query-memdev")
+    expect([m["size"] for m in memdevs] == [32 << 20, 32 << 20], "two memory backends")
+    expect(client.run("query-name")["name"] == "test", "the name")
+    expect(len(client.run("query-pci")[0]["devices"]) == 1, "a bridge alone on the bus")
+
+
+def life(client, output):
+    client.run("cont")
+    client.wait("RESUME")
+    wait_for(output, "# waiting")
+    expect(client.run("query-status")["status"] == "running", "running")
+    client.run("stop")
+    client.wait("STOP")
+    expect(client.run("query-status")["status"] == "paused", "paused")
+    client.run("cont")
+    client.wait("RESUME")
+    client.run("system_reset")
+    reset = client.wait("RESET")
+    expect(reset["data"]["guest"] is False, "a reset by the host")
+    wait_for(output, "# waiting", 2)
+
+
+def hot_plug(client, output, disk_socket):
+    refused(client, "no -chardev", "device_add", driver="vhost-user-blk-pci", chardev="disk", id="d")
+    backend = {"type": "socket", "data": {"server": False, "addr": {"type": "unix", "data": {"path": disk_socket}}}}
+    refused(client, "unix socket", "chardev-add", id="disk", backend={"type": "file"})
+    client.run("chardev-add", id="disk", backend=backend)
+    refused(client, "another's", "chardev-add", id="disk", backend=backend)
+    refused(client, "not known", "device_add", driver="virtio-net-pci", chardev="disk")
+    refused(client, "power of two", "device_add", driver="vhost-user-blk-pci", chardev="disk", **{"queue-size": 100})
+    for turn in (1, 2):
+        client.run("device_add", driver="vhost-user-blk-pci", chardev="disk", id="d", addr="0x7", **{"num-queues": 1})
+        refused(client, "another device's", "device_add", driver="vhost-user-blk-pci", chardev="disk", id="e")
+        wait_for(output, "# it begins with d", turn)
+        device = client.run("query-pci")[0]["devices"][1]
+        expect((device["slot"], device["qdev_id"]) == (7, "d"), "the disk in its slot")
+        expect(client.run("query-vhost-user")[0]["connected"], "its back-end is there")
+        refused(client, "is a device's", "chardev-remove", id="disk")
+        refused(client, "no device", "device_del", id="e")
+        client.run("device_del", id="d")
+        deleted = client.wait("DEVICE_DELETED")
+        expect(deleted["data"]["device"] == "d", "the disk has gone")
+        expect(client.run("query-vhost-user") == [], "and nothing is left of it")
+    client.run("chardev-remove", id="disk")
+
+
+def main():
+    path, disk_socket, output = sys.argv[1:]
+    client = qmp.Client(path)
+    questions(client)
+    life(client, output)
+    hot_plug(client, output, disk_socket)
+    client.run("system_powerdown")
+    client.wait("POWERDOWN")
+    expect(client.wait("SHUTDOWN")["data"]["guest"] is True, "the guest switches itself off")
+    status = client.run("query-status")
+    expect(status["status"] == "shutdown" and not status["running"], "-no-shutdown waits")
+    client.run("quit")
+
+
+main()
