@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
+#include "vhost-user/daemon/ready.h"
 #include "vhost-user/log.h"
 #include "vmm/acpi-device.h"
 #include "vmm/devices.h"
@@ -59,6 +60,20 @@ static void machine_tell_cause(const struct vmm_machine *machine, const char *na
 
 /* --- create and destroy --- */
 
+/* A descriptor that is readable once someone wants the program to end. The signals stay blocked. */
+static int machine_open_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    signal(SIGPIPE, SIG_IGN);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
 static bool machine_create_parts(struct vmm_machine *machine, GError **error)
 {
     if (!vmm_ram_create(&machine->ram, &machine->config, error) ||
@@ -82,7 +97,8 @@ bool vmm_machine_create(struct vmm_machine *machine, struct vmm_config *config, 
     machine->context = g_main_context_new();
     g_main_context_acquire(machine->context); /* nobody but this thread runs its sources */
     machine->request_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (machine->request_fd < 0)
+    machine->signal_fd = machine_open_signals(); /* before the terminal is raw */
+    if (machine->request_fd < 0 || machine->signal_fd < 0)
         g_set_error(error, G_FILE_ERROR, (int)g_file_error_from_errno(errno), "eventfd: %s",
                     g_strerror(errno));
     else if (machine_create_parts(machine, error))
@@ -103,6 +119,7 @@ void vmm_machine_destroy(struct vmm_machine *machine)
     vmm_bus_finish(&machine->memory);
     vmm_bus_finish(&machine->ports);
     vu_clear_fd(&machine->request_fd);
+    vu_clear_fd(&machine->signal_fd);
     g_main_context_release(machine->context);
     g_main_context_unref(machine->context);
     vmm_config_clear(&machine->config);
@@ -261,20 +278,6 @@ static gboolean machine_on_signal(int fd, GIOCondition condition, gpointer opaqu
     return G_SOURCE_CONTINUE;
 }
 
-/* A descriptor that is readable once someone wants the program to end. The signals stay blocked. */
-static int machine_open_signals(void)
-{
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    signal(SIGPIPE, SIG_IGN);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 static GSource *machine_watch(struct vmm_machine *machine, int fd, GUnixFDSourceFunc callback)
 {
     GSource *source = g_unix_fd_source_new(fd, G_IO_IN);
@@ -293,7 +296,6 @@ static void machine_unwatch(GSource *source)
 int vmm_machine_run(struct vmm_machine *machine)
 {
     g_autoptr(GError) error = NULL;
-    vu_autofd int signal_fd = machine_open_signals();
     GSource *requests, *signals;
 
     if (!machine_load(machine, &error)) {
@@ -301,7 +303,10 @@ int vmm_machine_run(struct vmm_machine *machine)
         return EXIT_FAILURE;
     }
     requests = machine_watch(machine, machine->request_fd, machine_on_request);
-    signals = machine_watch(machine, signal_fd, machine_on_signal);
+    signals = machine_watch(machine, machine->signal_fd, machine_on_signal);
+    if (machine->config.daemonize)
+        vu_log_use_syslog("vmm");
+    vu_ready_announce();
     if (!machine->config.start_paused)
         machine_resume(machine);
     while (vmm_machine_state(machine) != VMM_STATE_ENDED)

@@ -73,6 +73,7 @@ struct vmm_machine {
     bool has_failed;          /* by an internal error */
     unsigned requests;        /* atomic; of enum vmm_request */
     int request_fd;           /* eventfd: there are some */
+    int signal_fd;            /* someone wants the program to end */
     /* Whoever tells others (QMP). NULL: nobody listens. Called by the main thread. */
     void (*on_event)(void *opaque, const struct vmm_event *event);
     void *event_opaque;

@@ -2,7 +2,9 @@
 /* vmm: parse, create, run. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "vhost-user/daemon/ready.h"
 #include "vmm/cmdline.h"
 #include "vmm/machine.h"
 #include "vmm/probe.h"
@@ -14,16 +16,26 @@ static int main_fail(const GError *error)
     return EXIT_FAILURE;
 }
 
+static bool main_write_pid(const char *path, GError **error)
+{
+    g_autofree char *line = g_strdup_printf("%d\n", (int)getpid());
+
+    return path == NULL || g_file_set_contents(path, line, -1, error);
+}
+
 static int main_run(struct vmm_config *config)
 {
     static struct vmm_machine machine;
     g_autoptr(GError) error = NULL;
+    g_autofree char *pidfile = g_strdup(config->pidfile);
     struct vmm_qmp *qmp = NULL;
     int status = EXIT_FAILURE;
 
+    if (!vu_ready_prepare("vmm", config->daemonize, &status))
+        return status;
     if (!vmm_machine_create(&machine, config, &error))
         return main_fail(error);
-    if (machine.config.qmp_path)
+    if (main_write_pid(pidfile, &error) && machine.config.qmp_path)
         qmp = vmm_qmp_create(&machine, machine.config.qmp_path, &error);
     if (error)
         main_fail(error);
@@ -33,6 +45,8 @@ static int main_run(struct vmm_config *config)
         status = vmm_machine_run(&machine);
     vmm_qmp_destroy(qmp);
     vmm_machine_destroy(&machine);
+    if (pidfile != NULL)
+        unlink(pidfile);
     return status;
 }
 

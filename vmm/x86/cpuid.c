@@ -147,12 +147,13 @@ static void cpuid_set_level(struct kvm_cpuid2 *cpuid, uint32_t index, uint32_t k
     entry->edx = apic_id;
 }
 
-/* A leaf of caches: how many numbers share each. Levels 1 and 2 belong to a core, above to all. */
+/* A leaf of caches: how many numbers share each. */
 static void cpuid_set_cache(struct kvm_cpuid_entry2 *entry, const struct vmm_topology *smp,
-                            bool with_cores)
+                            bool is_shared, bool with_cores)
 {
     unsigned level = entry->eax >> 5 & 7;
-    unsigned bits = level <= 2 ? vmm_topology_thread_bits(smp) : vmm_topology_core_bits(smp);
+    unsigned bits =
+        level > 2 && is_shared ? vmm_topology_core_bits(smp) : vmm_topology_thread_bits(smp);
 
     if ((entry->eax & 0x1f) == 0)
         return;
@@ -162,8 +163,21 @@ static void cpuid_set_cache(struct kvm_cpuid_entry2 *entry, const struct vmm_top
         entry->eax |= ((1u << vmm_topology_bits(smp->cores)) - 1) << 26;
 }
 
-void vmm_cpuid_set_topology(struct kvm_cpuid2 *cpuid, const struct vmm_topology *smp, unsigned cpu)
+static bool cpuid_socket_is_on_one_node(const struct vmm_config *config, unsigned cpu)
 {
+    unsigned per_socket = config->smp.cores * config->smp.threads;
+    unsigned first = cpu / per_socket * per_socket;
+
+    for (unsigned i = first; i < first + per_socket && i < config->smp.n_cpus; i++)
+        if (vmm_config_cpu_node(config, i) != vmm_config_cpu_node(config, first))
+            return false;
+    return true;
+}
+
+void vmm_cpuid_set_topology(struct kvm_cpuid2 *cpuid, const struct vmm_config *config, unsigned cpu)
+{
+    const struct vmm_topology *smp = &config->smp;
+    bool is_shared = cpuid_socket_is_on_one_node(config, cpu);
     unsigned apic_id = vmm_topology_apic_id(smp, cpu);
     unsigned per_socket = smp->cores * smp->threads;
     unsigned core_bits = vmm_topology_core_bits(smp);
@@ -179,10 +193,10 @@ void vmm_cpuid_set_topology(struct kvm_cpuid2 *cpuid, const struct vmm_topology 
                 entry->edx |= CPUID_1_EDX_HTT;
             break;
         case 0x4:
-            cpuid_set_cache(entry, smp, true);
+            cpuid_set_cache(entry, smp, is_shared, true);
             break;
         case 0x8000001d:
-            cpuid_set_cache(entry, smp, false);
+            cpuid_set_cache(entry, smp, is_shared, false);
             break;
         case 0x80000008:
             entry->ecx = (entry->ecx & ~0xf0ffu) | core_bits << 12 | (per_socket - 1);

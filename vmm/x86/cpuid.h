@@ -15,8 +15,12 @@
  */
 struct kvm_cpuid2 *vmm_cpuid_create(int kvm_fd, const GPtrArray *features, GError **error);
 
-/* Fills in what differs: the numbers of vCPU `cpu` and those of its neighbours. */
-void vmm_cpuid_set_topology(struct kvm_cpuid2 *cpuid, const struct vmm_topology *smp, unsigned cpu);
+/*
+ * Fills in what differs: the numbers of vCPU `cpu` and those of its neighbours. A socket's cores
+ * share its last cache, unless they are on several nodes: no cache is on two of them.
+ */
+void vmm_cpuid_set_topology(struct kvm_cpuid2 *cpuid, const struct vmm_config *config,
+                            unsigned cpu);
 
 /* Takes the feature away, where it is there. */
 void vmm_cpuid_clear(struct kvm_cpuid2 *cpuid, const struct vmm_cpu_feature *feature);

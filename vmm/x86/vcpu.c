@@ -126,9 +126,8 @@ static bool vcpu_fail(const struct vmm_vcpu *vcpu, const char *what, int rc, GEr
 
 static bool vcpu_init(struct vmm_vcpu *vcpu, struct kvm_cpuid2 *cpuid, GError **error)
 {
-    const struct vmm_topology *smp = &vcpu->machine->config.smp;
     struct vmm_vm *vm = &vcpu->machine->vm;
-    unsigned apic_id = vmm_topology_apic_id(smp, vcpu->index);
+    unsigned apic_id = vmm_topology_apic_id(&vcpu->machine->config.smp, vcpu->index);
 
     vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)apic_id);
     if (vcpu->fd < 0)
@@ -138,7 +137,7 @@ static bool vcpu_init(struct vmm_vcpu *vcpu, struct kvm_cpuid2 *cpuid, GError **
         vcpu->run = NULL;
         return vcpu_fail(vcpu, "mmap", -errno, error);
     }
-    vmm_cpuid_set_topology(cpuid, smp, vcpu->index);
+    vmm_cpuid_set_topology(cpuid, &vcpu->machine->config, vcpu->index);
     if (ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) < 0)
         return vcpu_fail(vcpu, "KVM_SET_CPUID2", -errno, error);
     return vcpu_fail(vcpu, "its state after power-on", vmm_vcpu_save_power_on(vcpu), error);
