@@ -40,8 +40,8 @@ static struct kvm_cpuid2 *cpuid_get_supported(int kvm_fd, GError **error)
 
     cpuid->nent = CPUID_MAX_LEAVES - 4; /* room for what cpuid_ensure adds */
     if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) < 0) {
-        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(errno), "KVM_GET_SUPPORTED_CPUID: %s",
-                    g_strerror(errno));
+        g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(errno),
+                    "KVM_GET_SUPPORTED_CPUID: %s", g_strerror(errno));
         return NULL;
     }
     return g_steal_pointer(&cpuid);

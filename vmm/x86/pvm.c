@@ -81,7 +81,7 @@ bool vmm_pvm_prepare_vm(struct vmm_vm *vm, GError **error)
         rc = ioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &filter);
     if (rc >= 0)
         return true;
-    g_set_error(error, G_IO_ERROR, g_io_error_from_errno(errno),
+    g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(errno),
                 "/dev/kvm: no hardware virtualization, and no help for doing without: %s",
                 g_strerror(errno));
     return false;
@@ -217,17 +217,12 @@ static void pvm_hook_syscall(const struct vmm_vcpu *vcpu, uint64_t lstar)
 
 bool vmm_pvm_handle_wrmsr(struct vmm_vcpu *vcpu)
 {
-    struct {
-        struct kvm_msrs head;
-        struct kvm_msr_entry entry;
-    } msrs = {
-        .head.nmsrs = 1,
-        .entry = {.index = vcpu->run->msr.index, .data = vcpu->run->msr.data},
-    };
+    uint32_t index = vcpu->run->msr.index;
+    uint64_t value = vcpu->run->msr.data;
 
-    if (msrs.entry.index == PVM_MSR_LSTAR && msrs.entry.data != 0)
-        pvm_hook_syscall(vcpu, msrs.entry.data);
-    return ioctl(vcpu->fd, KVM_SET_MSRS, &msrs) == 1;
+    if (index == PVM_MSR_LSTAR && value != 0)
+        pvm_hook_syscall(vcpu, value);
+    return vmm_vcpu_set_msr(vcpu, index, value) == 0;
 }
 
 /* --- instructions --- */
@@ -301,16 +296,17 @@ static uint64_t pvm_operand_address(struct pvm_insn *insn, unsigned at)
         return UINT64_MAX;
     if (rm == 4) {
         uint8_t sib = insn->bytes[at++];
-        unsigned base = sib & 7, index = (sib >> 3 & 7) | (insn->rex & 2) << 2;
+        unsigned base = (sib & 7u) | (insn->rex & 1u) << 3;
+        unsigned index = (sib >> 3 & 7u) | (insn->rex & 2u) << 2;
 
         if (index != 4)
             address = pvm_register(insn, index) << (sib >> 6);
-        if (mod == 0 && base == 5)
+        if (mod == 0 && (sib & 7) == 5)
             displacement_len = 4;
         else
-            address += pvm_register(insn, base | (insn->rex & 1) << 3);
+            address += pvm_register(insn, base);
     } else if (!is_rip_relative) {
-        address = pvm_register(insn, rm | (insn->rex & 1) << 3);
+        address = pvm_register(insn, rm | (insn->rex & 1u) << 3);
     }
     if (at + displacement_len > sizeof(insn->bytes))
         return UINT64_MAX;

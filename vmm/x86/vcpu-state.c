@@ -29,11 +29,11 @@
 struct vmm_vcpu_power_on {
     struct kvm_regs regs;
     struct kvm_sregs sregs;
-    struct kvm_xsave xsave;
     struct kvm_xcrs xcrs;
     struct kvm_lapic_state lapic;
     struct kvm_debugregs debugregs;
     struct kvm_vcpu_events events;
+    struct kvm_xsave xsave; /* the last: its end is open */
 };
 
 /* In the order of restoring: sregs before the APIC, whose base address they hold. */
@@ -93,14 +93,16 @@ int vmm_vcpu_save_power_on(struct vmm_vcpu *vcpu)
     return 0;
 }
 
-static void state_set_msr(const struct vmm_vcpu *vcpu, const struct state_msr *msr)
+int vmm_vcpu_set_msr(const struct vmm_vcpu *vcpu, uint32_t index, uint64_t value)
 {
-    struct {
-        struct kvm_msrs head;
-        struct kvm_msr_entry entry;
-    } msrs = {.head.nmsrs = 1, .entry = {.index = msr->index, .data = msr->value}};
+    g_autofree struct kvm_msrs *msrs = g_malloc0(sizeof(*msrs) + sizeof(msrs->entries[0]));
+    int n;
 
-    (void)ioctl(vcpu->fd, KVM_SET_MSRS, &msrs);
+    msrs->nmsrs = 1;
+    msrs->entries[0].index = index;
+    msrs->entries[0].data = value;
+    n = ioctl(vcpu->fd, KVM_SET_MSRS, msrs);
+    return n < 0 ? -errno : n == 1 ? 0 : -ENXIO;
 }
 
 int vmm_vcpu_restore_power_on(struct vmm_vcpu *vcpu)
@@ -114,7 +116,7 @@ int vmm_vcpu_restore_power_on(struct vmm_vcpu *vcpu)
             !state_parts[i].is_optional)
             return -errno;
     for (size_t i = 0; i < G_N_ELEMENTS(state_msrs); i++)
-        state_set_msr(vcpu, &state_msrs[i]);
+        (void)vmm_vcpu_set_msr(vcpu, state_msrs[i].index, state_msrs[i].value);
     return ioctl(vcpu->fd, KVM_SET_MP_STATE, &mp_state) < 0 ? -errno : 0;
 }
 

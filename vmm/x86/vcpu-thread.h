@@ -49,6 +49,9 @@ int vmm_vcpu_restore_power_on(struct vmm_vcpu *vcpu);
 /* Ready to enter a kernel. 0 or -errno. */
 int vmm_vcpu_enter(struct vmm_vcpu *vcpu, const struct vmm_entry *entry);
 
+/* 0, -ENXIO where there is no such MSR or it does not take the value, or -errno. */
+int vmm_vcpu_set_msr(const struct vmm_vcpu *vcpu, uint32_t index, uint64_t value);
+
 /* --- vcpu-exit.c: on the vCPU's thread. --- */
 
 /* Answers what run->exit_reason says. False: this vCPU cannot go on; it has said why and asked for

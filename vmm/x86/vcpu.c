@@ -119,8 +119,8 @@ static void *vcpu_thread(void *opaque)
 static bool vcpu_fail(const struct vmm_vcpu *vcpu, const char *what, int rc, GError **error)
 {
     if (rc < 0)
-        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-rc), "vCPU %u: %s: %s", vcpu->index,
-                    what, g_strerror(-rc));
+        g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(-rc), "vCPU %u: %s: %s",
+                    vcpu->index, what, g_strerror(-rc));
     return rc >= 0;
 }
 

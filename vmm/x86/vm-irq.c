@@ -35,7 +35,7 @@ bool vmm_vm_init_irqs(struct vmm_vm *vm, GError **error)
     vm->routes->nr = VMM_N_PINS;
     rc = irq_apply_locked(vm);
     if (rc < 0)
-        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-rc), "KVM_SET_GSI_ROUTING: %s",
+        g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(-rc), "KVM_SET_GSI_ROUTING: %s",
                     g_strerror(-rc));
     return rc == 0;
 }

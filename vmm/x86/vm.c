@@ -38,7 +38,8 @@ static const struct vm_capability {
 
 static void vm_set_error(GError **error, const char *what, int rc)
 {
-    g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-rc), "%s: %s", what, g_strerror(-rc));
+    g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(-rc), "%s: %s", what,
+                g_strerror(-rc));
 }
 
 static int vm_ioctl(int fd, unsigned long request, const void *arg)
@@ -59,7 +60,7 @@ static bool vm_open_kvm(struct vmm_vm *vm, GError **error)
         hint = " (is this user in the group kvm?)";
     else if (errno == ENOENT || errno == ENODEV || errno == ENXIO)
         hint = " (no KVM on this machine; vmm --probe says more)";
-    g_set_error(error, G_IO_ERROR, g_io_error_from_errno(errno), "/dev/kvm: %s%s",
+    g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(errno), "/dev/kvm: %s%s",
                 g_strerror(errno), hint);
     return false;
 }
