@@ -6,7 +6,7 @@
 # shellcheck disable=SC2154
 
 disk_names=()
-declare -A disk_pids disk_formats disk_options
+declare -A disk_pids disk_formats disk_options disk_sources
 
 # Programs that the checks inside take, and those of the host's side.
 disks_require()
@@ -44,16 +44,33 @@ disks_make()
         disk_names+=("$name")
         qemu-img create -q -f "${format%%,*}" ${creation[@]+"${creation[@]}"} "$(disk_image "$name")" "$size" ||
             test_fail "no image for $name"
+        disk_sources[$name]=$(disk_image "$name")
         disk_start "$name"
         disk_wait "$name"
     done
+}
+
+# disks_make_loop NAME SIZE [OPTION]...: a raw image as a loop device with blocks of 4 KiB, which goes with its daemon.
+# 1 where there is none to be had.
+disks_make_loop()
+{
+    local name=$1
+    truncate -s "$2" "$(disk_image "$name")"
+    disk_sources[$name]=$(losetup --find --show --sector-size 4096 "$(disk_image "$name")" 2>/dev/null) || return 1
+    disk_formats[$name]=raw
+    disk_options[$name]="${*:3}"
+    disk_names+=("$name")
+    disk_start "$name"
+    disk_wait "$name"
+    # In use, so that it happens when that ends.
+    losetup --detach "${disk_sources[$name]}"
 }
 
 # disk_start NAME [OPTION]...: without waiting for it.
 disk_start()
 {
     # shellcheck disable=SC2086 # a list of options
-    "$VBLKD" --socket-path="$(disk_socket "$1")" --blk-file="$(disk_image "$1")" --serial="$1" \
+    "$VBLKD" --socket-path="$(disk_socket "$1")" --blk-file="${disk_sources[$1]}" --serial="$1" \
         --format="${disk_formats[$1]}" ${disk_options[$1]} "${@:2}" >>"$test_work/daemon.log" 2>&1 &
     disk_pids[$1]=$!
     test_children+=($!)
