@@ -124,6 +124,7 @@ static void ring_follow_memory(struct vu_backend *backend, struct backend_queue 
 
     if (queue->worker && lies_in) {
         vu_vring_set_memory(&queue->vring, backend->memory);
+        vu_worker_wake(queue->worker); /* its device may hold what was taken away */
     } else if (queue->worker) {
         ring_halt(backend, queue, NULL);
         vu_debug("%s: suspended, its memory was taken away", queue->vring.log_tag);

@@ -42,8 +42,9 @@ struct vu_worker {
     bool kick_is_needed;      /* no in-band kicks come instead */
     unsigned kick_generation; /* of the ring, when the copy was made */
     bool armed;
-    bool worked;        /* since it looked the last time */
-    unsigned linger_ms; /* see vu_worker_ops */
+    bool worked;              /* since it looked the last time */
+    unsigned linger_ms;       /* see vu_worker_ops */
+    struct vu_memory *memory; /* reference: what the device was told to use; NULL: nothing yet */
 };
 
 /* Starts a thread of run->worker, which does first what run has inherited. 0 or -errno. */
@@ -51,3 +52,16 @@ int vu_worker_make_thread(struct vu_worker_run *run);
 /* On the watch's thread: has the worker's been at one request since the last tick? Then another one
  * gets its queue, where the device allows it. */
 void vu_worker_look(struct vu_watched *watched);
+
+/* --- worker-wake.c: the worker's thread --- */
+
+/* Has the worker woken by edges of fd. 0 or -errno. */
+int vu_worker_watch(struct vu_worker *worker, int fd);
+/* Follows a change of the ring's kick descriptor. Called with the ring's lock held. */
+void vu_worker_follow_kick_locked(struct vu_worker *worker);
+/* Tells the device of the memory that the ring lies in now. */
+void vu_worker_follow_memory(struct vu_worker *worker);
+/* Sees to what the worker was woken for: both of these. */
+void vu_worker_see_to_wake(struct vu_worker *worker);
+/* Empties a kick that is a stream, so that its writer never meets a full buffer. */
+void vu_worker_drain_kick(const struct vu_worker *worker);

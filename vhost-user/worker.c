@@ -20,13 +20,10 @@
 #include "vhost-user/worker-thread.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <glib.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 
 #include "vhost-user/cleanup.h"
 #include "vhost-user/cpu.h"
@@ -35,8 +32,6 @@
 
 #define WORKER_NO_KICK_MS 1 /* a ring without a kick is looked at this often */
 #define WORKER_PAUSES     8 /* between two looks at a polled ring */
-/* Of 512 bytes: more than a socket buffer that holds kicks back. */
-#define WORKER_DRAIN_ROUNDS 256
 
 /* Pollers of all queues: one CPU is always left to whoever the requests come from. */
 static unsigned worker_n_polling; /* atomic */
@@ -44,57 +39,6 @@ static unsigned worker_n_polling; /* atomic */
 static bool worker_is_stopping(const struct vu_worker *worker)
 {
     return __atomic_load_n(&worker->stopping, __ATOMIC_ACQUIRE);
-}
-
-static int worker_watch(struct vu_worker *worker, int fd)
-{
-    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {.fd = fd}};
-
-    return epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
-}
-
-/* Follows a change of the ring's kick descriptor. Called with the ring's lock held. */
-static void worker_follow_kick_locked(struct vu_worker *worker)
-{
-    const struct vu_vring *vring = worker->vring;
-    struct stat st;
-    int err = 0;
-
-    worker->kick_is_needed = vring->inband_call == NULL;
-    if (worker->kick_generation == vring->kick_generation)
-        return;
-    worker->kick_generation = vring->kick_generation;
-    vu_clear_fd(&worker->kick_fd); /* nobody else has this copy, so the epoll entry goes with it */
-    worker->kick_is_stream = false;
-    if (vring->kick_fd < 0)
-        return;
-    worker->kick_fd = fcntl(vring->kick_fd, F_DUPFD_CLOEXEC, 0);
-    if (worker->kick_fd < 0)
-        err = -errno;
-    else
-        err = worker_watch(worker, worker->kick_fd);
-    if (err != 0) {
-        vu_error("%s: cannot wait for kicks: %s", vring->log_tag, g_strerror(-err));
-        vu_clear_fd(&worker->kick_fd);
-        return;
-    }
-    if (fstat(worker->kick_fd, &st) == 0)
-        worker->kick_is_stream = S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode);
-}
-
-/* Empties a kick that is a stream, so that its writer never meets a full buffer. */
-static void worker_drain_kick(const struct vu_worker *worker)
-{
-    char buf[512];
-    ssize_t n;
-
-    for (int i = 0; i < WORKER_DRAIN_ROUNDS; i++) {
-        n = recv(worker->kick_fd, buf, sizeof(buf), MSG_DONTWAIT);
-        if (n < 0 && errno == ENOTSOCK)
-            n = read(worker->kick_fd, buf, sizeof(buf)); /* set_kick made it non-blocking */
-        if (n <= 0)
-            break;
-    }
 }
 
 /* Lets the device push what it has finished; whether that was anything. */
@@ -172,12 +116,11 @@ static bool worker_sleep(struct vu_worker *worker, int timeout_ms)
     for (int i = 0; i < n; i++)
         kicked = kicked || events[i].data.fd == worker->kick_fd;
     if (kicked && worker->kick_is_stream)
-        worker_drain_kick(worker);
-    /* Cleared before the ring and the descriptors are looked at: what is woken later is seen. */
-    __atomic_store_n(&worker->woken, false, __ATOMIC_SEQ_CST);
-    VU_LOCK_SCOPE(&worker->vring->lock);
-    worker->vring->stats.n_kicks += kicked;
-    worker_follow_kick_locked(worker);
+        vu_worker_drain_kick(worker);
+    if (kicked) {
+        VU_LOCK_SCOPE(&worker->vring->lock);
+        worker->vring->stats.n_kicks++;
+    }
     return kicked && n == 1;
 }
 
@@ -219,6 +162,8 @@ static bool worker_loop(struct vu_worker *worker, struct vu_worker_run *run)
     unsigned n;
 
     while (!worker_is_stopping(worker)) {
+        if (__atomic_load_n(&worker->woken, __ATOMIC_RELAXED))
+            vu_worker_see_to_wake(worker);
         if (worker->armed)
             vu_vring_disarm_kick(worker->vring);
         worker->armed = false;
@@ -246,7 +191,7 @@ static int worker_start(struct vu_worker *worker)
         err = ops->thread_start(worker->device, queue);
     if (err != 0 || ops->completion_fd == NULL)
         return err;
-    err = worker_watch(worker, ops->completion_fd(worker->device, queue));
+    err = vu_worker_watch(worker, ops->completion_fd(worker->device, queue));
     if (err != 0 && ops->thread_stop != NULL)
         ops->thread_stop(worker->device, queue);
     return err;
@@ -275,6 +220,7 @@ static bool worker_work(struct vu_worker *worker, struct vu_worker_run *run)
         worker_break(worker, run, err);
         return true;
     }
+    vu_worker_follow_memory(worker);
     if (run->n_todo > 0 && !worker_process(worker, run, run->todo, run->n_todo))
         return false;
     if (!worker_loop(worker, run))
@@ -306,6 +252,7 @@ static void worker_free(struct vu_worker *worker)
     vu_clear_fd(&worker->kick_fd);
     vu_clear_fd(&worker->wake_fd);
     vu_clear_fd(&worker->epoll_fd);
+    vu_memory_unref(worker->memory);
     g_free(worker->run);
     g_free(worker);
 }
@@ -335,11 +282,11 @@ int vu_worker_create(struct vu_vring *vring, const struct vu_worker_ops *ops, vo
     if (worker->epoll_fd < 0 || worker->wake_fd < 0)
         err = -errno;
     else
-        err = worker_watch(worker, worker->wake_fd);
+        err = vu_worker_watch(worker, worker->wake_fd);
     if (err == 0) {
         VU_LOCK_SCOPE(&vring->lock);
         worker->kick_generation = vring->kick_generation - 1;
-        worker_follow_kick_locked(worker);
+        vu_worker_follow_kick_locked(worker);
     }
     if (err == 0)
         err = vu_worker_make_thread(worker->run);

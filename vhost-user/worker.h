@@ -33,6 +33,12 @@ struct vu_worker_ops {
     int (*completion_fd)(void *device, unsigned queue);
     unsigned (*complete)(void *device, struct vu_vring *vring);
     /*
+     * Optional, on the queue's thread: the memory that its requests lie in from now on, first of
+     * all before any is processed. It stays mapped until the next call, or the end of the thread. A
+     * front-end that takes memory away has the thread woken for this.
+     */
+    void (*use_memory)(void *device, unsigned queue, const struct vu_memory *memory);
+    /*
      * Both or neither, and not beside completions: for a device that says by turn.h when it may
      * sleep. The watch's thread asks: a request has kept queue's thread for VU_WATCH_TICK_MS or
      * more; may another thread take the queue? After a yes process() learns from vu_turn_leave that

@@ -35,6 +35,8 @@ struct bench {
     pthread_cond_t changed;
     GPtrArray *handed_on; /* struct vu_elem * */
     bool done;
+
+    const struct vu_memory *used; /* under lock: what the device was told to use */
 };
 
 static void echo(struct vu_elem *elem)
@@ -54,6 +56,9 @@ static void bench_process(void *device, struct vu_vring *vring, struct vu_elem *
     struct vu_elem *now[VU_WORKER_BATCH];
     unsigned n_now = 0;
 
+    pthread_mutex_lock(&b->lock);
+    g_assert_nonnull(b->used);
+    pthread_mutex_unlock(&b->lock);
     for (unsigned i = 0; i < n; i++) {
         if (i % 3 == 2) {
             pthread_mutex_lock(&b->lock);
@@ -89,7 +94,20 @@ static void *bench_help(void *arg)
     return NULL;
 }
 
-static const struct vu_worker_ops bench_ops = {.process = bench_process};
+static void bench_use_memory(void *device, unsigned queue, const struct vu_memory *memory)
+{
+    struct bench *b = device;
+
+    pthread_mutex_lock(&b->lock);
+    b->used = memory;
+    pthread_cond_broadcast(&b->changed);
+    pthread_mutex_unlock(&b->lock);
+}
+
+static const struct vu_worker_ops bench_ops = {
+    .process = bench_process,
+    .use_memory = bench_use_memory,
+};
 
 static uint64_t bench_uva(const struct bench *b, uint64_t gpa)
 {
@@ -243,6 +261,34 @@ static void test_ring(gconstpointer data)
         }
 }
 
+/* A ring that is asleep follows its memory to another map when woken, and lets go of the old one.
+ */
+static void test_memory(void)
+{
+    struct bench *b = g_new0(struct bench, 1);
+    struct vu_region_desc desc;
+    struct vu_memory *old;
+
+    bench_init(b, VU_BIT(VU_F_VERSION_1), 0);
+    bench_run(b, 4, 100);
+    old = b->memory;
+    desc = vu_shmem_describe(&b->shmem.regions[0]);
+    g_assert_cmpint(vu_memory_create(&desc, &b->shmem.regions[0].fd, 1, &b->memory), ==, 0);
+    g_assert_cmpint(vu_vring_set_memory(&b->vring, b->memory), ==, 0);
+    vu_worker_wake(b->worker);
+    pthread_mutex_lock(&b->lock);
+    while (b->used != b->memory)
+        pthread_cond_wait(&b->changed, &b->lock);
+    pthread_mutex_unlock(&b->lock);
+    for (unsigned i = 0; i < 60000 && __atomic_load_n(&old->refs, __ATOMIC_ACQUIRE) > 1; i++)
+        g_usleep(1000);
+    g_assert_cmpuint(__atomic_load_n(&old->refs, __ATOMIC_ACQUIRE), ==, 1);
+    vu_memory_unref(old);
+    bench_run(b, 4, 100);
+    bench_clear(b);
+    g_free(b);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -251,5 +297,6 @@ int main(int argc, char **argv)
 
         g_test_add_data_func(path, &ring_cases[i], test_ring);
     }
+    g_test_add_func("/worker-ring/memory", test_memory);
     return g_test_run();
 }
