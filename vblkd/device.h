@@ -36,6 +36,7 @@ struct blk_device_options {
     uint32_t logical_block_size, physical_block_size; /* 0: the storage's */
     bool discard;                                     /* DISCARD is offered, zeros may be holes */
     bool in_order;
+    bool pins_memory; /* the guest's, where the engine has a use for that */
     enum blk_detect_zeroes detect_zeroes;
     struct blk_limits limits;
     /* As the image was opened; what comes in front of it is opened likewise. Strings are the

@@ -181,17 +181,44 @@ static void queue_process(void *opaque, struct vu_vring *vring, struct vu_elem *
     queue_complete(opaque, vring);
 }
 
+/* An io_uring of its own may be too much for the user's limits. */
+static int queue_create_engine(struct blk_queue *queue, enum vblk_aio_kind kind)
+{
+    int err = vblk_aio_create(kind, BLK_AIO_DEPTH, &queue->aio);
+
+    if (err == 0 || kind != VBLK_AIO_URING)
+        return err;
+    vu_warning("vblkd: queue %u: no io_uring (%s), threads read and write", queue->index,
+               g_strerror(-err));
+    return vblk_aio_create(VBLK_AIO_THREADS, BLK_AIO_DEPTH, &queue->aio);
+}
+
 static int queue_start(void *opaque, unsigned index)
 {
     struct blk_device *device = opaque;
     struct blk_queue *queue = &device->queues[index];
-    int err = vblk_aio_create(device->options.aio, BLK_AIO_DEPTH, &queue->aio);
+    int err = queue_create_engine(queue, device->options.aio);
 
     if (!queue->counters)
         __atomic_store_n(&queue->counters, blk_counters_create(), __ATOMIC_RELEASE);
     if (err == 0)
         vblk_aio_register_file(queue->aio, blk_device_image(device)->storage->fd);
     return err;
+}
+
+static void queue_use_memory(void *opaque, unsigned index, const struct vu_memory *memory)
+{
+    struct blk_device *device = opaque;
+    g_autofree struct iovec *ranges = g_new(struct iovec, memory->n_regions);
+
+    if (!device->options.pins_memory)
+        return;
+    for (unsigned i = 0; i < memory->n_regions; i++) {
+        const struct vu_region *region = memory->regions[i];
+
+        ranges[i] = (struct iovec){.iov_base = region->hva, .iov_len = region->size};
+    }
+    vblk_aio_register_memory(device->queues[index].aio, ranges, memory->n_regions);
 }
 
 /* Everything that the engine has. */
@@ -225,6 +252,7 @@ const struct vu_worker_ops blk_queue_worker_ops = {
     .thread_start = queue_start,
     .thread_stop = queue_stop,
     .process = queue_process,
+    .use_memory = queue_use_memory,
     .completion_fd = queue_completion_fd,
     .complete = queue_complete,
 };

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "vblkd/aio/aio.h"
@@ -205,6 +206,48 @@ static void test_queue_from_done(struct fixture *fixture)
     g_assert_cmpint(operation.result, ==, 0);
 }
 
+/* Memory that comes and goes as registered, also under operations that use it. */
+static void test_registered_memory(struct fixture *fixture)
+{
+    char *memory =
+        mmap(NULL, BLOCK * 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct iovec ranges[] = {{memory, BLOCK * 2}, {memory + BLOCK * 4, BLOCK * 2}};
+    struct operation operations[8];
+    struct iovec iovs[8];
+
+    g_assert_true(memory != MAP_FAILED);
+    for (unsigned i = 0; i < BLOCK * 8; i++)
+        memory[i] = (char)(i * 3 / 7);
+    g_assert_cmpint(pwrite(fixture->fd, memory, BLOCK * 8, 0), ==, BLOCK * 8);
+    for (unsigned round = 0; round < 4; round++) {
+        /* All, the second, none, all. */
+        vblk_aio_register_memory(fixture->aio, &ranges[round % 3 == 1],
+                                 round == 2 ? 0 : 2 - round % 3);
+        memset(memory, (int)round, BLOCK * 8);
+        for (unsigned i = 0; i < 8; i++) {
+            iovs[i] = (struct iovec){memory + i * BLOCK + 512, BLOCK - 512};
+            operations[i] = make(fixture, VBLK_OP_READ, &iovs[i], 1, i * BLOCK + 512);
+            vblk_aio_queue(fixture->aio, &operations[i].io);
+        }
+        vblk_aio_submit(fixture->aio);
+        vblk_aio_register_memory(fixture->aio, NULL, 0);
+        finish_all(fixture);
+        for (unsigned i = 0; i < BLOCK * 8; i++)
+            g_assert_cmpint(memory[i], ==, i % BLOCK < 512 ? (char)round : (char)(i * 3 / 7));
+    }
+    vblk_aio_register_memory(fixture->aio, ranges, 2);
+    memset(memory, 'w', BLOCK * 8);
+    g_assert_cmpint(carry_out(fixture, VBLK_OP_WRITE, &(struct iovec){memory + 100, BLOCK}, 1, 0),
+                    ==, 0);
+    /* Across the end of one. */
+    g_assert_cmpint(
+        carry_out(fixture, VBLK_OP_WRITE, &(struct iovec){memory + BLOCK, BLOCK * 2}, 1, BLOCK), ==,
+        0);
+    g_assert_cmpint(pread(fixture->fd, memory + BLOCK * 4, BLOCK * 3, 0), ==, BLOCK * 3);
+    g_assert_true(memcmp(memory, memory + BLOCK * 4, BLOCK * 3) == 0);
+    munmap(memory, BLOCK * 8);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct fixture *fixture);
@@ -216,6 +259,7 @@ static const struct {
     {"many", test_many},
     {"descriptor", test_descriptor},
     {"queue-from-done", test_queue_from_done},
+    {"registered-memory", test_registered_memory},
 };
 
 #define N_CASES G_N_ELEMENTS(cases)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "vblkd/aio/engine.h"
+#include "vblkd/aio/uring-buffers.h"
 #include "vhost-user/cleanup.h"
 
 #define URING_BATCH      32   /* completions looked at in one go */
@@ -23,6 +24,7 @@ struct uring {
     struct vblk_aio aio;
     struct io_uring ring;
     int file; /* the registered one; -1: none */
+    struct uring_buffers buffers;
 };
 
 static struct uring *uring_of(struct vblk_aio *aio)
@@ -70,6 +72,7 @@ static void uring_destroy(struct vblk_aio *aio)
     struct uring *uring = uring_of(aio);
 
     io_uring_queue_exit(&uring->ring);
+    uring_buffers_clear(&uring->buffers);
     vu_clear_fd(&aio->fd);
     g_free(uring);
 }
@@ -83,6 +86,13 @@ static void uring_register_file(struct vblk_aio *aio, int fd)
     uring->file = io_uring_register_files(&uring->ring, &fd, 1) == 0 ? fd : -1;
 }
 
+static void uring_register_memory(struct vblk_aio *aio, const struct iovec *ranges, unsigned n)
+{
+    struct uring *uring = uring_of(aio);
+
+    uring_buffers_follow(&uring->buffers, &uring->ring, ranges, n);
+}
+
 /* Long copies out of the page cache, beside each other rather than one after the other. */
 static bool uring_is_parallel(const struct vblk_aio *aio, const struct vblk_io *io)
 {
@@ -90,23 +100,36 @@ static bool uring_is_parallel(const struct vblk_aio *aio, const struct vblk_io *
            aio->n_in_flight > 1;
 }
 
-static void uring_prepare(const struct uring *uring, struct io_uring_sqe *sqe, struct vblk_io *io)
+/* The operation itself; fd is a descriptor, or the registered file's place. */
+static void uring_prepare_op(struct uring *uring, struct io_uring_sqe *sqe,
+                             const struct vblk_io *io, int fd)
 {
-    bool is_fixed = io->fd == uring->file;
-    int fd = is_fixed ? URING_FIXED_FILE : io->fd;
     const struct iovec *iov = vblk_io_iov(io);
-    unsigned n = vblk_io_n_iov(io);
+    unsigned n = vblk_io_n_iov(io), len = n == 1 ? (unsigned)iov->iov_len : 0;
+    uint64_t offset = vblk_io_offset(io);
+    int buffer = n == 1 ? uring_buffers_find(&uring->buffers, iov) : -1;
 
     if (io->op == VBLK_OP_FLUSH)
         io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+    else if (io->op == VBLK_OP_READ && buffer >= 0)
+        io_uring_prep_read_fixed(sqe, fd, iov->iov_base, len, offset, buffer);
     else if (io->op == VBLK_OP_READ && n == 1)
-        io_uring_prep_read(sqe, fd, iov->iov_base, (unsigned)iov->iov_len, vblk_io_offset(io));
+        io_uring_prep_read(sqe, fd, iov->iov_base, len, offset);
     else if (io->op == VBLK_OP_READ)
-        io_uring_prep_readv(sqe, fd, iov, n, vblk_io_offset(io));
+        io_uring_prep_readv(sqe, fd, iov, n, offset);
+    else if (buffer >= 0)
+        io_uring_prep_write_fixed(sqe, fd, iov->iov_base, len, offset, buffer);
     else if (n == 1)
-        io_uring_prep_write(sqe, fd, iov->iov_base, (unsigned)iov->iov_len, vblk_io_offset(io));
+        io_uring_prep_write(sqe, fd, iov->iov_base, len, offset);
     else
-        io_uring_prep_writev(sqe, fd, iov, n, vblk_io_offset(io));
+        io_uring_prep_writev(sqe, fd, iov, n, offset);
+}
+
+static void uring_prepare(struct uring *uring, struct io_uring_sqe *sqe, struct vblk_io *io)
+{
+    bool is_fixed = io->fd == uring->file;
+
+    uring_prepare_op(uring, sqe, io, is_fixed ? URING_FIXED_FILE : io->fd);
     if (io->op == VBLK_OP_WRITE && (io->flags & VBLK_IO_FUA))
         sqe->rw_flags = RWF_DSYNC;
     if (is_fixed)
@@ -174,5 +197,6 @@ const struct vblk_aio_engine vblk_aio_uring = {
     .submit = uring_submit,
     .reap = uring_reap,
     .register_file = uring_register_file,
+    .register_memory = uring_register_memory,
     .writes_are_dear = true,
 };

@@ -219,6 +219,12 @@ void vblk_aio_register_file(struct vblk_aio *aio, int fd)
         aio->engine->register_file(aio, fd);
 }
 
+void vblk_aio_register_memory(struct vblk_aio *aio, const struct iovec *ranges, unsigned n)
+{
+    if (aio->engine->register_memory)
+        aio->engine->register_memory(aio, ranges, n);
+}
+
 void vblk_aio_queue(struct vblk_aio *aio, struct vblk_io *io)
 {
     io->progress = 0;

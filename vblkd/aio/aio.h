@@ -77,6 +77,13 @@ void vblk_aio_destroy(struct vblk_aio *aio);
  * in flight. */
 void vblk_aio_register_file(struct vblk_aio *aio, int fd);
 
+/*
+ * Another one: operations on a single iovec within one of these ranges spare the kernel looking for
+ * their pages, which stay pinned until a later call leaves them out, or the engine ends. Operations
+ * in flight do not mind. The ranges must not come to be other memory while they are registered.
+ */
+void vblk_aio_register_memory(struct vblk_aio *aio, const struct iovec *ranges, unsigned n);
+
 void vblk_aio_queue(struct vblk_aio *aio, struct vblk_io *io);
 /*
  * One system call for all that is queued, as far as depth allows (none where nothing is); what is
