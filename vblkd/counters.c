@@ -3,10 +3,12 @@
 #include "vblkd/counters.h"
 
 #include <glib.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "vblkd/queue.h"
 #include "vhost-user/cpu.h"
+#include "vhost-user/log.h"
 
 const char *const blk_kinds[BLK_N_KINDS] = {
     [BLK_KIND_READ] = "read",   [BLK_KIND_WRITE] = "write",
@@ -175,4 +177,29 @@ void blk_counters_sum(struct blk_counters *sum, const struct blk_counters *count
 {
     sum->n_done += counters->n_done;
     counters_add_part(sum, counters);
+}
+
+void blk_counters_log(const struct blk_device *device)
+{
+    g_autofree struct blk_counters *counters = g_new(struct blk_counters, 1);
+    g_autofree struct blk_counters *total = g_new0(struct blk_counters, 1);
+    bool any = false;
+
+    for (unsigned i = 0; i < VBLK_MAX_QUEUES; i++)
+        if (blk_counters_read(&device->queues[i], counters))
+            blk_counters_sum(total, counters);
+    for (unsigned k = 0; k < BLK_N_KINDS; k++) {
+        const struct blk_counter *counter = &total->kinds[k];
+
+        if (counter->n == 0)
+            continue;
+        any = true;
+        vu_info("vblkd: %s: %" PRIu64 " requests, %" PRIu64 " failed, %" PRIu64
+                " MiB; half within %" PRIu64 " us, 99 of 100 within %" PRIu64 " us",
+                blk_kinds[k], counter->n, counter->n_errors, counter->n_bytes >> 20,
+                vu_histogram_percentile(counter->latency, 50, counter->max_ns) / 1000,
+                vu_histogram_percentile(counter->latency, 99, counter->max_ns) / 1000);
+    }
+    if (!any)
+        vu_info("vblkd: no requests so far");
 }

@@ -45,6 +45,7 @@ struct blk_queue_counters {
     struct blk_counters helpers; /* atomic additions */
 };
 
+struct blk_device;
 struct blk_queue;
 struct blk_request;
 
@@ -60,5 +61,7 @@ void blk_counters_end(const struct blk_request *request, bool on_worker);
 
 /* Adds up both parts. False where the queue never ran. Any thread. */
 bool blk_counters_read(const struct blk_queue *queue, struct blk_counters *ret_sum);
+/* A line about each kind of request that there was, over all queues. Any thread. */
+void blk_counters_log(const struct blk_device *device);
 /* Adds one queue to others, which are summed in `sum`; max_depth is the largest. */
 void blk_counters_sum(struct blk_counters *sum, const struct blk_counters *counters);

@@ -85,6 +85,11 @@ static void device_reset(void *opaque)
     __atomic_store_n(&device->wants_durable, false, __ATOMIC_RELAXED);
 }
 
+static void device_log_summary(void *opaque)
+{
+    blk_counters_log(opaque);
+}
+
 static void device_attach(void *opaque, struct vu_backend *backend)
 {
     struct blk_device *device = opaque;
@@ -189,5 +194,6 @@ void blk_device_describe(const struct blk_device *device, struct vu_device *ret_
         .set_config = device_set_config,
         .set_features = device_set_features,
         .reset = device_reset,
+        .log_summary = device_log_summary,
     };
 }

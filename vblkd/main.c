@@ -29,7 +29,9 @@ static const char man_description[] =
     "for the virtual machine monitor, serves it, and listens again when it has gone. It stays in\n"
     "the foreground and ends on SIGTERM. A daemon that was killed can be started again on the "
     "same\n"
-    "socket: the guest sees a pause, where the monitor connects anew.\n";
+    "socket: the guest sees a pause, where the monitor connects anew.\n"
+    ".PP\n"
+    "On SIGUSR1 a summary of the requests so far goes to the log.\n";
 
 static const char man_text[] =
     ".SH EXIT STATUS\n"

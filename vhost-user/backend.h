@@ -44,6 +44,8 @@ struct vu_device {
     /* Back to the state before the driver's first request (RESET_DEVICE, or the front-end is gone);
      * all rings are stopped. */
     void (*reset)(void *device);
+    /* Logs what the device has done so far, in a few lines, for SIGUSR1; on the main thread. */
+    void (*log_summary)(void *device);
     /* Writes the state of a stopped device to fd, or reads it from there to the end: a file of the
      * session's own, which is moved over the front-end's pipe without blocking anything. 0 or
      * -errno, which the front-end is told. Both or neither (not offered). */

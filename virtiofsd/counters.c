@@ -19,25 +19,49 @@ static int counter_compare(const void *a, const void *b)
     return n_a < n_b ? 1 : n_a > n_b ? -1 : 0;
 }
 
-void fs_counters_log(struct fs_counters *counters)
+const char *fs_counters_name(uint32_t opcode)
 {
-    struct counter_row rows[FS_N_COUNTERS];
+    const struct fs_operation *operation = fs_operation_find(opcode);
+
+    return operation ? operation->name : "unknown";
+}
+
+static void counters_log_rows(struct counter_row *rows)
+{
     g_autoptr(GString) line = g_string_new(NULL);
     uint64_t total = 0;
 
-    for (uint32_t i = 0; i < FS_N_COUNTERS; i++) {
-        rows[i] = (struct counter_row){
-            .opcode = i, .n = __atomic_exchange_n(&counters->n[i], 0, __ATOMIC_RELAXED)};
+    for (uint32_t i = 0; i < FS_N_COUNTERS; i++)
         total += rows[i].n;
-    }
     if (total == 0)
         return;
     qsort(rows, FS_N_COUNTERS, sizeof(rows[0]), counter_compare);
-    for (uint32_t i = 0; i < FS_N_COUNTERS && rows[i].n > 0; i++) {
-        const struct fs_operation *operation = fs_operation_find(rows[i].opcode);
-
+    for (uint32_t i = 0; i < FS_N_COUNTERS && rows[i].n > 0; i++)
         g_string_append_printf(line, "%s %s %" G_GUINT64_FORMAT, i > 0 ? "," : "",
-                               operation ? operation->name : "unknown", rows[i].n);
-    }
+                               fs_counters_name(rows[i].opcode), rows[i].n);
     vu_info("virtiofsd: %" G_GUINT64_FORMAT " requests:%s", total, line->str);
+}
+
+void fs_counters_log(struct fs_counters *counters)
+{
+    struct counter_row rows[FS_N_COUNTERS];
+
+    for (uint32_t i = 0; i < FS_N_COUNTERS; i++) {
+        uint64_t n = __atomic_load_n(&counters->n[i], __ATOMIC_RELAXED);
+        uint64_t before = __atomic_exchange_n(&counters->n_logged[i], n, __ATOMIC_RELAXED);
+
+        /* Another thread may be at it as well. */
+        rows[i] = (struct counter_row){.opcode = i, .n = n > before ? n - before : 0};
+    }
+    counters_log_rows(rows);
+}
+
+void fs_counters_log_all(const struct fs_counters *counters)
+{
+    struct counter_row rows[FS_N_COUNTERS];
+
+    for (uint32_t i = 0; i < FS_N_COUNTERS; i++)
+        rows[i] = (struct counter_row){.opcode = i,
+                                       .n = __atomic_load_n(&counters->n[i], __ATOMIC_RELAXED)};
+    counters_log_rows(rows);
 }

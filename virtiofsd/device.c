@@ -31,6 +31,17 @@ static void device_reset(void *device)
     fs_counters_log(&((struct fs_share *)device)->counters);
 }
 
+static void device_log_summary(void *device)
+{
+    struct fs_share *share = device;
+    struct fs_inodes_usage usage;
+
+    fs_counters_log_all(&share->counters);
+    fs_inodes_get_usage(share->inodes, &usage);
+    vu_info("virtiofsd: %u inodes, %u of them with a descriptor, %u open files", usage.n_inodes,
+            usage.n_fds, fs_handles_count(share->handles));
+}
+
 static void device_quiesce(void *device, unsigned queue)
 {
     fs_locks_quiesce(((struct fs_share *)device)->locks, queue);
@@ -94,5 +105,6 @@ void fs_device_describe(const struct fs_options *options, struct vu_device *ret_
         .get_config = options->tag ? device_get_config : NULL,
         .quiesce = device_quiesce,
         .reset = device_reset,
+        .log_summary = device_log_summary,
     };
 }

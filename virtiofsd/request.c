@@ -192,6 +192,8 @@ void fs_request_finish(struct fs_request *request, int result)
     struct fuse_out_header header = {.len = sizeof(header), .unique = request->header.unique};
     struct vu_iov_cursor in;
 
+    if (result < 0 && result != FS_NO_ANSWER)
+        fs_counters_add_failed(&request->share->counters, request->header.opcode);
     if (result == FS_NO_ANSWER || (operation && operation->flags & FS_OP_NO_REPLY)) {
         elem->written = 0;
         return;

@@ -24,9 +24,12 @@ static void test_counts(void)
     g_assert_cmpuint(counters->n[FUSE_LOOKUP], ==, 3);
     g_assert_cmpuint(counters->n[FUSE_RENAME], ==, 1);
     g_assert_cmpuint(counters->n[0], ==, 1);
+    g_assert_cmpuint(counters->n_failed[FUSE_RENAME], ==, 1);
+    g_assert_cmpuint(counters->n_failed[FUSE_INIT], ==, 0);
     fs_counters_log(counters);
     for (unsigned i = 0; i < FS_N_COUNTERS; i++)
-        g_assert_cmpuint(counters->n[i], ==, 0);
+        g_assert_cmpuint(counters->n[i], ==, counters->n_logged[i]);
+    g_assert_cmpuint(counters->n[FUSE_LOOKUP], ==, 3);
     fs_client_tear_down(&fixture);
 }
 

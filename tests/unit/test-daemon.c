@@ -59,8 +59,9 @@ int vu_backend_serve(struct vu_backend *backend, int conn_fd, int stop_fd)
 struct fixture {
     char *dir, *path;
     struct vu_daemon_options options;
-    int socket_fd; /* the daemon's, where it has no path */
-    int peer_fd;   /* and its other end */
+    int socket_fd;  /* the daemon's, where it has no path */
+    int peer_fd;    /* and its other end */
+    int summary[2]; /* a pipe: what SIGUSR1 has the device say */
     pid_t pid;
 };
 
@@ -73,6 +74,7 @@ static void set_up(struct fixture *f, gconstpointer data)
     f->options.poll_us = 7;
     f->socket_fd = f->peer_fd = -1;
     f->pid = -1;
+    g_assert_cmpint(pipe(f->summary), ==, 0);
 }
 
 static void tear_down(struct fixture *f, gconstpointer data)
@@ -81,14 +83,23 @@ static void tear_down(struct fixture *f, gconstpointer data)
     g_assert_cmpint(access(f->path, F_OK), ==, -1);
     g_assert_cmpint(g_rmdir(f->dir), ==, 0);
     vu_clear_fd(&f->socket_fd);
+    close(f->summary[0]);
+    close(f->summary[1]);
     vu_daemon_options_clear(&f->options);
     g_free(f->path);
     g_free(f->dir);
 }
 
+static void log_summary(void *opaque)
+{
+    const struct fixture *f = opaque;
+
+    g_assert_cmpint(write(f->summary[1], "", 1), ==, 1);
+}
+
 static void start(struct fixture *f)
 {
-    static const struct vu_device device = {.name = "testd"};
+    static const struct vu_device device = {.name = "testd", .log_summary = log_summary};
 
     f->pid = fork();
     g_assert_cmpint(f->pid, >=, 0);
@@ -100,7 +111,7 @@ static void start(struct fixture *f)
         vu_clear_fd(&f->peer_fd);
         vu_log_set_level(VU_LOG_OFF);
         alarm(30);
-        exit(vu_daemon_run(&f->options, &device, NULL, fd, NULL));
+        exit(vu_daemon_run(&f->options, &device, f, fd, NULL));
     }
     vu_clear_fd(&f->socket_fd);
 }
@@ -177,6 +188,20 @@ static void test_signals(struct fixture *f, gconstpointer data)
 
 /* One after another; the next waits until the one before it has gone; who says nothing does no
  * harm. */
+/* SIGUSR1 has the device tell what it has done, as often as one likes, and ends nothing. */
+static void test_summary(struct fixture *f, gconstpointer data)
+{
+    char byte;
+
+    start(f);
+    close(front_end(f));
+    for (int i = 0; i < 3; i++) {
+        g_assert_cmpint(kill(f->pid, SIGUSR1), ==, 0);
+        g_assert_cmpint(read(f->summary[0], &byte, 1), ==, 1);
+    }
+    end_by(f, SIGTERM, EXIT_SUCCESS);
+}
+
 static void test_again(struct fixture *f, gconstpointer data)
 {
     int first, second, probe;
@@ -262,6 +287,7 @@ static void test_stuck(struct fixture *f, gconstpointer data)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    ADD("/daemon/summary", test_summary);
     ADD("/daemon/signals", test_signals);
     ADD("/daemon/again", test_again);
     ADD("/daemon/exit-on-disconnect", test_exit_on_disconnect);

@@ -38,6 +38,8 @@
 
 struct daemon {
     const char *name;
+    const struct vu_device *device;
+    void *opaque; /* the device's */
     struct vu_backend *backend;
     GMainLoop *loop;
     int socket_fd;
@@ -187,19 +189,34 @@ static gboolean daemon_on_signal(void *opaque)
     return G_SOURCE_CONTINUE;
 }
 
+static gboolean daemon_on_usr1(void *opaque)
+{
+    const struct daemon *daemon = opaque;
+
+    if (daemon->device->log_summary)
+        daemon->device->log_summary(daemon->opaque);
+    return G_SOURCE_CONTINUE;
+}
+
 /* Runs the main loop until the session thread is done. 0 or -errno. */
 static int daemon_run_loop(struct daemon *daemon)
 {
-    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    static const struct {
+        int number;
+        GSourceFunc handler;
+    } signals[] = {{SIGTERM, daemon_on_signal},
+                   {SIGINT, daemon_on_signal},
+                   {SIGHUP, daemon_on_signal},
+                   {SIGUSR1, daemon_on_usr1}};
     pthread_t session;
     sigset_t handled;
     int err;
 
     signal(SIGPIPE, SIG_IGN);
-    vu_supervise_end_signals(&handled);
+    vu_supervise_signals(&handled);
     for (size_t i = 0; i < G_N_ELEMENTS(signals); i++)
-        if (sigismember(&handled, signals[i]))
-            g_unix_signal_add(signals[i], daemon_on_signal, daemon);
+        if (sigismember(&handled, signals[i].number))
+            g_unix_signal_add(signals[i].number, signals[i].handler, daemon);
     /* Blocked so far where supervise.c started us. */
     pthread_sigmask(SIG_UNBLOCK, &handled, NULL);
     g_unix_fd_add(daemon->done_fd, G_IO_IN, daemon_on_done, daemon);
@@ -229,6 +246,8 @@ int vu_daemon_run(const struct vu_daemon_options *options, const struct vu_devic
     };
     struct daemon daemon = {
         .name = device->name,
+        .device = device,
+        .opaque = opaque,
         .socket_fd = socket_fd,
         .control = control,
         .stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),

@@ -4,7 +4,8 @@
  * descriptor, systemd socket activation), signals, and a session thread that serves one front-end
  * after another.
  *
- *   main thread: GMainLoop, signals (SIGTERM, SIGINT, SIGHUP end it; SIGPIPE is ignored)
+ *   main thread: GMainLoop, signals (SIGTERM, SIGINT, SIGHUP end it; SIGUSR1 has the
+ *                device tell the log what it has done; SIGPIPE is ignored)
  *   session thread: accept -> vu_backend_serve -> accept again (unless --exit-on-disconnect)
  *   control thread: with --control, see control.h
  *   workers and helpers: the device's

@@ -24,13 +24,14 @@
 #include "vhost-user/daemon/ready.h"
 #include "vhost-user/log.h"
 
-void vu_supervise_end_signals(sigset_t *ret_set)
+void vu_supervise_signals(sigset_t *ret_set)
 {
     struct sigaction hangup;
 
     sigemptyset(ret_set);
     sigaddset(ret_set, SIGTERM);
     sigaddset(ret_set, SIGINT);
+    sigaddset(ret_set, SIGUSR1);
     if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
         sigaddset(ret_set, SIGHUP);
 }
@@ -83,7 +84,7 @@ int vu_supervise_fork(struct vu_supervision *ret_supervision)
     sigset_t set, saved;
     pid_t child;
 
-    vu_supervise_end_signals(&set);
+    vu_supervise_signals(&set);
     sigaddset(&set, SIGCHLD);
     ret = supervise_open(&set, life, ready, &signal_fd);
     if (ret < 0)

@@ -9,9 +9,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* The signals that end a daemon: SIGTERM, SIGINT, and SIGHUP unless it was started to ignore that,
- * as by nohup(1). */
-void vu_supervise_end_signals(sigset_t *ret_set);
+/* The signals that a daemon handles: SIGTERM, SIGINT, and SIGHUP unless it was started to ignore
+ * that, as by nohup(1), which end it; and SIGUSR1. */
+void vu_supervise_signals(sigset_t *ret_set);
 
 /* What both sides know of each other. */
 struct vu_supervision {
