@@ -108,7 +108,7 @@ static int store_write_bits(struct store *store, struct qcow2_bits *bits, uint64
                             uint8_t *bytes, be64_t *ret_entry)
 {
     struct qcow2 *q = store->q;
-    uint64_t offset;
+    uint64_t offset = 0;
     int ret;
 
     *ret_entry = be64_from(0);

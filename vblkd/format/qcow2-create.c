@@ -235,6 +235,7 @@ static bool create_preallocate(const char *path, const struct qcow2_create_optio
                                GError **error)
 {
     struct vblk_image_options open_options = {
+        .storage.cache = options->unflushed ? VBLK_CACHE_UNSAFE : VBLK_CACHE_WRITEBACK,
         .format = "qcow2",
         .allow_backing = true,
         .no_backing = options->backing_name != NULL && !options->data_file,
@@ -256,7 +257,11 @@ static bool create_preallocate(const char *path, const struct qcow2_create_optio
 
 bool qcow2_create(const char *path, const struct qcow2_create_options *options, GError **error)
 {
-    struct vblk_storage_options storage_options = {.create = true, .take_locks = true};
+    struct vblk_storage_options storage_options = {
+        .cache = options->unflushed ? VBLK_CACHE_UNSAFE : VBLK_CACHE_WRITEBACK,
+        .create = true,
+        .take_locks = true,
+    };
     struct vblk_storage *storage;
     struct qcow2_header header;
     uint64_t size;

@@ -23,6 +23,7 @@ struct qcow2_create_options {
     const char *data_file;                     /* the name of an external data file, or NULL */
     bool data_file_raw;
     enum qcow2_preallocation preallocation;
+    bool unflushed; /* need not be on the disk when done: whoever fills it sees to that */
 };
 
 /* What qemu-img takes where nothing is said: version 3, 64 KiB, 16 bits, zlib. */

@@ -22,6 +22,40 @@ static int copy_read_failed(struct img_copy *copy, int ret)
     return ret;
 }
 
+/*
+ * What lies at `at`, and (*ret_len) how far in [at, at + len). To find the end of data costs more
+ * the further it is, so what was found is kept for the next chunks.
+ */
+static int copy_map(struct img_copy *copy, uint64_t at, uint64_t len,
+                    enum vblk_extent_kind *ret_kind, uint64_t *ret_len)
+{
+    struct vblk_extent extent;
+    bool is_known;
+    int ret;
+
+    pthread_mutex_lock(&copy->map_lock);
+    is_known = at >= copy->map_start && at - copy->map_start < copy->map_len;
+    if (is_known) {
+        *ret_kind = copy->map_kind;
+        *ret_len = MIN(len, copy->map_start + copy->map_len - at);
+    }
+    pthread_mutex_unlock(&copy->map_lock);
+    if (is_known)
+        return 0;
+    ret = vblk_image_map(copy->source, copy->source_offset + at,
+                         MIN(copy->len - at, VBLK_REQUEST_MAX), VBLK_HOLES, &extent, NULL);
+    if (ret < 0)
+        return ret;
+    pthread_mutex_lock(&copy->map_lock);
+    copy->map_start = at;
+    copy->map_len = extent.len;
+    copy->map_kind = extent.kind;
+    pthread_mutex_unlock(&copy->map_lock);
+    *ret_kind = extent.kind;
+    *ret_len = MIN(len, extent.len);
+    return 0;
+}
+
 static int copy_zero(struct img_copy *copy, uint64_t at, uint64_t len)
 {
     if (copy->target_is_zero)
@@ -68,23 +102,21 @@ static int copy_write(struct img_copy *copy, const uint8_t *buf, uint64_t at, ui
     return ret;
 }
 
-/* The next extent of a chunk; how long it was in *ret_len. */
-static int copy_extent(struct img_copy *copy, uint8_t *buf, uint64_t at, uint64_t len,
-                       uint64_t *ret_len)
+/* The next part of a chunk; how long it was in *ret_len. */
+static int copy_part(struct img_copy *copy, uint8_t *buf, uint64_t at, uint64_t len,
+                     uint64_t *ret_len)
 {
-    struct vblk_extent extent;
-    int ret =
-        vblk_image_map(copy->source, copy->source_offset + at, len, VBLK_HOLES, &extent, NULL);
+    enum vblk_extent_kind kind;
+    int ret = copy_map(copy, at, len, &kind, ret_len);
 
     if (ret < 0)
         return copy_read_failed(copy, ret);
-    *ret_len = extent.len;
-    if (extent.kind == VBLK_EXTENT_ZERO && copy->sparse_len > 0)
-        return copy_zero(copy, at, extent.len);
-    ret = vblk_image_read(copy->source, buf, extent.len, copy->source_offset + at);
+    if (kind == VBLK_EXTENT_ZERO && copy->sparse_len > 0)
+        return copy_zero(copy, at, *ret_len);
+    ret = vblk_image_read(copy->source, buf, *ret_len, copy->source_offset + at);
     if (ret < 0)
         return copy_read_failed(copy, ret);
-    return copy_write(copy, buf, at, extent.len);
+    return copy_write(copy, buf, at, *ret_len);
 }
 
 static int copy_chunk(struct img_copy *copy, uint8_t *buf, uint64_t at, uint64_t len)
@@ -92,7 +124,7 @@ static int copy_chunk(struct img_copy *copy, uint8_t *buf, uint64_t at, uint64_t
     int ret = 0;
 
     for (uint64_t done = 0, part = 0; done < len && ret == 0; done += part)
-        ret = copy_extent(copy, buf, at + done, len - done, &part);
+        ret = copy_part(copy, buf, at + done, len - done, &part);
     return ret;
 }
 
@@ -114,11 +146,10 @@ static int copy_compress_cluster(struct img_copy *copy, const uint8_t *buf, uint
 /* Whether nothing of the range has data. */
 static bool copy_is_hole(struct img_copy *copy, uint64_t at, uint64_t len)
 {
-    struct vblk_extent extent;
+    enum vblk_extent_kind kind;
+    uint64_t part;
 
-    return vblk_image_map(copy->source, copy->source_offset + at, len, VBLK_HOLES, &extent, NULL) ==
-               0 &&
-           extent.kind == VBLK_EXTENT_ZERO && extent.len == len;
+    return copy_map(copy, at, len, &kind, &part) == 0 && kind == VBLK_EXTENT_ZERO && part == len;
 }
 
 static int copy_compress_chunk(struct img_copy *copy, uint8_t *buf, uint64_t at, uint64_t len,
@@ -165,6 +196,7 @@ int img_copy_run(struct img_copy *copy)
     pthread_t threads[IMG_COPY_MAX_THREADS];
     unsigned n = 0;
 
+    pthread_mutex_init(&copy->map_lock, NULL);
     /* The caller is one of them. */
     while (n + 1 < MIN(copy->n_threads, IMG_COPY_MAX_THREADS) &&
            pthread_create(&threads[n], NULL, copy_thread, copy) == 0)
@@ -172,5 +204,6 @@ int img_copy_run(struct img_copy *copy)
     copy_thread(copy);
     while (n > 0)
         pthread_join(threads[--n], NULL);
+    pthread_mutex_destroy(&copy->map_lock);
     return copy->failed;
 }

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,6 +22,11 @@ struct img_copy {
     bool target_is_zero; /* all of it reads as zeros */
     bool compresses;     /* whole clusters; the offsets are aligned to them */
     struct img_progress *progress;
+
+    /* The extent of the source that was found last, counted from source_offset on. */
+    pthread_mutex_t map_lock;
+    uint64_t map_start, map_len;    /* under map_lock */
+    enum vblk_extent_kind map_kind; /* under map_lock */
 
     uint64_t next;       /* atomic: what is not yet taken, from the beginning */
     int failed;          /* atomic: the first -errno */

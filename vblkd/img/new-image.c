@@ -119,6 +119,7 @@ struct qcow2_create_options img_new_image_qcow2(const struct img_new_image *new)
         .data_file = new->data_file,
         .data_file_raw = new->data_file_raw != 0,
         .preallocation = (enum qcow2_preallocation) new->preallocation,
+        .unflushed = new->unflushed,
     };
 }
 

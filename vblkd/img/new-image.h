@@ -17,6 +17,7 @@ struct img_new_image {
     uint64_t cluster_size;
     int refcount_bits, lazy_refcounts, extended_l2, compression_type, data_file_raw, preallocation;
     char *backing_file, *backing_format, *data_file;
+    bool unflushed; /* not an option: its contents follow, and reach the disk, or not, with them */
 };
 
 extern const struct vu_option img_new_image_rows[];
