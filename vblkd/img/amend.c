@@ -242,7 +242,7 @@ static bool amend_do(struct vblk_image *image, const struct amend_options *optio
 static int amend_run(struct img_run *run)
 {
     const struct amend_options *options = run->options;
-    unsigned flags = IMG_OPEN_WRITE;
+    unsigned flags = run->open_flags | IMG_OPEN_WRITE;
     struct vblk_image *image;
     GError *error = NULL;
     bool ok;

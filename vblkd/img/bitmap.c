@@ -160,7 +160,8 @@ static int bitmap_run(struct img_run *run)
 
     if (mistake)
         return img_fail_text(1, "bitmap: %s", mistake);
-    ok = bitmap_open(run->args[0], options->format, IMG_OPEN_WRITE, &image, &error) &&
+    ok = bitmap_open(run->args[0], options->format, run->open_flags | IMG_OPEN_WRITE, &image,
+                     &error) &&
          (!options->source_file ||
           bitmap_open(options->source_file, options->source_format, 0, &source, &error));
     for (unsigned i = 0; i < options->n_actions && ok; i++) {

@@ -175,7 +175,8 @@ static int check_status_of(const struct qcow2_check_result *result)
 static int check_run(struct img_run *run)
 {
     const struct check_options *options = run->options;
-    unsigned flags = IMG_OPEN_REPAIR | (options->repair ? IMG_OPEN_WRITE : IMG_OPEN_ALONE) |
+    unsigned flags = run->open_flags | IMG_OPEN_REPAIR |
+                     (options->repair ? IMG_OPEN_WRITE : IMG_OPEN_ALONE) |
                      (options->force_share ? IMG_OPEN_SHARE : 0);
     struct qcow2_check_result result = {0};
     struct vblk_image *image;

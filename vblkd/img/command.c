@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "vblkd/img/commands.h"
+#include "vblkd/img/open-image.h"
 #include "vhost-user/daemon/options-words.h"
 
 #define COMMAND_PROGRAM "vblk-img"
@@ -27,6 +28,34 @@ static const struct img_command *const commands[] = {
     &img_rebase,
     &img_amend,
     &img_bitmap,
+};
+/* clang-format on */
+
+/* --- options of all commands --- */
+
+#define COMMAND_GROUP "All commands"
+
+struct command_common {
+    bool image_opts;
+};
+
+/* What QEMU makes objects for, images have not here: only secrets do no harm. */
+static bool command_parse_object(void *target, const char *name, const char *value, GError **error)
+{
+    if (g_str_has_prefix(value, "secret,") || g_str_has_prefix(value, "qom-type=secret,"))
+        return true;
+    g_set_error(error, VU_OPTION_ERROR, 0, "expected secret,..., got \"%s\"", value);
+    return false;
+}
+
+/* clang-format off */
+static const struct vu_option command_rows[] = {
+    {.name = "image-opts", .is_long = true, .type = VU_OPTION_FLAG,
+     .offset = offsetof(struct command_common, image_opts), .group = COMMAND_GROUP,
+     .help = "The image is named as driver=FORMAT,file.filename=NAME,... instead of by its name."},
+    {.name = "object", .is_long = true, .type = VU_OPTION_CALL, .parse = command_parse_object,
+     .metavar = "secret,...", .group = COMMAND_GROUP,
+     .help = "Without effect: encrypted images, which need secrets, are not supported."},
 };
 /* clang-format on */
 
@@ -86,6 +115,7 @@ int img_command_help(const struct img_command *command)
     const struct vu_option_table tables[] = {
         {command->rows, command->n_rows, NULL},
         {img_new_image_rows, command->takes_new_image ? img_n_new_image_rows : 0, NULL},
+        {command_rows, G_N_ELEMENTS(command_rows), NULL},
     };
     g_autofree char *usage =
         g_strdup_printf(COMMAND_PROGRAM " %s %s", command->name, command->usage);
@@ -131,6 +161,7 @@ static char **command_append(char **args, char *last)
 
 static int command_parse_and_run(const struct img_command *command, int argc, char **argv)
 {
+    struct command_common common = {0};
     struct img_new_image new;
     struct img_run run = {
         .options = g_malloc0(MAX(command->options_len, 1)),
@@ -139,6 +170,7 @@ static int command_parse_and_run(const struct img_command *command, int argc, ch
     const struct vu_option_table tables[] = {
         {command->rows, command->n_rows, run.options},
         {img_new_image_rows, command->takes_new_image ? img_n_new_image_rows : 0, &new},
+        {command_rows, G_N_ELEMENTS(command_rows), &common},
     };
     char *last = NULL;
     g_autofree char **cut = command_cut_last(command, &argc, argv, &last);
@@ -153,6 +185,7 @@ static int command_parse_and_run(const struct img_command *command, int argc, ch
     } else if (new.help) {
         img_command_help(command);
     } else {
+        run.open_flags = common.image_opts ? IMG_OPEN_OPTS : 0;
         if (last)
             run.args = command_append(run.args, last);
         status = command_run(command, &run);
@@ -195,7 +228,7 @@ static void command_print_man_entry(const struct img_command *command)
 
 void img_command_print_man(void)
 {
-    struct vu_option_table tables[G_N_ELEMENTS(commands) + 1] = {0};
+    struct vu_option_table tables[G_N_ELEMENTS(commands) + 2] = {0};
 
     printf(".TH VBLK-IMG 1 \"" VU_PACKAGE_DATE "\" \"Outboard " VU_PACKAGE_VERSION
            "\" \"User Commands\"\n"
@@ -213,6 +246,8 @@ void img_command_print_man(void)
     }
     tables[G_N_ELEMENTS(commands)] =
         (struct vu_option_table){img_new_image_rows, img_n_new_image_rows, NULL};
+    tables[G_N_ELEMENTS(commands) + 1] =
+        (struct vu_option_table){command_rows, G_N_ELEMENTS(command_rows), NULL};
     vu_options_print_man(tables, G_N_ELEMENTS(tables));
     puts(".SH EXIT STATUS\n"
          "0 on success, 1 on failure. check: 2 for corruptions, 3 for leaked clusters alone, 63\n"

@@ -18,6 +18,7 @@ struct img_run {
     struct img_new_image *new; /* -o; NULL unless takes_new_image */
     char **args;               /* what is no option; NULL ended */
     unsigned n_args;
+    unsigned open_flags; /* enum img_open_flags: what the options of all commands say */
 };
 
 struct img_command {

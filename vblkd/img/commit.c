@@ -78,16 +78,17 @@ static unsigned commit_find_base(struct vblk_image *image, const char *base, GEr
 
 /* The image with its chain, of which the image and the base are to be written. */
 static struct vblk_image *commit_open(const struct commit_options *options, const char *path,
-                                      unsigned *ret_depth, GError **error)
+                                      unsigned flags, unsigned *ret_depth, GError **error)
 {
-    struct vblk_image *image = img_open(path, options->format, options->cache, 0, error);
+    struct vblk_image *image = img_open(path, options->format, options->cache, flags, error);
     unsigned depth = image ? commit_find_base(image, options->base, error) : 0;
 
     vblk_image_close(image);
     if (depth == 0)
         return NULL;
     *ret_depth = depth;
-    return img_open_chain(path, options->format, options->cache, IMG_OPEN_WRITE, depth, error);
+    return img_open_chain(path, options->format, options->cache, flags | IMG_OPEN_WRITE, depth,
+                          error);
 }
 
 static struct vblk_image *commit_base(struct vblk_image *image, unsigned depth)
@@ -176,7 +177,7 @@ static int commit_run(struct img_run *run)
     GError *error = NULL;
     bool is_done;
 
-    commit.image = commit_open(options, run->args[0], &commit.depth, &error);
+    commit.image = commit_open(options, run->args[0], run->open_flags, &commit.depth, &error);
     if (!commit.image)
         return img_fail(1, error);
     commit.base = commit_base(commit.image, commit.depth);

@@ -196,8 +196,9 @@ static int compare_run(struct img_run *run)
     int status = COMPARE_SAME;
 
     for (unsigned i = 0; i < 2 && status == COMPARE_SAME; i++) {
-        compare.images[i] = img_open(run->args[i], options->formats[i], options->cache,
-                                     options->force_share ? IMG_OPEN_SHARE : 0, &error);
+        compare.images[i] =
+            img_open(run->args[i], options->formats[i], options->cache,
+                     run->open_flags | (options->force_share ? IMG_OPEN_SHARE : 0), &error);
         compare.bufs[i] = g_malloc(COMPARE_CHUNK);
         if (!compare.images[i])
             status = img_fail(COMPARE_FAILED, error);

@@ -6,14 +6,18 @@
 #include "vblkd/img/copy.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <string.h>
 
 #include "vblkd/format/qcow2-compressed.h"
 #include "vblkd/format/qcow2-image.h"
+#include "vblkd/img/command.h"
+#include "vblkd/img/copy-offload.h"
 #include "vblkd/img/zeros.h"
 
-#define COPY_CHUNK (UINT64_C(2) << 20) /* the largest cluster */
+#define COPY_CHUNK  (UINT64_C(2) << 20) /* the largest cluster */
+#define COPY_SECTOR UINT64_C(512)
 
 static int copy_read_failed(struct img_copy *copy, int ret)
 {
@@ -22,37 +26,81 @@ static int copy_read_failed(struct img_copy *copy, int ret)
     return ret;
 }
 
+/* What of the source is at `at`, which is as much as is looked at with one call. */
+static int copy_look(struct img_copy *copy, uint64_t at, struct vblk_extent *ret_extent)
+{
+    uint64_t len = MIN(copy->len - at, VBLK_REQUEST_MAX);
+
+    if (copy->is_backed)
+        return copy->source->format->map(copy->source, copy->source_offset + at, len, VBLK_HOLES,
+                                         ret_extent);
+    return vblk_image_map(copy->source, copy->source_offset + at, len, VBLK_HOLES, ret_extent,
+                          NULL);
+}
+
 /*
- * What lies at `at`, and (*ret_len) how far in [at, at + len). To find the end of data costs more
- * the further it is, so what was found is kept for the next chunks.
+ * What lies in [at, at + len): the first extent. To find the end of data costs more the further it
+ * is, so what was found is kept for the next chunks.
  */
 static int copy_map(struct img_copy *copy, uint64_t at, uint64_t len,
-                    enum vblk_extent_kind *ret_kind, uint64_t *ret_len)
+                    struct vblk_extent *ret_extent)
 {
     struct vblk_extent extent;
+    uint64_t start = at;
     bool is_known;
-    int ret;
+    int ret = 0;
 
     pthread_mutex_lock(&copy->map_lock);
-    is_known = at >= copy->map_start && at - copy->map_start < copy->map_len;
-    if (is_known) {
-        *ret_kind = copy->map_kind;
-        *ret_len = MIN(len, copy->map_start + copy->map_len - at);
-    }
-    pthread_mutex_unlock(&copy->map_lock);
+    extent = copy->map_extent;
+    is_known = at >= copy->map_start && at - copy->map_start < extent.len;
     if (is_known)
-        return 0;
-    ret = vblk_image_map(copy->source, copy->source_offset + at,
-                         MIN(copy->len - at, VBLK_REQUEST_MAX), VBLK_HOLES, &extent, NULL);
+        start = copy->map_start;
+    pthread_mutex_unlock(&copy->map_lock);
+    if (!is_known)
+        ret = copy_look(copy, at, &extent);
+    if (ret < 0 && copy->salvages) {
+        extent = (struct vblk_extent){.kind = VBLK_EXTENT_COMPRESSED, .len = COPY_SECTOR};
+        ret = 0;
+    }
     if (ret < 0)
         return ret;
-    pthread_mutex_lock(&copy->map_lock);
-    copy->map_start = at;
-    copy->map_len = extent.len;
-    copy->map_kind = extent.kind;
-    pthread_mutex_unlock(&copy->map_lock);
-    *ret_kind = extent.kind;
-    *ret_len = MIN(len, extent.len);
+    if (!is_known) {
+        pthread_mutex_lock(&copy->map_lock);
+        copy->map_extent = extent;
+        copy->map_start = at;
+        pthread_mutex_unlock(&copy->map_lock);
+    }
+    extent.len = MIN(len, start + extent.len - at);
+    extent.offset += at - start;
+    *ret_extent = extent;
+    return 0;
+}
+
+/* Sector by sector, after all of it could not be read. */
+static void copy_salvage(struct img_copy *copy, uint8_t *buf, uint64_t at, uint64_t len)
+{
+    for (uint64_t done = 0, part; done < len; done += part) {
+        int ret;
+
+        part = MIN(COPY_SECTOR, len - done);
+        ret = vblk_image_read(copy->source, buf + done, part, copy->source_offset + at + done);
+        if (ret == 0)
+            continue;
+        img_warn("error while reading offset %" PRIu64 ": %s", copy->source_offset + at + done,
+                 g_strerror(-ret));
+        memset(buf + done, 0, part);
+    }
+}
+
+static int copy_read(struct img_copy *copy, uint8_t *buf, uint64_t at, uint64_t len)
+{
+    int ret = vblk_image_read(copy->source, buf, len, copy->source_offset + at);
+
+    if (ret == 0)
+        return 0;
+    if (!copy->salvages)
+        return copy_read_failed(copy, ret);
+    copy_salvage(copy, buf, at, len);
     return 0;
 }
 
@@ -102,21 +150,35 @@ static int copy_write(struct img_copy *copy, const uint8_t *buf, uint64_t at, ui
     return ret;
 }
 
+/* True: the data went from file to file. */
+static bool copy_offload(struct img_copy *copy, const struct vblk_extent *extent, uint64_t at)
+{
+    if (extent->kind != VBLK_EXTENT_DATA || !__atomic_load_n(&copy->offloads, __ATOMIC_RELAXED))
+        return false;
+    if (img_copy_offload(extent->storage, extent->offset, copy->target, copy->target_offset + at,
+                         extent->len) == 0)
+        return true;
+    /* What it cannot do is done as if nobody had asked; an error will show there again. */
+    __atomic_store_n(&copy->offloads, false, __ATOMIC_RELAXED);
+    return false;
+}
+
 /* The next part of a chunk; how long it was in *ret_len. */
 static int copy_part(struct img_copy *copy, uint8_t *buf, uint64_t at, uint64_t len,
                      uint64_t *ret_len)
 {
-    enum vblk_extent_kind kind;
-    int ret = copy_map(copy, at, len, &kind, ret_len);
+    struct vblk_extent extent;
+    int ret = copy_map(copy, at, len, &extent);
 
     if (ret < 0)
         return copy_read_failed(copy, ret);
-    if (kind == VBLK_EXTENT_ZERO && copy->sparse_len > 0)
-        return copy_zero(copy, at, *ret_len);
-    ret = vblk_image_read(copy->source, buf, *ret_len, copy->source_offset + at);
-    if (ret < 0)
-        return copy_read_failed(copy, ret);
-    return copy_write(copy, buf, at, *ret_len);
+    *ret_len = extent.len;
+    if (extent.kind == VBLK_EXTENT_BACKING || copy_offload(copy, &extent, at))
+        return 0;
+    if (extent.kind == VBLK_EXTENT_ZERO && copy->sparse_len > 0)
+        return copy_zero(copy, at, extent.len);
+    ret = copy_read(copy, buf, at, extent.len);
+    return ret == 0 ? copy_write(copy, buf, at, extent.len) : ret;
 }
 
 static int copy_chunk(struct img_copy *copy, uint8_t *buf, uint64_t at, uint64_t len)
@@ -143,29 +205,49 @@ static int copy_compress_cluster(struct img_copy *copy, const uint8_t *buf, uint
     return ret;
 }
 
-/* Whether nothing of the range has data. */
-static bool copy_is_hole(struct img_copy *copy, uint64_t at, uint64_t len)
-{
-    enum vblk_extent_kind kind;
-    uint64_t part;
-
-    return copy_map(copy, at, len, &kind, &part) == 0 && kind == VBLK_EXTENT_ZERO && part == len;
-}
-
 static int copy_compress_chunk(struct img_copy *copy, uint8_t *buf, uint64_t at, uint64_t len,
                                uint32_t cluster_size)
 {
-    int ret;
+    int ret = 0;
 
-    if (copy_is_hole(copy, at, len))
-        return copy_zero(copy, at, len);
-    ret = copy_read_failed(copy, vblk_image_read(copy->source, buf, len, copy->source_offset + at));
-    for (uint64_t done = 0; done < len && ret == 0; done += cluster_size)
-        ret = copy_compress_cluster(copy, buf + done, at + done, MIN(cluster_size, len - done));
+    for (uint64_t done = 0, part; done < len && ret == 0; done += part) {
+        struct vblk_extent extent;
+
+        ret = copy_map(copy, at + done, len - done, &extent);
+        if (ret < 0)
+            return copy_read_failed(copy, ret);
+        /* Whole clusters of one kind; one that is cut is compressed. */
+        part = extent.len == len - done ? extent.len : extent.len & ~(uint64_t)(cluster_size - 1);
+        if (part > 0 && extent.kind == VBLK_EXTENT_BACKING)
+            continue;
+        if (part > 0 && extent.kind == VBLK_EXTENT_ZERO) {
+            ret = copy_zero(copy, at + done, part);
+            continue;
+        }
+        part = part > 0 ? part : MIN(cluster_size, len - done);
+        ret = copy_read(copy, buf, at + done, part);
+        for (uint64_t c = 0; c < part && ret == 0; c += cluster_size)
+            ret = copy_compress_cluster(copy, buf + c, at + done + c, MIN(cluster_size, part - c));
+    }
     return ret;
 }
 
 /* --- threads --- */
+
+/* Waits until as much as has been copied before is allowed. */
+static void copy_pace(struct img_copy *copy, uint64_t len)
+{
+    gint64 now = g_get_monotonic_time(), start;
+
+    if (copy->rate == 0)
+        return;
+    pthread_mutex_lock(&copy->map_lock);
+    start = MAX(now, copy->next_time);
+    copy->next_time = start + (gint64)((double)len * G_USEC_PER_SEC / (double)copy->rate);
+    pthread_mutex_unlock(&copy->map_lock);
+    if (start > now)
+        g_usleep((gulong)(start - now));
+}
 
 static void *copy_thread(void *opaque)
 {
@@ -180,6 +262,7 @@ static void *copy_thread(void *opaque)
         if (at >= copy->len)
             break;
         len = MIN(COPY_CHUNK, copy->len - at);
+        copy_pace(copy, len);
         ret = copy->compresses ? copy_compress_chunk(copy, buf, at, len, cluster_size)
                                : copy_chunk(copy, buf, at, len);
         img_progress_add(copy->progress, len);

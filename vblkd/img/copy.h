@@ -21,12 +21,17 @@ struct img_copy {
     uint64_t sparse_len; /* as many zeros are not written, if aligned; 0: everything is */
     bool target_is_zero; /* all of it reads as zeros */
     bool compresses;     /* whole clusters; the offsets are aligned to them */
+    bool is_backed; /* what the source has not itself is not copied: it lies behind the target */
+    bool salvages;  /* sectors that cannot be read become zeros, with a warning */
+    bool offloads;  /* atomic: data goes from file to file inside the kernel, while that works */
+    uint64_t rate;  /* bytes a second; 0: any */
     struct img_progress *progress;
 
     /* The extent of the source that was found last, counted from source_offset on. */
     pthread_mutex_t map_lock;
-    uint64_t map_start, map_len;    /* under map_lock */
-    enum vblk_extent_kind map_kind; /* under map_lock */
+    struct vblk_extent map_extent; /* under map_lock: kind, and where it begins */
+    uint64_t map_start;            /* under map_lock */
+    gint64 next_time;              /* under map_lock: when as much as was copied is allowed, us */
 
     uint64_t next;       /* atomic: what is not yet taken, from the beginning */
     int failed;          /* atomic: the first -errno */

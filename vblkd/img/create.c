@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "vblkd/format/qcow2-backing.h"
 #include "vblkd/img/commands.h"
 #include "vblkd/img/open-image.h"
 #include "vblkd/img/size.h"
@@ -43,23 +42,6 @@ static void create_take(char **from, char **to)
     }
 }
 
-/* The backing image is there, is what it was said to be, and tells the size if nobody else did. */
-static bool create_look_behind(const char *path, struct img_new_image *new, GError **error)
-{
-    g_autofree char *backing_path = qcow2_backing_path(path, new->backing_file, error);
-    struct vblk_image *backing =
-        backing_path ? img_open(backing_path, new->backing_format, NULL, 0, error) : NULL;
-
-    if (!backing) {
-        g_prefix_error(error, "%s: the backing image: ", path);
-        return false;
-    }
-    if (new->size == UINT64_MAX)
-        new->size = backing->size;
-    vblk_image_close(backing);
-    return true;
-}
-
 static bool create_prepare(const struct create_options *options, const char *path,
                            struct img_new_image *new, GError **error)
 {
@@ -71,7 +53,8 @@ static bool create_prepare(const struct create_options *options, const char *pat
                         "%s: the format of the backing image must be said (-F)", path);
             return false;
         }
-        if (!options->unsafe && !create_look_behind(path, new, error))
+        if (!options->unsafe &&
+            !img_open_look_behind(path, new->backing_file, new->backing_format, &new->size, error))
             return false;
     }
     if (new->size == UINT64_MAX) {
@@ -93,6 +76,8 @@ static int create_run(struct img_run *run)
     const char *path = run->args[0];
     GError *error = NULL;
 
+    if (run->open_flags)
+        return img_fail_text(1, "create: --image-opts is for images that are there");
     if (!options->format)
         options->format = g_strdup("raw");
     create_take(&options->backing_file, &run->new->backing_file);

@@ -138,7 +138,7 @@ static int dd_run(struct img_run *run)
     if (!dd_parse(&operands, run->args, &error))
         return img_fail(1, error);
     source = img_open(operands.source, options->format, NULL,
-                      options->force_share ? IMG_OPEN_SHARE : 0, &error);
+                      run->open_flags | (options->force_share ? IMG_OPEN_SHARE : 0), &error);
     if (!source)
         return img_fail(1, error);
     img_new_image_init(&new);

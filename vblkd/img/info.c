@@ -64,14 +64,15 @@ static void info_clear(struct info *info)
     g_clear_pointer(&info->image, vblk_image_close);
 }
 
-static bool info_read(struct info *info, const char *path, const char *format,
+static bool info_read(struct info *info, const char *path, const char *format, unsigned flags,
                       const struct info_options *options, GError **error)
 {
     unsigned share = options->force_share ? IMG_OPEN_SHARE : 0;
     struct stat st;
 
     *info = (struct info){0};
-    info->image = img_open(path, format, NULL, IMG_OPEN_ALONE | IMG_OPEN_REPAIR | share, error);
+    info->image =
+        img_open(path, format, NULL, flags | IMG_OPEN_ALONE | IMG_OPEN_REPAIR | share, error);
     if (!info->image)
         return false;
     if (fstat(info->image->storage->fd, &st) == 0)
@@ -80,7 +81,8 @@ static bool info_read(struct info *info, const char *path, const char *format,
         return true;
     info->header = &qcow2_of(info->image)->header;
     if (info->header->backing_name)
-        info->backing_path = qcow2_backing_path(path, info->header->backing_name, NULL);
+        info->backing_path =
+            qcow2_backing_path(info->image->storage->path, info->header->backing_name, NULL);
     info->snapshots = qcow2_snapshot_list(info->image, error);
     info->bitmaps = info->snapshots ? qcow2_bitmap_list(info->image, error) : NULL;
     return info->bitmaps != NULL;
@@ -265,8 +267,8 @@ static bool info_tell(const struct info *info, JsonBuilder *json, unsigned nth)
     return info->backing_path != NULL;
 }
 
-static bool info_walk(const struct info_options *options, const char *path, JsonBuilder *json,
-                      GError **error)
+static bool info_walk(const struct info_options *options, const char *path, unsigned flags,
+                      JsonBuilder *json, GError **error)
 {
     g_autofree char *next = g_strdup(path);
     g_autofree char *format = g_strdup(options->format);
@@ -280,7 +282,7 @@ static bool info_walk(const struct info_options *options, const char *path, Json
                         path);
             return false;
         }
-        if (!info_read(&info, next, format, options, error)) {
+        if (!info_read(&info, next, format, nth == 0 ? flags : 0, options, error)) {
             info_clear(&info);
             return false;
         }
@@ -303,7 +305,7 @@ static int info_run(struct img_run *run)
 
     if (is_list)
         json_builder_begin_array(json);
-    if (!info_walk(options, run->args[0], json, &error)) {
+    if (!info_walk(options, run->args[0], run->open_flags, json, &error)) {
         g_clear_object(&json);
         return img_fail(1, error);
     }

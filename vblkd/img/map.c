@@ -139,8 +139,8 @@ static int map_run(struct img_run *run)
     GError *error = NULL;
     int status;
 
-    image = img_open(run->args[0], options->format, NULL, options->force_share ? IMG_OPEN_SHARE : 0,
-                     &error);
+    image = img_open(run->args[0], options->format, NULL,
+                     run->open_flags | (options->force_share ? IMG_OPEN_SHARE : 0), &error);
     if (!image)
         return img_fail(1, error);
     if (options->output == MAP_HUMAN)

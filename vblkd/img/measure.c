@@ -9,10 +9,11 @@
 #include "vblkd/img/commands.h"
 #include "vblkd/img/json.h"
 #include "vblkd/img/open-image.h"
+#include "vblkd/img/open-snapshot.h"
 #include "vblkd/img/size.h"
 
 struct measure_options {
-    char *format, *output_format;
+    char *format, *output_format, *snapshot;
     int output; /* of measure_outputs */
     bool force_share;
     uint64_t size; /* 0: not said */
@@ -37,6 +38,9 @@ static const struct vu_option measure_rows[] = {
     {.name = "target-format", .short_name = 'O', .is_long = true, .type = VU_OPTION_STRING,
      .metavar = "FORMAT", .offset = MEASURE_OFFSET(output_format), .group = MEASURE_GROUP,
      .help = "The new image's format: raw (the default) or qcow2."},
+    {.name = "snapshot", .short_name = 'l', .is_long = true, .type = VU_OPTION_STRING,
+     .metavar = "SNAPSHOT", .offset = MEASURE_OFFSET(snapshot), .group = MEASURE_GROUP,
+     .help = "For what an internal snapshot has kept: its ID or name, or snapshot.id=ID,snapshot.name=NAME."},
     {.name = "size", .is_long = true, .type = VU_OPTION_CALL, .parse = measure_parse_size,
      .metavar = "SIZE", .group = MEASURE_GROUP,
      .help = "For an empty disk of that size, instead of an image's contents."},
@@ -118,16 +122,20 @@ static bool measure_bitmaps(struct vblk_image *image, const struct img_new_image
     return true;
 }
 
-static bool measure_image(const struct measure_options *options, const char *path,
+static bool measure_image(const struct measure_options *options, const char *path, unsigned flags,
                           struct img_new_image *new, struct measure_result *result, GError **error)
 {
-    struct vblk_image *image =
-        img_open(path, options->format, NULL, options->force_share ? IMG_OPEN_SHARE : 0, error);
+    struct vblk_image *image = img_open(path, options->format, NULL,
+                                        flags | (options->force_share ? IMG_OPEN_SHARE : 0), error);
     bool ok;
     int ret;
 
     if (!image)
         return false;
+    if (options->snapshot && !img_view_snapshot(image, options->snapshot, error)) {
+        vblk_image_close(image);
+        return false;
+    }
     new->size = image->size;
     ret = measure_data(image, new->cluster_size, &result->data_len);
     if (ret < 0)
@@ -152,7 +160,8 @@ static int measure_run(struct img_run *run)
     new->size = options->size;
     if (!img_new_image_check(new, options->output_format, &error))
         return img_fail(1, error);
-    if (run->n_args == 1 && !measure_image(options, run->args[0], new, &result, &error))
+    if (run->n_args == 1 &&
+        !measure_image(options, run->args[0], run->open_flags, new, &result, &error))
         return img_fail(1, error);
     new->size = (new->size + 511) & ~UINT64_C(511);
     if (strcmp(options->output_format, "qcow2") == 0) {

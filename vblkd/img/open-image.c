@@ -7,7 +7,9 @@
 
 #include <string.h>
 
+#include "vblkd/format/qcow2-backing.h"
 #include "vblkd/img/command.h"
+#include "vblkd/img/image-opts.h"
 
 /* The format's name, or NULL with *error. */
 static const char *open_probe(const char *path, unsigned flags, GError **error)
@@ -37,8 +39,8 @@ static bool open_find_cache(const char *name, enum vblk_cache *ret_cache, GError
     return !name;
 }
 
-struct vblk_image *img_open_chain(const char *path, const char *format, const char *cache,
-                                  unsigned flags, unsigned depth, GError **error)
+static struct vblk_image *open_file(const char *path, const char *format, const char *cache,
+                                    unsigned flags, unsigned depth, GError **error)
 {
     bool share = (flags & IMG_OPEN_SHARE) != 0, writes = (flags & IMG_OPEN_WRITE) != 0;
     struct vblk_image_options options = {
@@ -64,8 +66,49 @@ struct vblk_image *img_open_chain(const char *path, const char *format, const ch
     return vblk_image_open(path, &options, error);
 }
 
+static struct vblk_image *open_by_opts(const char *text, const char *cache, unsigned flags,
+                                       unsigned depth, GError **error)
+{
+    struct vblk_image *image = NULL;
+    struct img_image_opts opts;
+
+    if (img_image_opts_parse(text, &opts, error))
+        image = open_file(opts.path, opts.format, img_image_opts_cache(&opts, cache),
+                          flags | (opts.force_share ? IMG_OPEN_SHARE : 0), depth, error);
+    img_image_opts_clear(&opts);
+    return image;
+}
+
+struct vblk_image *img_open_chain(const char *path, const char *format, const char *cache,
+                                  unsigned flags, unsigned depth, GError **error)
+{
+    if (!(flags & IMG_OPEN_OPTS))
+        return open_file(path, format, cache, flags, depth, error);
+    if (!format)
+        return open_by_opts(path, cache, flags, depth, error);
+    g_set_error(error, VU_OPTION_ERROR, 0, "--image-opts says the format, and excludes -f");
+    return NULL;
+}
+
 struct vblk_image *img_open(const char *path, const char *format, const char *cache, unsigned flags,
                             GError **error)
 {
     return img_open_chain(path, format, cache, flags, 0, error);
+}
+
+bool img_open_look_behind(const char *path, const char *name, const char *format, uint64_t *size,
+                          GError **error)
+{
+    g_autofree char *backing_path = qcow2_backing_path(path, name, error);
+    struct vblk_image *backing =
+        backing_path ? img_open(backing_path, format, NULL, 0, error) : NULL;
+
+    if (!backing) {
+        g_prefix_error(error, "%s: the backing image: ", path);
+        return false;
+    }
+    if (*size == UINT64_MAX)
+        *size = backing->size;
+    vblk_image_close(backing);
+    return true;
 }

@@ -12,6 +12,7 @@ enum img_open_flags {
     IMG_OPEN_SHARE = 1 << 1,  /* -U: though another writes */
     IMG_OPEN_ALONE = 1 << 2,  /* without backing and data files: for its metadata alone */
     IMG_OPEN_REPAIR = 1 << 3, /* though it is inconsistent */
+    IMG_OPEN_OPTS = 1 << 4,   /* the path is what --image-opts has */
 };
 
 /*
@@ -23,3 +24,8 @@ struct vblk_image *img_open(const char *path, const char *format, const char *ca
 /* The same, of which the image that lies `depth` behind it is opened for writing too (0: none). */
 struct vblk_image *img_open_chain(const char *path, const char *format, const char *cache,
                                   unsigned flags, unsigned depth, GError **error);
+
+/* Whether the backing image that a new image at `path` is to name is there, and is what it was said
+ * to be. *size, where it is UINT64_MAX, becomes its own. False with *error. */
+bool img_open_look_behind(const char *path, const char *name, const char *format, uint64_t *size,
+                          GError **error);

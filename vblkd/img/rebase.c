@@ -279,8 +279,9 @@ static int rebase_run(struct img_run *run)
     if (!options->backing_file)
         return img_fail_text(1, "rebase: the new backing image must be said (-b NAME, or -b \"\" "
                                 "for none)");
-    rebase.image = img_open(run->args[0], options->format, options->cache,
-                            IMG_OPEN_WRITE | (options->unsafe ? IMG_OPEN_ALONE : 0), &error);
+    rebase.image =
+        img_open(run->args[0], options->format, options->cache,
+                 run->open_flags | IMG_OPEN_WRITE | (options->unsafe ? IMG_OPEN_ALONE : 0), &error);
     ok = rebase.image && rebase_do(&rebase, options, &error);
     vblk_image_close(rebase.behind);
     vblk_image_close(rebase.image);

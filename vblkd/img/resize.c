@@ -106,7 +106,7 @@ static int resize_run(struct img_run *run)
     GError *error = NULL;
     bool resized;
 
-    image = img_open(run->args[0], options->format, NULL, IMG_OPEN_WRITE, &error);
+    image = img_open(run->args[0], options->format, NULL, run->open_flags | IMG_OPEN_WRITE, &error);
     if (!image)
         return img_fail(1, error);
     resized = resize_image(image, run->args[1], options, &error);

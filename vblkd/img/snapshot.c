@@ -70,7 +70,7 @@ static int snapshot_run(struct img_run *run)
 {
     const struct snapshot_options *options = run->options;
     int n_changes = !!options->create + !!options->apply + !!options->delete;
-    unsigned flags = n_changes > 0 ? IMG_OPEN_WRITE : IMG_OPEN_ALONE;
+    unsigned flags = run->open_flags | (n_changes > 0 ? IMG_OPEN_WRITE : IMG_OPEN_ALONE);
     struct vblk_image *image;
     GError *error = NULL;
     bool ok = false;
