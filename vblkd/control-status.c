@@ -74,6 +74,10 @@ static void status_add_node(JsonBuilder *json, const struct vblk_image *image, u
     vu_json_add_number(json, "virtual-size", __atomic_load_n(&image->size, __ATOMIC_ACQUIRE));
     if (fstat(storage->fd, &st) == 0 && !storage->is_block_device)
         vu_json_add_number(json, "actual-size", (uint64_t)st.st_blocks * STATUS_BLOCK);
+    if (fstat(storage->fd, &st) == 0) {
+        vu_json_add_number(json, "device", st.st_dev);
+        vu_json_add_number(json, "inode", st.st_ino);
+    }
     if (image->cluster_size > 0)
         vu_json_add_number(json, "cluster-size", image->cluster_size);
     vu_json_add_bool(json, "corrupt", status_is_corrupt(image));

@@ -10,6 +10,8 @@
 #include "vblkd/virtio-blk.h"
 
 #define VERSIONS_MAX_SECTORS 128u /* of one request */
+#define VERSIONS_NAP_US      100
+#define VERSIONS_PATIENCE    300000u /* naps: half a minute or more */
 #define VERSIONS_HEADER      sizeof(struct blk_header)
 
 /* --- life --- */
@@ -190,8 +192,10 @@ static void versions_pump(struct versions *versions)
             got = true;
         }
     }
+    versions->n_idle = got ? 0 : versions->n_idle + 1;
+    g_assert_cmpuint(versions->n_idle, <, VERSIONS_PATIENCE);
     if (!got)
-        g_usleep(100);
+        g_usleep(VERSIONS_NAP_US);
 }
 
 void versions_run(struct versions *versions, unsigned n)

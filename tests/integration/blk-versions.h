@@ -38,6 +38,7 @@ struct versions {
     uint64_t n_sectors, block; /* block: in sectors */
     struct versions_sector *sectors;
     uint64_t n_begun, n_done;
+    unsigned n_idle;                  /* looks in a row that found nothing answered */
     struct versions_instant *instant; /* being noted; NULL: none */
     GPtrArray *instants;
 };

@@ -244,6 +244,46 @@ static void test_external(gconstpointer data)
     versions_clear(versions);
 }
 
+/* By the client for people, which makes the overlay; and what it does not do. */
+static void test_client(void)
+{
+    static const struct scenario scenario = {"",  "--format=qcow2", INDIRECT, 1, false,
+                                             512, "cluster_size=4k"};
+    const char *client = g_getenv("VBLKCTL");
+    g_autofree struct versions *versions = g_new0(struct versions, 1);
+    struct blk_guest *guest = &versions->guest;
+    g_autofree char *path = NULL, *behind = NULL;
+
+    if (!client) {
+        g_test_skip("no vblkctl");
+        return;
+    }
+    if (!live_start(versions, &scenario))
+        return;
+    versions_run(versions, N_BETWEEN);
+    path = g_strdup_printf("%s/overlay", guest->dir);
+    g_assert_cmpint(blk_guest_run("%s -s %s snapshot-external", client, guest->control), ==, 1);
+    g_assert_cmpint(blk_guest_run("%s -s %s snapshot-external %s backing=%s", client,
+                                  guest->control, path, client),
+                    ==, 1);
+    g_assert_cmpint(
+        blk_guest_run("%s -s %s snapshot-external %s", client, guest->control, guest->socket), ==,
+        1);
+    g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
+    g_assert_cmpint(blk_guest_run("%s -s %s snapshot-external %s", client, guest->control, path),
+                    ==, 0);
+    /* It is there now, and in use. */
+    g_assert_cmpint(blk_guest_run("%s -s %s snapshot-external %s", client, guest->control, path),
+                    ==, 1);
+    versions_run(versions, N_BETWEEN);
+    behind = guest->image;
+    guest->image = g_steal_pointer(&path);
+    versions_stop(versions);
+    g_unlink(behind);
+    blk_guest_clear(guest);
+    versions_clear(versions);
+}
+
 /* --- other sizes --- */
 
 static uint64_t live_capacity(const struct versions *versions)
@@ -339,6 +379,7 @@ int main(int argc, char **argv)
     live_add("internal", internal, G_N_ELEMENTS(internal), test_internal);
     g_test_add_func("/blk-live/internal/apply", test_apply);
     live_add("external", external, G_N_ELEMENTS(external), test_external);
+    g_test_add_func("/blk-live/external/client", test_client);
     live_add("resize", resize, G_N_ELEMENTS(resize), test_resize);
     return g_test_run();
 }

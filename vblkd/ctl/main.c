@@ -9,6 +9,7 @@
 #include "vblkd/ctl/arguments.h"
 #include "vblkd/ctl/connection.h"
 #include "vblkd/ctl/print.h"
+#include "vblkd/ctl/snapshot-external.h"
 #include "vhost-user/daemon/options-words.h"
 #include "vhost-user/daemon/options.h"
 
@@ -59,6 +60,15 @@ static const char main_description[] =
     "no\n"
     "way to any file in its sandbox.\n"
     ".PP\n"
+    "One command is vblkctl's own:\n"
+    ".BI snapshot\\-external\\~ FILE\n"
+    "makes an empty qcow2 image with the image in use behind it, and has vblkd write there from "
+    "now\n"
+    "on. The daemon's name of the image in use must lead to it from here too;\n"
+    ".BI backing= PATH\n"
+    "says where it lies otherwise. Whoever starts vblkd anew must name the new image, with\n"
+    ".BR \\-\\-format=qcow2\\~\\-\\-backing=on .\n"
+    ".PP\n"
     "Without a command, lines of JSON are read from standard input and sent as they are. What "
     "comes\n"
     "back is printed, events too. The protocol is that of QEMU's QMP, a line each way.\n";
@@ -71,6 +81,9 @@ static const char main_man_text[] =
     "vblkctl \\-s /run/vm1.control query\\-status\n"
     "vblkctl \\-s /run/vm1.control query\\-blockstats\n"
     "vblkctl \\-s /run/vm1.control set\\-throttle iops=2000 bps=100M\n"
+    "vblkctl \\-s /run/vm1.control block_resize size=200G\n"
+    "vblkctl \\-s /run/vm1.control blockdev\\-snapshot\\-internal\\-sync name=before\n"
+    "vblkctl \\-s /run/vm1.control snapshot\\-external /srv/vm1\\-2.qcow2\n"
     "vblkctl \\-s /run/vm1.control \\-\\-json query\\-blockstats histograms=on\n"
     ".fi\n"
     ".SH SEE ALSO\n"
@@ -101,7 +114,12 @@ static void print_man(const struct vu_option_table *table)
 
 static bool run_help(JsonArray *commands, char **words, GError **error)
 {
-    if (ctl_print_help(commands, words[0]))
+    bool is_own = !words[0] || strcmp(words[0], CTL_SNAPSHOT_EXTERNAL) == 0;
+
+    if (is_own)
+        puts("  " CTL_SNAPSHOT_EXTERNAL " FILE [backing=IMAGE]\n"
+             "      " CTL_SNAPSHOT_EXTERNAL_HELP);
+    if (ctl_print_help(commands, words[0]) || is_own)
         return true;
     g_set_error(error, VU_OPTION_ERROR, 0, "the daemon has no command \"%s\"", words[0]);
     return false;
@@ -141,6 +159,8 @@ static bool run_words(struct ctl_connection *connection, const struct ctl_option
         g_set_error(error, VU_OPTION_ERROR, 0, "query-commands: not an answer");
         return false;
     }
+    if (strcmp(words[0], CTL_SNAPSHOT_EXTERNAL) == 0)
+        return ctl_snapshot_external(connection, words + 1, error);
     if (strcmp(words[0], "help") == 0)
         return run_help(json_node_get_array(commands), words + 1, error);
     return run_command(connection, json_node_get_array(commands), options->json, words[0],

@@ -135,8 +135,9 @@ bool qcow2_bits_encode(struct qcow2_bits *bits, uint64_t at, uint64_t len, uint8
     for (uint64_t i = 0; i < len; i++) {
         uint64_t word = (at + i) / 8;
 
-        bytes[i] =
-            word < bits_n_words(bits) ? (uint8_t)(bits_load(bits, word) >> (at + i) % 8 * 8) : 0;
+        bytes[i] = 0;
+        if (word < bits_n_words(bits))
+            bytes[i] = (uint8_t)(bits_load(bits, word) >> (at + i) % 8 * 8);
         any |= bytes[i];
     }
     return any != 0;
