@@ -227,6 +227,18 @@ FLAG(parse_no_shutdown, no_shutdown)
 FLAG(parse_paused, start_paused)
 FLAG(parse_probe, probe)
 
+/* "on", or "on" with what QEMU would have besides, or "off". */
+static bool parse_sandbox(struct vmm_config *config, const char *value, GError **error)
+{
+    size_t word_len = strcspn(value, ",");
+
+    if ((word_len == 2 && strncmp(value, "on", 2) == 0) || strcmp(value, "off") == 0) {
+        config->no_sandbox = value[1] == 'f';
+        return true;
+    }
+    return vmm_config_fail(error, "expected on or off, found '%s'", value);
+}
+
 static const struct vmm_cmdline_option machine_options[] = {
     {"kernel", "FILE", .parse = parse_kernel, .group = GROUP,
      .help = "Linux kernel: bzImage, or an ELF vmlinux."},
@@ -254,6 +266,8 @@ static const struct vmm_cmdline_option machine_options[] = {
     {"pidfile", "FILE", .parse = parse_pidfile, .group = GROUP, .help = "Where to write the pid."},
     {"daemonize", .parse = parse_daemonize, .group = GROUP,
      .help = "Goes into the background once the guest can start."},
+    {"sandbox", "on|off", .parse = parse_sandbox, .group = GROUP,
+     .help = "Whether vCPUs may make no system calls but those they need (on)."},
     {"probe", .parse = parse_probe, .group = GROUP,
      .help = "Says in a second what kind of host this is, how fast a guest's kernel runs here and "
              "what is missing."},

@@ -54,9 +54,10 @@ static int seccomp_add_all(scmp_filter_ctx filter, const struct vu_syscall_rules
 }
 
 /* Speculation is as without a filter, for no other code than the program's own runs here. */
-static int seccomp_set_attributes(scmp_filter_ctx filter, enum vu_seccomp_mode mode)
+static int seccomp_set_attributes(scmp_filter_ctx filter, enum vu_seccomp_mode mode,
+                                  bool for_all_threads)
 {
-    int ret = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+    int ret = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, for_all_threads);
 
     if (ret == 0)
         ret = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, seccomp_actions[mode]);
@@ -72,24 +73,18 @@ static bool seccomp_fail(GError **error, int ret, const char *what)
     return false;
 }
 
-bool vu_seccomp_install(enum vu_seccomp_mode mode, const struct vu_syscall_rules *own,
-                        GError **error)
+/* With the rules of every daemon where it is for all threads. */
+static bool seccomp_install(enum vu_seccomp_mode mode, bool for_all_threads,
+                            const struct vu_syscall_rules *own, GError **error)
 {
     const char *what = "no filter can be made";
-    scmp_filter_ctx filter;
+    scmp_filter_ctx filter = seccomp_init(seccomp_actions[mode]);
     int ret;
 
-    if (mode == VU_SECCOMP_NONE)
-        return true;
-    if (VU_SANITIZED) {
-        vu_info("built with a sanitizer: no filter of system calls");
-        return true;
-    }
-    filter = seccomp_init(seccomp_actions[mode]);
     if (!filter)
         return seccomp_fail(error, -ENOMEM, what);
-    ret = seccomp_set_attributes(filter, mode);
-    if (ret == 0)
+    ret = seccomp_set_attributes(filter, mode, for_all_threads);
+    if (ret == 0 && for_all_threads)
         ret = seccomp_add_all(filter, &vu_seccomp_daemon_rules, &what);
     if (ret == 0)
         ret = seccomp_add_all(filter, own, &what);
@@ -99,4 +94,22 @@ bool vu_seccomp_install(enum vu_seccomp_mode mode, const struct vu_syscall_rules
     }
     seccomp_release(filter);
     return ret == 0 || seccomp_fail(error, ret, what);
+}
+
+bool vu_seccomp_install(enum vu_seccomp_mode mode, const struct vu_syscall_rules *own,
+                        GError **error)
+{
+    if (mode == VU_SECCOMP_NONE)
+        return true;
+    if (VU_SANITIZED) {
+        vu_info("built with a sanitizer: no filter of system calls");
+        return true;
+    }
+    return seccomp_install(mode, true, own, error);
+}
+
+bool vu_seccomp_install_for_thread(enum vu_seccomp_mode mode, const struct vu_syscall_rules *all,
+                                   GError **error)
+{
+    return mode == VU_SECCOMP_NONE || VU_SANITIZED || seccomp_install(mode, false, all, error);
 }

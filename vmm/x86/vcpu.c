@@ -23,6 +23,7 @@
 #include "vhost-user/log.h"
 #include "vhost-user/thread.h"
 #include "vmm/machine.h"
+#include "vmm/syscalls.h"
 #include "vmm/x86/cpuid.h"
 #include "vmm/x86/pvm.h"
 #include "vmm/x86/topology.h"
@@ -98,12 +99,26 @@ static bool vcpu_run_once(struct vmm_vcpu *vcpu)
     return true;
 }
 
+/* From here on: nothing of the guest has run yet. */
+static void vcpu_confine(const struct vmm_vcpu *vcpu)
+{
+    enum vu_seccomp_mode mode =
+        vcpu->machine->config.no_sandbox ? VU_SECCOMP_NONE : VU_SECCOMP_KILL;
+    g_autoptr(GError) error = NULL;
+
+    if (vu_seccomp_install_for_thread(mode, &vmm_vcpu_syscalls, &error))
+        return;
+    vu_error("vCPU %u: %s (-sandbox off does without)", vcpu->index, error->message);
+    vmm_machine_ask(vcpu->machine, VMM_REQUEST_ERROR);
+}
+
 static void *vcpu_thread(void *opaque)
 {
     struct vmm_vcpu *vcpu = opaque;
 
     vcpu_open_to_kicks();
     vcpu_pin(vcpu);
+    vcpu_confine(vcpu);
     pthread_mutex_lock(&vcpu->all->lock);
     vcpu->tid = gettid();
     pthread_mutex_unlock(&vcpu->all->lock);
