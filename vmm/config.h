@@ -59,8 +59,9 @@ struct vmm_chardev {
     char *id;
     char *path;
     unsigned
-        reconnect_ms; /* 0: as often as it takes, with back-off (back-ends are always awaited) */
-    bool is_used;     /* by a device */
+        reconnect_ms;  /* 0: as often as it takes, with back-off (back-ends are always awaited) */
+    unsigned reply_ms; /* how long an answer may take; 0: as long as is usual */
+    bool is_used;      /* by a device */
 };
 
 enum vmm_device_kind {

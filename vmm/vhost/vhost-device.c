@@ -148,6 +148,8 @@ static bool vhost_connect(struct vhost_device *vhost, GError **error)
                     (vhost->device_config->packed ? BIT(VIRTIO_F_RING_PACKED) : 0),
         .required_features = BIT(VIRTIO_F_VERSION_1),
         .protocol_features = PROTOCOL_FEATURES,
+        .reply_timeout_ms = vhost->reply_ms,
+        .stop_timeout_ms = vhost->reply_ms,
         .ops = {.config_changed = vhost_link_config_changed},
         .opaque = vhost,
     };
@@ -238,6 +240,7 @@ struct virtio_device *vhost_device_create(const struct vmm_config *config,
                                   device_config->id ? device_config->id : device_config->chardev);
     vhost->path = g_strdup(chardev->path);
     vhost->retry_ms = chardev->reconnect_ms;
+    vhost->reply_ms = chardev->reply_ms;
     vhost->device.ops = &vhost_ops;
     vhost->device.virtio_id =
         kind->virtio_id ? kind->virtio_id : (uint16_t)device_config->virtio_id;

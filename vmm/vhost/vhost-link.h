@@ -19,7 +19,7 @@ struct vhost_device {
     const struct vmm_ram *ram;
     struct vu_frontend *frontend;
     char *name, *path; /* constant */
-    unsigned retry_ms;
+    unsigned retry_ms, reply_ms;
     uint64_t features;
     bool knows_config; /* the configuration space is all ours */
 
