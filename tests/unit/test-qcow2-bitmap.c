@@ -3,7 +3,11 @@
  * Bits alone, and bitmaps that qemu-img makes and reads: what we wrote to is in them afterwards,
  * and nothing else; what was in use stays so; they grow and shrink with the disk.
  */
+#include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/unit/qcow2-fixture.h"
 #include "vblkd/format/qcow2-bits.h"
@@ -232,6 +236,73 @@ static void test_in_use(void)
     qcow2_fixture_destroy(&fixture);
 }
 
+/* --- a successor --- */
+
+static void *test_shared_memory(size_t len)
+{
+    void *map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    g_assert_true(map != MAP_FAILED);
+    return map;
+}
+
+/* Changes, and the disk grows in between, in a process that ends with nothing closed. */
+static void test_change_and_kill(struct qcow2_fixture *fixture, bool *small, bool *large)
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        qcow2_fixture_open(fixture);
+        for (unsigned i = 0; i < 10; i++)
+            test_change(fixture, small, large);
+        g_assert_true(fixture->image->format->resize(fixture->image, 2 * TEST_SIZE, NULL));
+        for (unsigned i = 0; i < 5; i++)
+            test_change(fixture, small, large);
+        raise(SIGKILL);
+    }
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    g_assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    fixture->size = 2 * TEST_SIZE;
+}
+
+/* What a killed process had set is in the bitmaps when its successor with the same journal opens
+ * the image; without the journal they are inconsistent. */
+static void test_killed(gconstpointer data)
+{
+    bool has_journal = GPOINTER_TO_INT(data) != 0;
+    bool *small = test_shared_memory(2 * TEST_SIZE / 512);
+    bool *large = test_shared_memory(2 * TEST_SIZE / 65536);
+    struct qcow2_fixture fixture;
+
+    if (!test_create(&fixture, ""))
+        return;
+    g_free(fixture.shadow);
+    fixture.shadow = test_shared_memory(2 * TEST_SIZE);
+    fixture.options.has_journal = true;
+    fixture.options.journal_fd = memfd_create("journal", MFD_CLOEXEC);
+    for (unsigned round = 0; round < (has_journal ? 3 : 1); round++) {
+        test_change_and_kill(&fixture, small, large);
+        fixture.options.has_journal = has_journal;
+        qcow2_fixture_open(&fixture);
+        g_assert_true((qcow2_fixture_shell(&fixture, "qemu-img info -U image | grep -q in-use") ==
+                       0) != has_journal);
+        if (has_journal && round != 1)
+            test_change(&fixture, small, large);
+        qcow2_fixture_close(&fixture);
+        qcow2_fixture_check(&fixture, !has_journal);
+        if (has_journal) {
+            test_assert_bitmap(&fixture, "small", 512, small);
+            test_assert_bitmap(&fixture, "large", 65536, large);
+        }
+    }
+    close(fixture.options.journal_fd);
+    munmap(g_steal_pointer(&fixture.shadow), 2 * TEST_SIZE);
+    munmap(small, 2 * TEST_SIZE / 512);
+    munmap(large, 2 * TEST_SIZE / 65536);
+    qcow2_fixture_destroy(&fixture);
+}
+
 /* --- resizing --- */
 
 static void test_resize_to(struct qcow2_fixture *fixture, uint64_t size)
@@ -291,6 +362,8 @@ int main(int argc, char **argv)
     g_test_add_data_func("/qcow2/bitmap/tracked-lazy", "-o lazy_refcounts=on,cluster_size=4k",
                          test_tracked);
     g_test_add_func("/qcow2/bitmap/in-use", test_in_use);
+    g_test_add_data_func("/qcow2/bitmap/killed", GINT_TO_POINTER(1), test_killed);
+    g_test_add_data_func("/qcow2/bitmap/killed-alone", GINT_TO_POINTER(0), test_killed);
     g_test_add_data_func("/qcow2/bitmap/resize", "", test_resize);
     g_test_add_data_func("/qcow2/bitmap/resize-512", "-o cluster_size=512", test_resize);
     return g_test_run();

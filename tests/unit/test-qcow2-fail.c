@@ -166,6 +166,8 @@ static const struct {
 /* Something in it, of which a snapshot has a part; and what is dirty in memory when it is open. */
 static void test_create(struct qcow2_fixture *fixture, unsigned row)
 {
+    g_autofree char *contents = NULL;
+
     qcow2_fixture_create(fixture, TEST_SIZE, test_rows[row].args);
     qcow2_fixture_open(fixture);
     qcow2_fixture_write(fixture, 0, 64 << 10, 1);
@@ -175,8 +177,8 @@ static void test_create(struct qcow2_fixture *fixture, unsigned row)
     if (test_rows[row].has_bitmap)
         g_assert_cmpint(qcow2_fixture_shell(fixture, "qemu-img bitmap --add -g 4096 image b"), ==,
                         0);
-    g_assert_true(g_file_set_contents(qcow2_fixture_path(fixture, "contents"),
-                                      (const char *)fixture->shadow, TEST_SIZE, NULL));
+    contents = qcow2_fixture_path(fixture, "contents");
+    g_assert_true(g_file_set_contents(contents, (const char *)fixture->shadow, TEST_SIZE, NULL));
     g_assert_cmpint(qcow2_fixture_shell(fixture, "cp image template"), ==, 0);
 }
 

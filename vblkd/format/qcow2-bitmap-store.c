@@ -11,6 +11,7 @@
 #include "vblkd/format/qcow2-bitmap-directory.h"
 #include "vblkd/format/qcow2-flush.h"
 #include "vblkd/format/qcow2-free.h"
+#include "vblkd/format/qcow2-journal-bits.h"
 #include "vblkd/format/qcow2-l1.h"
 #include "vblkd/format/qcow2-refcount.h"
 
@@ -233,9 +234,11 @@ static void store_settle(struct qcow2 *q, const GPtrArray *next)
         bitmap->table_offset = now->table_offset;
         bitmap->table_len = now->table_len;
         bitmap->is_held = bitmap->is_changed = false;
+        g_clear_pointer(&bitmap->bits, qcow2_bits_destroy);
         if (bitmap->is_removed)
             g_ptr_array_remove_index(q->bitmaps, i);
     }
+    qcow2_journal_forget_bits(q);
     __atomic_store_n(&q->n_tracked, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&q->is_prepared, false, __ATOMIC_RELEASE);
 }

@@ -11,6 +11,8 @@
 #include "vblkd/format/qcow2-bitmap-directory.h"
 #include "vblkd/format/qcow2-bitmap-store.h"
 #include "vblkd/format/qcow2-flush.h"
+#include "vblkd/format/qcow2-journal-bits.h"
+#include "vhost-user/cleanup.h"
 #include "vhost-user/log.h"
 
 /* --- bits --- */
@@ -71,6 +73,27 @@ static int bitmap_read_data(struct qcow2 *q, const struct qcow2_bitmap *bitmap,
     return ret;
 }
 
+/* Where a successor finds them, if that is possible. */
+static struct qcow2_bits *bitmap_new_bits(struct qcow2 *q, uint64_t n)
+{
+    struct qcow2_bits *bits;
+
+    if (!bitmap_fits(q, n))
+        return NULL;
+    bits = qcow2_journal_create_bits(q, n);
+    return bits ? bits : qcow2_bits_create(n);
+}
+
+static void bitmap_publish_bits(struct qcow2 *q, struct qcow2_bitmap *bitmap,
+                                struct qcow2_bits *bits)
+{
+    guint index = 0;
+
+    if (g_ptr_array_find(q->bitmaps, bitmap, &index))
+        qcow2_journal_publish_bits(q, index, bitmap->name, bits);
+    __atomic_store_n(&bitmap->bits, bits, __ATOMIC_RELEASE);
+}
+
 int qcow2_bitmap_load(struct qcow2 *q, struct qcow2_bitmap *bitmap)
 {
     uint64_t n = qcow2_bitmap_n_bits(bitmap, q->header.size);
@@ -81,12 +104,12 @@ int qcow2_bitmap_load(struct qcow2 *q, struct qcow2_bitmap *bitmap)
         return 0;
     if (!qcow2_bitmap_is_usable(bitmap))
         return -EBADMSG;
-    bits = bitmap_fits(q, n) ? qcow2_bits_create(n) : NULL;
+    bits = bitmap_new_bits(q, n);
     if (!bits)
         return -ENOMEM;
     ret = bitmap_read_data(q, bitmap, bits);
     if (ret == 0)
-        __atomic_store_n(&bitmap->bits, bits, __ATOMIC_RELEASE);
+        bitmap_publish_bits(q, bitmap, bits);
     else
         qcow2_bits_destroy(bits);
     return ret;
@@ -125,7 +148,12 @@ bool qcow2_bitmaps_open(struct qcow2 *q, GError **error)
         vu_warning("%s: the directory of bitmaps cannot be read: %s", q->name, g_strerror(-ret));
         return true;
     }
-    for (guint i = 0; i < q->bitmaps->len; i++) {
+    return bitmaps_check_memory(q, error);
+}
+
+void qcow2_bitmaps_report(const struct qcow2 *q)
+{
+    for (guint i = 0; q->bitmaps && i < q->bitmaps->len; i++) {
         const struct qcow2_bitmap *bitmap = g_ptr_array_index(q->bitmaps, i);
 
         if (bitmap->flags & QCOW2_BITMAP_IN_USE)
@@ -133,7 +161,63 @@ bool qcow2_bitmaps_open(struct qcow2 *q, GError **error)
                        "end well; it is kept, and does not follow what is written",
                        q->name, bitmap->name);
     }
-    return bitmaps_check_memory(q, error);
+}
+
+/* They could not be stored: nobody has them. */
+static void bitmaps_give_up(struct qcow2 *q, int err)
+{
+    vu_warning("%s: bitmaps of a predecessor could not be stored: %s", q->name, g_strerror(-err));
+    for (guint i = 0; i < q->bitmaps->len; i++) {
+        struct qcow2_bitmap *bitmap = g_ptr_array_index(q->bitmaps, i);
+
+        if (!bitmap->is_held)
+            continue;
+        bitmap->flags |= QCOW2_BITMAP_IN_USE;
+        bitmap->is_held = bitmap->is_changed = false;
+        g_clear_pointer(&bitmap->bits, qcow2_bits_destroy);
+    }
+}
+
+int qcow2_bitmaps_take_over(struct qcow2 *q)
+{
+    unsigned n_taken = 0;
+    int ret;
+
+    VU_LOCK_SCOPE(&q->flush_lock);
+    for (guint i = 0; q->bitmaps && i < q->bitmaps->len; i++) {
+        struct qcow2_bitmap *bitmap = g_ptr_array_index(q->bitmaps, i);
+        uint32_t flags = bitmap->flags;
+        struct qcow2_bits *bits;
+        uint64_t n;
+
+        bitmap->flags &= ~QCOW2_BITMAP_IN_USE;
+        if (flags == bitmap->flags || !qcow2_bitmap_is_usable(bitmap)) {
+            bitmap->flags = flags;
+            continue;
+        }
+        n = qcow2_bitmap_n_bits(bitmap, q->header.size);
+        bits = bitmap_fits(q, n) ? qcow2_bits_create(n) : NULL;
+        if (bits && qcow2_journal_read_bits(q, i, bitmap->name, bits)) {
+            bitmap->bits = bits;
+            bitmap->is_held = bitmap->is_changed = true;
+            n_taken++;
+            continue;
+        }
+        qcow2_bits_destroy(bits);
+        bitmap->flags = flags;
+    }
+    if (n_taken == 0)
+        return 0;
+    vu_info("%s: %u bitmaps of a predecessor are taken over", q->name, n_taken);
+    ret = qcow2_bitmaps_store(q);
+    if (ret < 0) {
+        bitmaps_give_up(q, ret);
+        return 0;
+    }
+    /* The first frees where they were, the second writes that. */
+    for (unsigned i = 0; i < 2 && ret == 0; i++)
+        ret = qcow2_flush_all_held(q);
+    return ret;
 }
 
 void qcow2_bitmaps_clear(struct qcow2 *q)
@@ -243,11 +327,11 @@ static int bitmap_grow(struct qcow2 *q, struct qcow2_bitmap *bitmap, uint64_t n)
     __atomic_store_n(&bitmap->is_changed, true, __ATOMIC_RELAXED);
     if (bitmap->bits->n >= n)
         return 0;
-    bits = bitmap_fits(q, n) ? qcow2_bits_create(n) : NULL;
+    bits = bitmap_new_bits(q, n);
     if (!bits)
         return -ENOMEM;
     bits->smaller = bitmap->bits;
-    __atomic_store_n(&bitmap->bits, bits, __ATOMIC_RELEASE);
+    bitmap_publish_bits(q, bitmap, bits);
     return 0;
 }
 

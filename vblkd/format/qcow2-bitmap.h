@@ -3,8 +3,9 @@
  * Persistent bitmaps. [Bitmaps] Those that are enabled ("auto") and consistent are tracked: their
  * bits are read before the first write, when the directory on the disk says "in use"; every write,
  * zero and discard sets some in memory; closing writes them back. If that is not to be, because the
- * process is killed, they stay "in use" and nobody takes them for more than they are. Those found
- * like that, and disabled ones, stay as they are.
+ * process is killed, a successor with the same journal finds them there; for everybody else they
+ * stay "in use", and nobody takes them for more than they are. Those found like that, and disabled
+ * ones, stay as they are.
  *
  * To change what bitmaps there are (nobody else uses the image, flush_lock is held): qcow2_prepare,
  * change q->bitmaps, qcow2_bitmaps_store.
@@ -75,6 +76,11 @@ int qcow2_bitmaps_store(struct qcow2 *q);
  * something is written. False with *error: they would take too much memory. */
 bool qcow2_bitmaps_open(struct qcow2 *q, GError **error);
 void qcow2_bitmaps_clear(struct qcow2 *q);
+/* Of a predecessor that was killed, whose bits the journal has: they are stored, and consistent
+ * again. -errno. */
+int qcow2_bitmaps_take_over(struct qcow2 *q);
+/* Tells which are inconsistent, and stay so. */
+void qcow2_bitmaps_report(const struct qcow2 *q);
 /* Before the first write: loads what will be tracked, and marks it in use. -errno. */
 int qcow2_bitmaps_begin(struct qcow2 *q);
 /* The disk is about to become `size` bytes: all bitmaps are held, with room for that. Requests may

@@ -6,6 +6,7 @@
 
 #include <glib.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #define BITS_PER_WORD 64
 
@@ -27,12 +28,25 @@ struct qcow2_bits *qcow2_bits_create(uint64_t n)
     return NULL;
 }
 
+struct qcow2_bits *qcow2_bits_adopt(uint64_t n, uint64_t *words, size_t map_len)
+{
+    struct qcow2_bits *bits = g_new0(struct qcow2_bits, 1);
+
+    bits->n = n;
+    bits->words = words;
+    bits->map_len = map_len;
+    return bits;
+}
+
 void qcow2_bits_destroy(struct qcow2_bits *bits)
 {
     while (bits) {
         struct qcow2_bits *smaller = bits->smaller;
 
-        free(bits->words);
+        if (bits->map_len > 0)
+            munmap(bits->words, bits->map_len);
+        else
+            free(bits->words);
         g_free(bits);
         bits = smaller;
     }

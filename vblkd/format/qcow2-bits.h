@@ -6,17 +6,21 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct qcow2_bits {
     uint64_t n;
     uint64_t *words; /* atomic; (n + 63) / 64 of them */
+    size_t map_len;  /* they are mapped, so many bytes; 0: allocated */
     /* What they were before the disk grew; owned. Who had found them may still set some there. */
     struct qcow2_bits *smaller;
 };
 
 /* All 0. NULL: no memory. */
 struct qcow2_bits *qcow2_bits_create(uint64_t n);
+/* In words that are mapped, all 0, and are unmapped in the end. */
+struct qcow2_bits *qcow2_bits_adopt(uint64_t n, uint64_t *words, size_t map_len);
 void qcow2_bits_destroy(struct qcow2_bits *bits); /* NULL is allowed */
 
 /* Bits [first, first + n), what of them there is. Any thread. */

@@ -416,18 +416,23 @@ int qcow2_prepare(struct qcow2 *q)
     if (qcow2_is_corrupt(q))
         return -EIO;
     autoclear = q->header.autoclear;
+    q->header.autoclear &= QCOW2_AUTOCLEAR_KNOWN;
+    q->header.autoclear |= qcow2_journal_claim(q);
+    if (q->header.autoclear != autoclear)
+        ret = qcow2_write_header_held(q);
+    if (ret < 0) {
+        q->header.autoclear = autoclear;
+        return ret;
+    }
+    /* After that, for what the journal has of them counts only with it. */
     ret = qcow2_bitmaps_begin(q);
     if (ret == -EBADMSG) {
         q->header.autoclear &= ~QCOW2_AUTOCLEAR_BITMAPS;
-        ret = 0;
-    }
-    q->header.autoclear &= QCOW2_AUTOCLEAR_KNOWN;
-    q->header.autoclear |= qcow2_journal_claim(q);
-    if (ret == 0 && q->header.autoclear != autoclear)
         ret = qcow2_write_header_held(q);
+        if (ret < 0)
+            q->header.autoclear |= QCOW2_AUTOCLEAR_BITMAPS;
+    }
     if (ret == 0)
         __atomic_store_n(&q->is_prepared, true, __ATOMIC_RELEASE);
-    else
-        q->header.autoclear = autoclear;
     return ret;
 }

@@ -114,6 +114,8 @@ struct qcow2 {
 
     struct qcow2_journal *journal; /* NULL: none; under `lock` */
     uint64_t n_journal_reserved;   /* records, for writes on their way */
+    int journal_fd;                /* while there is one */
+    uint64_t journal_bits_end;     /* of its file, behind the bits of bitmaps; under flush_lock */
 
     struct qcow2_compressed *compressed; /* NULL until the first one is read */
 

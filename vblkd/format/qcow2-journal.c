@@ -5,32 +5,23 @@
  */
 #include "vblkd/format/qcow2-journal.h"
 
+#include <fcntl.h>
 #include <gio/gio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-flush.h"
+#include "vblkd/format/qcow2-journal-bits.h"
 #include "vblkd/format/qcow2-l2-table.h"
 #include "vblkd/format/qcow2-refcount.h"
+#include "vhost-user/cleanup.h"
 #include "vhost-user/log.h"
 
-#define JOURNAL_MAGIC   UINT64_C(0x6f62716a6f757232) /* "obqjour2" */
+#define JOURNAL_MAGIC   UINT64_C(0x6f62716a6f757233) /* "obqjour3" */
 #define JOURNAL_BOOT_ID "/proc/sys/kernel/random/boot_id"
-
-struct journal_record {
-    uint64_t guest_cluster, cluster, bitmap;
-};
-
-struct qcow2_journal {
-    uint64_t magic, device, inode; /* of the image */
-    uint64_t claim;                /* the image's autoclear bits of QCOW2_AUTOCLEAR_CLAIM */
-    char boot_id[40];              /* what a power cut leaves of the records is anything */
-    uint64_t head;                 /* records ever noted; atomic, after the record */
-    uint64_t tail;                 /* of them durable */
-    struct journal_record records[QCOW2_JOURNAL_RECORDS];
-};
 
 /* --- noting, under the lock --- */
 
@@ -60,7 +51,7 @@ void qcow2_journal_note(struct qcow2 *q, uint64_t guest_cluster, struct qcow2_l2
     if (!journal)
         return;
     journal->records[journal->head % QCOW2_JOURNAL_RECORDS] =
-        (struct journal_record){guest_cluster, entry.cluster, entry.bitmap};
+        (struct qcow2_journal_record){guest_cluster, entry.cluster, entry.bitmap};
     __atomic_store_n(&journal->head, journal->head + 1, __ATOMIC_RELEASE);
 }
 
@@ -105,7 +96,7 @@ static int journal_count_step(struct qcow2 *q, void *opaque, struct qcow2_need *
 
 static int journal_map_step(struct qcow2 *q, void *opaque, struct qcow2_need *need)
 {
-    const struct journal_record *record = opaque;
+    const struct qcow2_journal_record *record = opaque;
     struct qcow2_l2_entry entry = {record->cluster, record->bitmap}, old;
     uint64_t offset = record->guest_cluster << q->cluster_bits;
     struct qcow2_l2_frame *frame;
@@ -123,7 +114,7 @@ static int journal_map_step(struct qcow2 *q, void *opaque, struct qcow2_need *ne
     return 0;
 }
 
-static const struct journal_record *journal_record(const struct qcow2 *q, uint64_t number)
+static const struct qcow2_journal_record *journal_record(const struct qcow2 *q, uint64_t number)
 {
     return &q->journal->records[number % QCOW2_JOURNAL_RECORDS];
 }
@@ -131,7 +122,7 @@ static const struct journal_record *journal_record(const struct qcow2 *q, uint64
 /* The cluster of the file that a record names; 0: none. */
 static uint64_t journal_cluster(const struct qcow2 *q, uint64_t number)
 {
-    const struct journal_record *record = journal_record(q, number);
+    const struct qcow2_journal_record *record = journal_record(q, number);
 
     if (q->has_data_file || (record->cluster & QCOW2_COMPRESSED))
         return 0;
@@ -172,7 +163,8 @@ static int journal_replay(struct qcow2 *q)
             ret = qcow2_run(q, 0, journal_count_step, &cluster);
     }
     for (guint i = 0; i < numbers->len && ret == 0; i++) {
-        struct journal_record record = *journal_record(q, g_array_index(numbers, uint64_t, i));
+        struct qcow2_journal_record record =
+            *journal_record(q, g_array_index(numbers, uint64_t, i));
 
         ret = qcow2_run(q, 0, journal_map_step, &record);
     }
@@ -262,6 +254,7 @@ static void journal_begin(struct qcow2 *q, const struct stat *st)
     __atomic_store_n(&journal->claim, journal_next_claim(q), __ATOMIC_SEQ_CST);
     __atomic_store_n(&journal->head, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&journal->tail, 0, __ATOMIC_SEQ_CST);
+    qcow2_journal_forget_bits(q);
     __atomic_store_n(&journal->device, st->st_dev, __ATOMIC_SEQ_CST);
     __atomic_store_n(&journal->inode, st->st_ino, __ATOMIC_SEQ_CST);
     __atomic_store_n(&journal->magic, JOURNAL_MAGIC, __ATOMIC_SEQ_CST);
@@ -272,13 +265,29 @@ static int journal_map(struct qcow2 *q, int fd, struct stat *ret_st)
 {
     void *map;
 
-    if (fstat(q->storage->fd, ret_st) < 0 || ftruncate(fd, sizeof(struct qcow2_journal)) < 0)
+    if (fstat(q->storage->fd, ret_st) < 0)
+        return -errno;
+    /* Space that is missing is better missed now than when a page of it is written. */
+    if (fallocate(fd, 0, 0, sizeof(struct qcow2_journal)) < 0 &&
+        (errno != EOPNOTSUPP || ftruncate(fd, sizeof(struct qcow2_journal)) < 0))
         return -errno;
     map = mmap(NULL, sizeof(struct qcow2_journal), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED)
         return -errno;
     q->journal = map;
+    q->journal_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     return 0;
+}
+
+/* Makes again what a predecessor had done, before this journal begins. */
+static int journal_take_over(struct qcow2 *q)
+{
+    uint64_t n = q->journal->head - q->journal->tail;
+    int ret = n > 0 ? journal_replay(q) : 0;
+
+    if (ret == 0 && n > 0)
+        vu_info("%s: %" PRIu64 " changes of a predecessor have been made again", q->name, n);
+    return ret == 0 ? qcow2_bitmaps_take_over(q) : ret;
 }
 
 bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *options, GError **error)
@@ -295,13 +304,8 @@ bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *option
     if (!options->has_journal)
         return journal_disown(q, error);
     ret = journal_map(q, options->journal_fd, &st);
-    if (ret == 0 && journal_is_ours(q, &st) && q->journal->head > q->journal->tail) {
-        uint64_t n = q->journal->head - q->journal->tail;
-
-        ret = journal_replay(q);
-        if (ret == 0)
-            vu_info("%s: %" PRIu64 " changes of a predecessor have been made again", q->name, n);
-    }
+    if (ret == 0 && journal_is_ours(q, &st))
+        ret = journal_take_over(q);
     if (ret < 0)
         return journal_fail(-ret, error);
     journal_begin(q, &st);
@@ -310,9 +314,11 @@ bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *option
 
 void qcow2_journal_close(struct qcow2 *q)
 {
-    if (q->journal)
-        munmap(q->journal, sizeof(struct qcow2_journal));
+    if (!q->journal)
+        return;
+    munmap(q->journal, sizeof(struct qcow2_journal));
     q->journal = NULL;
+    vu_clear_fd(&q->journal_fd);
 }
 
 int qcow2_journal_move(struct qcow2 *from, struct qcow2 *to, int journal_fd)

@@ -206,6 +206,7 @@ static struct qcow2 *open_create(struct vblk_storage *storage,
     q->name = g_strdup(storage->path);
     q->discards = options->discard_in_format;
     q->is_repairing = options->repair;
+    q->journal_fd = -1;
     pthread_mutex_init(&q->lock, NULL);
     pthread_mutex_init(&q->header_lock, NULL);
     pthread_cond_init(&q->changed, NULL);
@@ -272,8 +273,10 @@ struct vblk_image *qcow2_open(struct vblk_storage *storage,
                  qcow2_data_file_open(q, options, error) && qcow2_backing_open(q, options, error) &&
                  qcow2_journal_open(q, options, error);
     }
-    if (opened)
+    if (opened) {
+        qcow2_bitmaps_report(q);
         return image;
+    }
     g_prefix_error(error, "%s: ", storage->path);
     open_destroy(q);
     vblk_users_destroy(image->users);
