@@ -100,13 +100,15 @@ static bool helpers_queue(struct vu_helpers *helpers, struct vu_job *job)
     *helpers->last = job;
     helpers->last = &job->next;
     helpers->n_waiting++;
-    pthread_cond_signal(&helpers->work);
     return true;
 }
 
 void vu_helpers_run(struct vu_helpers *helpers, struct vu_job *job)
 {
-    if (!helpers_queue(helpers, job))
+    /* Without the lock, which the thread that wakes wants at once. */
+    if (helpers_queue(helpers, job))
+        pthread_cond_signal(&helpers->work);
+    else
         job->run(job);
 }
 
