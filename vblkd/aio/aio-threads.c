@@ -57,12 +57,16 @@ static void threads_run(struct vu_job *job)
     struct threads_slot *slot = (struct threads_slot *)job;
     struct threads *threads = slot->threads;
 
+    bool is_first;
+
     slot->result = threads_carry_out(slot->io);
-    /* The engine may be gone once it has seen the last entry, and it takes the lock before. */
-    VU_LOCK_SCOPE(&threads->lock);
+    pthread_mutex_lock(&threads->lock);
+    is_first = threads->done == NULL;
     slot->next = threads->done;
     __atomic_store_n(&threads->done, slot, __ATOMIC_RELEASE);
-    if (!slot->next) {
+    pthread_mutex_unlock(&threads->lock);
+    /* The slot may be another's by now; the engine waits for its helpers before it goes. */
+    if (is_first) {
         (void)eventfd_write(threads->aio.fd, 1);
         pthread_cond_signal(&threads->finished);
     }

@@ -37,7 +37,7 @@ static const struct vblk_aio_engine *const aio_engines[] = {
 
 void vblk_aio_init(struct vblk_aio *aio, const struct vblk_aio_engine *engine, unsigned depth)
 {
-    *aio = (struct vblk_aio){.engine = engine, .fd = -1, .depth = depth};
+    *aio = (struct vblk_aio){.engine = engine, .fd = -1, .blind_fd = -1, .depth = depth};
     aio->last = &aio->first;
 }
 
@@ -159,19 +159,28 @@ static bool aio_is_for_now(const struct vblk_aio *aio, const struct vblk_io *io)
            (io->op == VBLK_OP_READ && aio->engine->reads_are_dear);
 }
 
-/* Bytes, or -errno; -EAGAIN: not without sleeping, as far as one can know. */
-static int64_t aio_carry_out(const struct vblk_io *io)
+/*
+ * Bytes, or -errno; -EAGAIN: not without sleeping, as far as one can know. No file system of note
+ * takes RWF_NOWAIT for buffered writes, and those in memory not even for reads.
+ */
+static int64_t aio_carry_out(struct vblk_aio *aio, const struct vblk_io *io)
 {
-    ssize_t ret;
+    int n = (int)io->n_iov;
+    off_t offset = (off_t)io->offset;
+    ssize_t ret = -1;
 
-    /* No file system of note takes RWF_NOWAIT for buffered writes. */
-    if (io->op == VBLK_OP_WRITE)
-        ret = pwritev(io->fd, io->iov, (int)io->n_iov, (off_t)io->offset);
-    else
-        ret = preadv2(io->fd, io->iov, (int)io->n_iov, (off_t)io->offset, RWF_NOWAIT);
-    if (ret >= 0)
-        return ret;
-    return errno == EOPNOTSUPP ? -EAGAIN : -errno;
+    if (io->op == VBLK_OP_WRITE) {
+        ret = pwritev(io->fd, io->iov, n, offset);
+        return ret < 0 ? -errno : ret;
+    }
+    if (io->fd != aio->blind_fd) {
+        ret = preadv2(io->fd, io->iov, n, offset, RWF_NOWAIT);
+        if (ret < 0 && errno == EOPNOTSUPP)
+            aio->blind_fd = io->fd;
+    }
+    if (io->fd == aio->blind_fd)
+        ret = preadv(io->fd, io->iov, n, offset);
+    return ret < 0 ? -errno : ret;
 }
 
 /* One that slept, for dirty pages are held back or a page was read, has others wait behind it: for
@@ -184,7 +193,7 @@ static void aio_carry_out_now(struct vblk_aio *aio)
 
     while ((io = aio->now) != NULL) {
         aio->now = io->next;
-        result = begin_ns >= aio->patient_until_ns ? aio_carry_out(io) : -EAGAIN;
+        result = begin_ns >= aio->patient_until_ns ? aio_carry_out(aio, io) : -EAGAIN;
         if (result == -EAGAIN) {
             aio->n_in_flight--;
             aio_append(aio, io);

@@ -33,7 +33,8 @@ struct vblk_aio {
     struct vblk_io *first, **last; /* waiting for submission, oldest first */
     struct vblk_io *now;           /* to be carried out at once, newest first; in flight */
     struct vblk_io *finished;      /* what the engine does not know of; in flight until reaped */
-    uint64_t patient_until_ns;     /* until then nothing is tried at once, for that has slept */
+    int blind_fd; /* a file that does not tell whether a read would sleep; -1: none is known */
+    uint64_t patient_until_ns; /* until then nothing is tried at once, for that has slept */
 };
 
 void vblk_aio_init(struct vblk_aio *aio, const struct vblk_aio_engine *engine, unsigned depth);
