@@ -28,6 +28,7 @@ static const struct img_command *const commands[] = {
     &img_rebase,
     &img_amend,
     &img_bitmap,
+    &img_bench,
 };
 /* clang-format on */
 

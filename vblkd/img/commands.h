@@ -5,6 +5,7 @@
 #include "vblkd/img/command.h"
 
 extern const struct img_command img_amend;
+extern const struct img_command img_bench;
 extern const struct img_command img_bitmap;
 extern const struct img_command img_check;
 extern const struct img_command img_commit;

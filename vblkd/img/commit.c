@@ -14,6 +14,8 @@
 #include "vblkd/img/layers.h"
 #include "vblkd/img/open-image.h"
 #include "vblkd/img/progress.h"
+#include "vblkd/img/rate.h"
+#include "vblkd/img/size.h"
 
 #define COMMIT_CHUNK  (UINT64_C(2) << 20)
 #define COMMIT_SECTOR UINT64_C(512)
@@ -21,10 +23,16 @@
 struct commit_options {
     char *format, *cache, *base;
     bool keep, progress, quiet;
+    uint64_t rate;
 };
 
 #define COMMIT_OFFSET(field) offsetof(struct commit_options, field)
 #define COMMIT_GROUP         "commit"
+
+static bool commit_parse_rate(void *target, const char *name, const char *value, GError **error)
+{
+    return img_size_parse(value, &((struct commit_options *)target)->rate, error);
+}
 
 /* clang-format off */
 static const struct vu_option commit_rows[] = {
@@ -41,6 +49,9 @@ static const struct vu_option commit_rows[] = {
     {.name = "cache", .short_name = 't', .is_long = true, .type = VU_OPTION_STRING,
      .metavar = "MODE", .offset = COMMIT_OFFSET(cache), .group = COMMIT_GROUP,
      .help = "How the images are opened, as vblkd's cache modes; writeback by default."},
+    {.name = "rate-limit", .short_name = 'r', .is_long = true, .type = VU_OPTION_CALL,
+     .parse = commit_parse_rate, .metavar = "SIZE", .group = COMMIT_GROUP,
+     .help = "Copy no more bytes than that in a second."},
     {.name = "progress", .short_name = 'p', .is_long = true, .type = VU_OPTION_FLAG,
      .offset = COMMIT_OFFSET(progress), .group = COMMIT_GROUP, .help = "Show how far it is."},
     {.name = "quiet", .short_name = 'q', .is_long = true, .type = VU_OPTION_FLAG,
@@ -105,6 +116,7 @@ struct commit {
     unsigned depth; /* of the base */
     uint8_t *buf;   /* COMMIT_CHUNK */
     struct img_progress progress;
+    struct img_rate rate;
 };
 
 /* What the images in front of the base have at `at`, if anything; how much in *ret_len. */
@@ -121,6 +133,7 @@ static int commit_extent(struct commit *commit, uint64_t at, uint64_t len, uint6
         return 0;
     if (!extent.is_data)
         return vblk_image_zero(commit->base, at, extent.len, true);
+    img_rate_wait(&commit->rate, extent.len);
     ret = vblk_image_read(commit->image, commit->buf, extent.len, at);
     return ret < 0 ? ret : vblk_image_write(commit->base, commit->buf, extent.len, at);
 }
@@ -182,7 +195,9 @@ static int commit_run(struct img_run *run)
         return img_fail(1, error);
     commit.base = commit_base(commit.image, commit.depth);
     commit.buf = g_malloc(COMMIT_CHUNK);
+    img_rate_init(&commit.rate, options->rate);
     is_done = commit.base && commit_do(&commit, options, &error);
+    img_rate_finish(&commit.rate);
     g_free(commit.buf);
     vblk_image_close(commit.image);
     if (error)
@@ -196,7 +211,7 @@ static int commit_run(struct img_run *run)
 
 const struct img_command img_commit = {
     .name = "commit",
-    .usage = "[-f FORMAT] [-t MODE] [-b BASE] [-d] [-p] [-q] FILE",
+    .usage = "[-f FORMAT] [-t MODE] [-b BASE] [-r RATE] [-d] [-p] [-q] FILE",
     .help = "Moves what an image changes into its backing image, which grows if need be.",
     .rows = commit_rows,
     .n_rows = G_N_ELEMENTS(commit_rows),

@@ -234,21 +234,6 @@ static int copy_compress_chunk(struct img_copy *copy, uint8_t *buf, uint64_t at,
 
 /* --- threads --- */
 
-/* Waits until as much as has been copied before is allowed. */
-static void copy_pace(struct img_copy *copy, uint64_t len)
-{
-    gint64 now = g_get_monotonic_time(), start;
-
-    if (copy->rate == 0)
-        return;
-    pthread_mutex_lock(&copy->map_lock);
-    start = MAX(now, copy->next_time);
-    copy->next_time = start + (gint64)((double)len * G_USEC_PER_SEC / (double)copy->rate);
-    pthread_mutex_unlock(&copy->map_lock);
-    if (start > now)
-        g_usleep((gulong)(start - now));
-}
-
 static void *copy_thread(void *opaque)
 {
     struct img_copy *copy = opaque;
@@ -262,7 +247,7 @@ static void *copy_thread(void *opaque)
         if (at >= copy->len)
             break;
         len = MIN(COPY_CHUNK, copy->len - at);
-        copy_pace(copy, len);
+        img_rate_wait(&copy->pace, len);
         ret = copy->compresses ? copy_compress_chunk(copy, buf, at, len, cluster_size)
                                : copy_chunk(copy, buf, at, len);
         img_progress_add(copy->progress, len);
@@ -280,6 +265,7 @@ int img_copy_run(struct img_copy *copy)
     unsigned n = 0;
 
     pthread_mutex_init(&copy->map_lock, NULL);
+    img_rate_init(&copy->pace, copy->rate);
     /* The caller is one of them. */
     while (n + 1 < MIN(copy->n_threads, IMG_COPY_MAX_THREADS) &&
            pthread_create(&threads[n], NULL, copy_thread, copy) == 0)
@@ -288,5 +274,6 @@ int img_copy_run(struct img_copy *copy)
     while (n > 0)
         pthread_join(threads[--n], NULL);
     pthread_mutex_destroy(&copy->map_lock);
+    img_rate_finish(&copy->pace);
     return copy->failed;
 }

@@ -11,6 +11,7 @@
 
 #include "vblkd/format/image.h"
 #include "vblkd/img/progress.h"
+#include "vblkd/img/rate.h"
 
 #define IMG_COPY_MAX_THREADS 16
 
@@ -31,8 +32,8 @@ struct img_copy {
     pthread_mutex_t map_lock;
     struct vblk_extent map_extent; /* under map_lock: kind, and where it begins */
     uint64_t map_start;            /* under map_lock */
-    gint64 next_time;              /* under map_lock: when as much as was copied is allowed, us */
 
+    struct img_rate pace;
     uint64_t next;       /* atomic: what is not yet taken, from the beginning */
     int failed;          /* atomic: the first -errno */
     bool failed_reading; /* with it */

@@ -7,7 +7,6 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "vblkd/format/qcow2-amend.h"
 #include "vblkd/format/qcow2-backing.h"
@@ -91,21 +90,13 @@ static int rebase_read(struct vblk_image *image, uint8_t *buf, uint64_t at, uint
     return part > 0 ? vblk_image_read(image, buf, part, at) : 0;
 }
 
-static bool rebase_same_file(const struct vblk_storage *a, const struct vblk_storage *b)
-{
-    struct stat first, second;
-
-    return fstat(a->fd, &first) == 0 && fstat(b->fd, &second) == 0 &&
-           first.st_dev == second.st_dev && first.st_ino == second.st_ino;
-}
-
 /* Whether two extents need not be read to know that they are alike. */
 static bool rebase_is_same(const struct vblk_extent *a, const struct vblk_extent *b)
 {
     if (a->kind == VBLK_EXTENT_ZERO || b->kind == VBLK_EXTENT_ZERO)
         return a->kind == b->kind;
     return a->kind == VBLK_EXTENT_DATA && b->kind == VBLK_EXTENT_DATA && a->offset == b->offset &&
-           rebase_same_file(a->storage, b->storage);
+           vblk_storage_is_same(a->storage, b->storage);
 }
 
 enum rebase_step { REBASE_ALIKE, REBASE_COPY, REBASE_ZERO };

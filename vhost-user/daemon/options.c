@@ -299,7 +299,10 @@ static bool option_parse_list(struct option_parser *parser, const char *list, GE
 /* -o LIST, -oLIST, -f, -fd, -xVALUE, -x VALUE. */
 static bool option_parse_short(struct option_parser *parser, const char *arg, GError **error)
 {
-    if (arg[1] == 'o') {
+    struct option_use own;
+
+    /* A list, unless a row has the letter for itself. */
+    if (arg[1] == 'o' && !option_find(parser, VU_OPTION_FORM_SHORT, "o", &own)) {
         const char *list = arg[2] != '\0' ? arg + 2 : *parser->argv;
 
         if (list == NULL)
