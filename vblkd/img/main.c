@@ -20,6 +20,14 @@ static const struct {
     {{"--print-man", "--print-man", "--print-man"}, img_command_print_man},
 };
 
+/* Whoever reads it must not take a part for all. */
+static int finish_output(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    return img_fail_text(status ? status : 1, "the output could not be written");
+}
+
 int main(int argc, char **argv)
 {
     vu_log_set_level(VU_LOG_WARNING);
@@ -29,7 +37,7 @@ int main(int argc, char **argv)
         for (size_t n = 0; n < G_N_ELEMENTS(printers[i].names); n++)
             if (strcmp(argv[1], printers[i].names[n]) == 0) {
                 printers[i].print();
-                return 0;
+                return finish_output(0);
             }
-    return img_command_main(argc - 1, argv + 1);
+    return finish_output(img_command_main(argc - 1, argv + 1));
 }
