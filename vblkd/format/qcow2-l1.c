@@ -175,14 +175,16 @@ static int resize_grow(struct qcow2 *q, uint64_t size)
 
 static int resize_shrink(struct qcow2 *q, uint64_t size)
 {
-    uint64_t old_size = q->header.size, part;
+    uint64_t old_size = q->header.size;
+    uint64_t rest = MIN(old_size - size, -size & (q->cluster_size - 1));
     int ret = 0;
 
-    /* The rest of the last cluster too: should the disk grow again, it is zeros there. */
-    for (uint64_t at = size; at < old_size && ret == 0; at += part) {
-        part = MIN(old_size - at, VBLK_REQUEST_MAX);
-        ret = qcow2_zero(q->image, at, part, true);
-    }
+    /* The rest of the last cluster too: should the disk grow again, it is zeros there. Behind it
+     * nothing is left, not even entries that say so: version 2 has none. */
+    if (rest > 0)
+        ret = qcow2_zero(q->image, size, rest, true);
+    if (ret == 0)
+        ret = qcow2_forget_range(q->image, size + rest, old_size - size - rest);
     if (ret == 0)
         ret = qcow2_flush_all_held(q);
     if (ret < 0)
