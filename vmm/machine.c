@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <glib-unix.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -307,6 +308,7 @@ int vmm_machine_run(struct vmm_machine *machine)
     if (machine->config.daemonize)
         vu_log_use_syslog("vmm");
     vu_ready_announce();
+    malloc_trim(0); /* what starting took */
     if (!machine->config.start_paused)
         machine_resume(machine);
     while (vmm_machine_state(machine) != VMM_STATE_ENDED)

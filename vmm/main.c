@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm: parse, create, run. */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -56,6 +57,7 @@ int main(int argc, char **argv)
     g_autoptr(GError) error = NULL;
     int status = EXIT_SUCCESS;
 
+    mallopt(M_ARENA_MAX, 1); /* vCPUs hardly allocate: no heap for each of them */
     vmm_config_init(&config);
     switch (vmm_cmdline_parse(&config, argc, argv, &error)) {
     case VMM_CMDLINE_RUN:

@@ -151,6 +151,46 @@ static void test_lenient(void)
     g_assert_cmpint(end_of(VU_SECCOMP_NONE, call_exec), ==, 0);
 }
 
+/* --- a thread's own filter --- */
+
+static const struct vu_syscall_rule thread_rules[] = {
+    VU_SYSCALL("futex"),
+    VU_SYSCALL("exit"),
+    VU_SYSCALL("exit_group"),
+    VU_SYSCALL("madvise"),
+    VU_SYSCALL("rt_sigprocmask"),
+    VU_SYSCALL("munmap"),
+    VU_SYSCALL_FAILS("getppid", EXDEV),
+};
+
+static void *confined_run(void *arg)
+{
+    const struct vu_syscall_rules rules = {thread_rules, G_N_ELEMENTS(thread_rules)};
+
+    if (!vu_seccomp_install_for_thread(VU_SECCOMP_KILL, &rules, NULL))
+        return NULL;
+    return syscall(SYS_getppid) == -1 && errno == EXDEV ? arg : NULL;
+}
+
+/* The thread is confined, and this one is not. */
+static int call_confined_thread(void)
+{
+    pthread_t thread;
+    void *result = NULL;
+    int arg = 0;
+
+    if (pthread_create(&thread, NULL, confined_run, &arg) != 0)
+        return 1;
+    pthread_join(thread, &result);
+    return result != &arg || getppid() <= 0 || fcntl(0, F_GETOWN) < 0;
+}
+
+static void test_thread(void)
+{
+    if (is_filtered())
+        g_assert_cmpint(end_of(VU_SECCOMP_NONE, call_confined_thread), ==, 0);
+}
+
 /* A misspelt name would be passed over, and kill a daemon one day. */
 static void test_names(void)
 {
@@ -169,6 +209,7 @@ int main(int argc, char **argv)
     g_test_add_func("/seccomp/good", test_good);
     g_test_add_func("/seccomp/bad", test_bad);
     g_test_add_func("/seccomp/lenient", test_lenient);
+    g_test_add_func("/seccomp/thread", test_thread);
     g_test_add_func("/seccomp/names", test_names);
     return g_test_run();
 }
