@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "vblkd/control.h"
+#include "vblkd/metrics.h"
 #include "vblkd/queue.h"
 #include "vhost-user/cleanup.h"
 #include "vhost-user/cpu.h"
@@ -194,6 +196,8 @@ void blk_device_describe(const struct blk_device *device, struct vu_device *ret_
         .set_config = device_set_config,
         .set_features = device_set_features,
         .reset = device_reset,
+        .commands = &blk_control_table,
+        .collect_metrics = blk_metrics_collect,
         .log_summary = device_log_summary,
     };
 }

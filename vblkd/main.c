@@ -51,7 +51,7 @@ static const struct vu_program program = {
 };
 
 struct opened {
-    int socket_fd, control_fd; /* control_fd: -1: none */
+    struct vu_daemon_sockets sockets;
     struct blk_journal_file journal;
     struct vblk_image *image;
 };
@@ -99,7 +99,6 @@ static int serve(const struct vu_daemon_options *daemon, const struct blk_option
                  struct opened *opened)
 {
     struct blk_device_options device_options = blk_options_device(options);
-    struct vu_control *control;
     struct blk_device device;
     struct vu_device described;
     GError *error = NULL;
@@ -107,20 +106,17 @@ static int serve(const struct vu_daemon_options *daemon, const struct blk_option
 
     device_options.image = image_options_of(options, &opened->journal);
     if (!blk_device_open(&device, opened->image, &device_options, &error)) {
-        close(opened->socket_fd);
-        vu_clear_fd(&opened->control_fd);
+        vu_daemon_close_sockets(&opened->sockets);
         return fail(error);
     }
-    control = vu_control_create(opened->control_fd, program.name, &blk_control_table, &device);
     if (vu_capabilities_limit(0, &(struct vu_capability_changes){0}, &error) &&
         vu_seccomp_install((enum vu_seccomp_mode)options->seccomp, &blk_syscall_rules, &error)) {
         blk_device_describe(&device, &described);
-        status = vu_daemon_run(daemon, &described, &device, opened->socket_fd, control);
+        status = vu_daemon_run(daemon, &described, &device, &opened->sockets);
     } else {
-        close(opened->socket_fd);
+        vu_daemon_close_sockets(&opened->sockets);
         status = fail(error);
     }
-    vu_control_destroy(control);
     opened->image = device.image;
     blk_device_close(&device);
     return status;
@@ -130,22 +126,16 @@ static int serve(const struct vu_daemon_options *daemon, const struct blk_option
 static bool open_all(const struct vu_daemon_options *daemon, const struct blk_options *options,
                      struct opened *opened, GError **error)
 {
-    *opened = (struct opened){.socket_fd = vu_daemon_open_socket(daemon, error), .control_fd = -1};
-    if (opened->socket_fd < 0)
+    *opened = (struct opened){0};
+    if (!vu_daemon_open_sockets(daemon, &opened->sockets, error))
         return false;
-    if (!vu_daemon_open_control(daemon, &opened->control_fd, error)) {
-        close(opened->socket_fd);
-        vu_daemon_remove_socket();
-        return false;
-    }
-    if (blk_journal_file_open(blk_options_journal(options, opened->control_fd >= 0),
+    if (blk_journal_file_open(blk_options_journal(options, daemon->control != NULL),
                               daemon->socket_path, &opened->journal, error))
         opened->image = open_image(options, &opened->journal, error);
     if (opened->image)
         return true;
     blk_journal_file_clear(&opened->journal);
-    close(opened->socket_fd);
-    vu_clear_fd(&opened->control_fd);
+    vu_daemon_close_sockets(&opened->sockets);
     vu_daemon_remove_socket();
     return false;
 }
@@ -156,8 +146,8 @@ static int start(const struct vu_daemon_options *daemon, const struct blk_option
     const struct vu_sandbox_options sandbox_options = {
         .program = program.name,
         .mode = (enum vu_sandbox_mode)options->sandbox,
-        .fds = &opened.control_fd,
-        .n_fds = 1,
+        .fds = &opened.sockets.fds[VU_DAEMON_CONTROL],
+        .n_fds = VU_DAEMON_N_SOCKETS - VU_DAEMON_CONTROL,
     };
     struct vu_sandbox sandbox;
     GError *error = NULL;
@@ -170,7 +160,8 @@ static int start(const struct vu_daemon_options *daemon, const struct blk_option
         return status;
     if (!open_all(daemon, options, &opened, &error))
         return fail(error);
-    if (!vu_sandbox_enter(&sandbox_options, opened.socket_fd, &sandbox, &status))
+    if (!vu_sandbox_enter(&sandbox_options, opened.sockets.fds[VU_DAEMON_SESSION], &sandbox,
+                          &status))
         return status;
     status = serve(daemon, options, &opened);
     /* What could not be written (a disk that is full) can be from the journal, another time. */

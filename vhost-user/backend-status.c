@@ -21,6 +21,8 @@ void backend_publish(struct vu_backend *backend)
         status.peer_uid = peer.uid;
     }
     VU_LOCK_SCOPE(&backend->status_lock);
+    status.n_sessions =
+        backend->published.n_sessions + (status.is_connected && !backend->published.is_connected);
     backend->published = status;
 }
 

@@ -18,6 +18,7 @@
 #define VU_BACKEND_MAX_QUEUES 256
 
 struct vu_backend;
+struct vu_control_table;
 
 struct vu_device {
     const char *name;  /* for log lines: "virtiofsd" */
@@ -44,6 +45,10 @@ struct vu_device {
     /* Back to the state before the driver's first request (RESET_DEVICE, or the front-end is gone);
      * all rings are stopped. */
     void (*reset)(void *device);
+    /* Its commands on the daemon's control socket, called with the device (daemon/control.h). */
+    const struct vu_control_table *commands;
+    /* Appends what it has counted, as daemon/metrics.h says; any thread. */
+    void (*collect_metrics)(void *device, struct vu_backend *backend, GString *text);
     /* Logs what the device has done so far, in a few lines, for SIGUSR1; on the main thread. */
     void (*log_summary)(void *device);
     /* Writes the state of a stopped device to fd, or reads it from there to the end: a file of the
@@ -95,6 +100,7 @@ struct vu_backend_status {
     bool is_connected;
     int peer_pid;
     unsigned peer_uid;
+    uint64_t n_sessions; /* so far, with this one */
     uint64_t features, protocol_features;
 };
 void vu_backend_get_status(struct vu_backend *backend, struct vu_backend_status *ret_status);

@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "vhost-user/log.h"
+#include "virtiofsd/control.h"
 #include "virtiofsd/locks.h"
+#include "virtiofsd/metrics.h"
 #include "virtiofsd/pace.h"
 #include "virtiofsd/thread.h"
 
@@ -105,6 +107,8 @@ void fs_device_describe(const struct fs_options *options, struct vu_device *ret_
         .get_config = options->tag ? device_get_config : NULL,
         .quiesce = device_quiesce,
         .reset = device_reset,
+        .commands = &fs_control_table,
+        .collect_metrics = fs_metrics_collect,
         .log_summary = device_log_summary,
     };
 }

@@ -48,10 +48,9 @@ static int fail(GError *error)
 
 /* In the sandbox: opens the share, gives up what serving does not take, and serves. */
 static int serve(const struct vu_daemon_options *daemon, const struct fs_options *options,
-                 const struct fs_share_place *place, int socket_fd, int control_fd)
+                 const struct fs_share_place *place, struct vu_daemon_sockets *sockets)
 {
     uint64_t capabilities = CAPABILITIES;
-    struct vu_control *control;
     struct fs_share share;
     struct vu_device device;
     GError *error = NULL;
@@ -59,30 +58,27 @@ static int serve(const struct vu_daemon_options *daemon, const struct fs_options
 
     umask(0); /* what is created gets the mode that the guest asks for */
     if (!fs_share_open(&share, options, place, &error)) {
-        close(socket_fd);
-        vu_clear_fd(&control_fd);
+        vu_daemon_close_sockets(sockets);
         return fail(error);
     }
-    control = vu_control_create(control_fd, program.name, &fs_control_table, &share);
     /* What opens files by handles is kept only where that is done. */
     if (fs_inodes_are_by_handle(share.inodes))
         capabilities |= VU_CAPABILITY(CAP_DAC_READ_SEARCH);
     if (vu_capabilities_limit(capabilities, &options->modcaps, &error) &&
         vu_seccomp_install((enum vu_seccomp_mode)options->seccomp, &fs_syscall_rules, &error)) {
         fs_device_describe(options, &device);
-        status = vu_daemon_run(daemon, &device, &share, socket_fd, control);
+        status = vu_daemon_run(daemon, &device, &share, sockets);
     } else {
-        close(socket_fd);
+        vu_daemon_close_sockets(sockets);
         status = fail(error);
     }
-    vu_control_destroy(control);
     fs_share_close(&share);
     return status;
 }
 
 static int start(const struct vu_daemon_options *daemon, const struct fs_options *options)
 {
-    int socket_fd, control_fd = -1, status;
+    struct vu_daemon_sockets sockets;
     const struct vu_sandbox_options sandbox_options = {
         .program = program.name,
         .mode = (enum vu_sandbox_mode)options->sandbox,
@@ -90,31 +86,26 @@ static int start(const struct vu_daemon_options *daemon, const struct fs_options
         .uid_map = &options->uid_map,
         .gid_map = &options->gid_map,
         .readonly = options->readonly,
-        .fds = &control_fd,
-        .n_fds = 1,
+        .fds = &sockets.fds[VU_DAEMON_CONTROL],
+        .n_fds = VU_DAEMON_N_SOCKETS - VU_DAEMON_CONTROL,
     };
     struct fs_share_place place;
     struct vu_sandbox sandbox;
     GError *error = NULL;
+    int status;
 
     if (!vu_ready_prepare(program.name, daemon->background, &status))
         return status;
     if (!fs_options_check(options, &error) || !fs_share_check_source(options, &error) ||
         !fs_fd_budget_take(options->rlimit_nofile, &place.budget, &error))
         return fail(error);
-    socket_fd = vu_daemon_open_socket(daemon, &error);
-    if (socket_fd < 0)
+    if (!vu_daemon_open_sockets(daemon, &sockets, &error))
         return fail(error);
-    if (!vu_daemon_open_control(daemon, &control_fd, &error)) {
-        close(socket_fd);
-        vu_daemon_remove_socket();
-        return fail(error);
-    }
-    if (!vu_sandbox_enter(&sandbox_options, socket_fd, &sandbox, &status))
+    if (!vu_sandbox_enter(&sandbox_options, sockets.fds[VU_DAEMON_SESSION], &sandbox, &status))
         return status;
     place.root_fd = sandbox.root_fd;
     place.proc_fds = sandbox.proc_fds;
-    status = serve(daemon, options, &place, socket_fd, control_fd);
+    status = serve(daemon, options, &place, &sockets);
     vu_daemon_remove_socket();
     vu_sandbox_clear(&sandbox);
     return status;

@@ -64,13 +64,14 @@ int main(int argc, char **argv)
     const struct vu_option_table own_table = {echo_rows, G_N_ELEMENTS(echo_rows), &own};
     struct vu_daemon_options options;
     g_autoptr(GError) error = NULL;
-    int status = EXIT_FAILURE, fd;
+    struct vu_daemon_sockets sockets;
+    int status = EXIT_FAILURE;
 
     vu_daemon_options_init(&options);
     if (vu_daemon_parse(&echo_program, &options, &own_table, 1, argc, argv, &status)) {
-        fd = vu_daemon_open_socket(&options, &error);
-        if (fd >= 0 && (own.touch == NULL || g_file_set_contents(own.touch, "", 0, &error)))
-            status = vu_daemon_run(&options, &echo_device, NULL, fd, NULL);
+        if (vu_daemon_open_sockets(&options, &sockets, &error) &&
+            (own.touch == NULL || g_file_set_contents(own.touch, "", 0, &error)))
+            status = vu_daemon_run(&options, &echo_device, NULL, &sockets);
         else
             fprintf(stderr, "echo-daemon: %s\n", error->message);
     }

@@ -145,13 +145,13 @@ int main(int argc, char **argv)
     const struct vu_option_table own_table = {lying_rows, G_N_ELEMENTS(lying_rows), &own};
     struct vu_daemon_options options;
     g_autoptr(GError) error = NULL;
-    int status = EXIT_FAILURE, fd;
+    struct vu_daemon_sockets sockets;
+    int status = EXIT_FAILURE;
 
     vu_daemon_options_init(&options);
     if (vu_daemon_parse(&lying_program, &options, &own_table, 1, argc, argv, &status)) {
-        fd = vu_daemon_open_socket(&options, &error);
-        if (fd >= 0)
-            status = vu_daemon_run(&options, &lying_device, &own, fd, NULL);
+        if (vu_daemon_open_sockets(&options, &sockets, &error))
+            status = vu_daemon_run(&options, &lying_device, &own, &sockets);
         else
             fprintf(stderr, "lying-fs: %s\n", error->message);
     }

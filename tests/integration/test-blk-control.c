@@ -357,6 +357,42 @@ static void test_quit_under_load(void)
 
 /* --- the daemon's life --- */
 
+/* The same figures by HTTP, and no file left behind. */
+static void test_metrics(gconstpointer sandbox)
+{
+    g_autofree char *dir = g_dir_make_tmp("blk-metrics-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "metrics", NULL);
+    g_autofree char *options =
+        g_strdup_printf("%s --seccomp=kill --metrics=unix:%s", (const char *)sandbox, path);
+    static const char request[] = "GET /metrics HTTP/1.0\r\n\r\n";
+    g_autoptr(GString) text = g_string_new(NULL);
+    struct blk_guest guest;
+    char part[4096];
+    ssize_t n;
+    int fd;
+
+    if (start(&guest, options, 1)) {
+        for (int i = 0; i < 3; i++)
+            g_assert_cmpuint(blk_guest_call(&guest, BLK_T_IN, 0, NULL, 0, BLOCK), ==, BLK_S_OK);
+        fd = connect_silently(path);
+        g_assert_cmpint(send(fd, request, strlen(request), MSG_NOSIGNAL), ==,
+                        (ssize_t)strlen(request));
+        while ((n = recv(fd, part, sizeof(part), 0)) > 0)
+            g_string_append_len(text, part, n);
+        close(fd);
+        g_assert_true(g_str_has_prefix(text->str, "HTTP/1.0 200 OK\r\n"));
+        g_assert_nonnull(strstr(
+            text->str, "\noutboard_block_requests_total{queue=\"0\",operation=\"read\"} 3\n"));
+        g_assert_nonnull(strstr(
+            text->str, "\noutboard_block_bytes_total{queue=\"0\",operation=\"read\"} 12288\n"));
+        g_assert_nonnull(strstr(text->str, "_seconds_count{operation=\"read\"} 3\n"));
+        g_assert_nonnull(strstr(text->str, "\noutboard_block_size_bytes 8388608\n"));
+        g_assert_nonnull(strstr(text->str, "\noutboard_front_end_connected 1\n"));
+        finish(&guest);
+    }
+    g_assert_cmpint(g_rmdir(dir), ==, 0);
+}
+
 /* All of it in each sandbox: a call without a row would kill the daemon. */
 static void test_sandbox(gconstpointer options)
 {
@@ -447,6 +483,8 @@ int main(int argc, char **argv)
                          test_sandbox);
     g_test_add_data_func("/blk-control/none", "--sandbox=none --seccomp=kill", test_sandbox);
     g_test_add_func("/blk-control/socket-file", test_socket_file);
+    g_test_add_data_func("/blk-control/metrics-namespace", "--sandbox=namespace", test_metrics);
+    g_test_add_data_func("/blk-control/metrics-none", "--sandbox=none", test_metrics);
     g_test_add_func("/blk-control/vblkctl", test_vblkctl);
     return g_test_run();
 }

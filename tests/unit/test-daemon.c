@@ -24,6 +24,17 @@ struct vu_backend {
     int n_served;
 };
 
+void vu_backend_get_status(struct vu_backend *backend, struct vu_backend_status *ret_status)
+{
+    *ret_status = (struct vu_backend_status){.n_sessions = 3};
+}
+
+bool vu_backend_get_queue(struct vu_backend *backend, unsigned queue,
+                          struct vu_queue_status *ret_status)
+{
+    return false;
+}
+
 struct vu_backend *vu_backend_create(const struct vu_device *device, void *opaque,
                                      const struct vu_backend_options *options)
 {
@@ -105,13 +116,15 @@ static void start(struct fixture *f)
     g_assert_cmpint(f->pid, >=, 0);
     if (f->pid == 0) {
         GError *error = NULL;
-        int fd = f->socket_fd >= 0 ? f->socket_fd : vu_daemon_open_socket(&f->options, &error);
+        struct vu_daemon_sockets sockets = {{f->socket_fd, -1, -1}};
 
+        if (f->socket_fd < 0)
+            vu_daemon_open_sockets(&f->options, &sockets, &error);
         g_assert_no_error(error);
         vu_clear_fd(&f->peer_fd);
         vu_log_set_level(VU_LOG_OFF);
         alarm(30);
-        exit(vu_daemon_run(&f->options, &device, f, fd, NULL));
+        exit(vu_daemon_run(&f->options, &device, f, &sockets));
     }
     vu_clear_fd(&f->socket_fd);
 }

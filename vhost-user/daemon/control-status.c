@@ -68,6 +68,7 @@ void vu_control_add_front_end(JsonBuilder *json, struct vu_backend *backend,
     vu_backend_get_status(backend, &status);
     vu_json_begin_object(json, "front-end");
     vu_json_add_bool(json, "connected", status.is_connected);
+    vu_json_add_number(json, "sessions", status.n_sessions);
     if (status.is_connected) {
         /* From within a pid namespace those outside have no number. */
         if (status.peer_pid > 0) {

@@ -28,6 +28,7 @@
 
 #include "vhost-user/cleanup.h"
 #include "vhost-user/daemon/listen.h"
+#include "vhost-user/daemon/metrics.h"
 #include "vhost-user/daemon/ready.h"
 #include "vhost-user/daemon/supervise.h"
 #include "vhost-user/log.h"
@@ -44,6 +45,7 @@ struct daemon {
     GMainLoop *loop;
     int socket_fd;
     struct vu_control *control; /* NULL: none */
+    struct vu_metrics *metrics; /* NULL: none */
     int stop_fd; /* eventfd: whoever wants an end -> session thread, main; never read, so it stays
                     readable */
     int done_fd; /* eventfd: session thread -> main */
@@ -151,6 +153,7 @@ static void *daemon_session(void *opaque)
         daemon_serve(daemon, vu_steal_fd(&daemon->socket_fd));
     /* Here, where a command that hangs is left behind like a request. */
     vu_control_stop(daemon->control);
+    vu_metrics_stop(daemon->metrics);
     (void)eventfd_write(daemon->done_fd, 1);
     return NULL;
 }
@@ -198,6 +201,22 @@ static gboolean daemon_on_usr1(void *opaque)
     return G_SOURCE_CONTINUE;
 }
 
+/* All or none. 0 or -errno. */
+static int daemon_start_threads(struct daemon *daemon, pthread_t *ret_session)
+{
+    int err = vu_control_start(daemon->control, daemon->backend, daemon->stop_fd);
+
+    if (err == 0)
+        err = vu_metrics_start(daemon->metrics);
+    if (err == 0)
+        err = vu_thread_create("session", daemon_session, daemon, ret_session);
+    if (err != 0) {
+        vu_metrics_stop(daemon->metrics);
+        vu_control_stop(daemon->control);
+    }
+    return err;
+}
+
 /* Runs the main loop until the session thread is done. 0 or -errno. */
 static int daemon_run_loop(struct daemon *daemon)
 {
@@ -221,12 +240,7 @@ static int daemon_run_loop(struct daemon *daemon)
     pthread_sigmask(SIG_UNBLOCK, &handled, NULL);
     g_unix_fd_add(daemon->done_fd, G_IO_IN, daemon_on_done, daemon);
     g_unix_fd_add(daemon->stop_fd, G_IO_IN, daemon_on_stop, daemon);
-    err = vu_control_start(daemon->control, daemon->backend, daemon->stop_fd);
-    if (err != 0)
-        return err;
-    err = vu_thread_create("session", daemon_session, daemon, &session);
-    if (err != 0)
-        vu_control_stop(daemon->control);
+    err = daemon_start_threads(daemon, &session);
     if (err != 0)
         return err;
     /* These very words on standard error are what Kata Containers waits for. */
@@ -237,19 +251,51 @@ static int daemon_run_loop(struct daemon *daemon)
     return 0;
 }
 
-int vu_daemon_run(const struct vu_daemon_options *options, const struct vu_device *device,
-                  void *opaque, int socket_fd, struct vu_control *control)
+/* What describes the device to Prometheus; on the metrics thread. */
+static void daemon_collect(void *opaque, GString *text)
 {
+    const struct daemon *daemon = opaque;
+
+    vu_metrics_add_session(text, daemon->name, daemon->backend, daemon->device->n_queues);
+    if (daemon->device->collect_metrics)
+        daemon->device->collect_metrics(daemon->opaque, daemon->backend, text);
+}
+
+/* Serves, with what has been opened. 0 or -errno. */
+static int daemon_run(struct daemon *daemon, const struct vu_daemon_options *options,
+                      struct vu_daemon_sockets *sockets)
+{
+    static const struct vu_control_table no_commands;
+    const struct vu_control_table *commands = daemon->device->commands;
     const struct vu_backend_options backend_options = {
         .poll_us = (unsigned)options->poll_us,
         .inband_notifications = options->inband_notifications,
     };
+    int err;
+
+    fcntl(daemon->socket_fd, F_SETFL, fcntl(daemon->socket_fd, F_GETFL) | O_NONBLOCK);
+    daemon->control = vu_control_create(vu_steal_fd(&sockets->fds[VU_DAEMON_CONTROL]), daemon->name,
+                                        commands ? commands : &no_commands, daemon->opaque);
+    daemon->metrics =
+        vu_metrics_create(vu_steal_fd(&sockets->fds[VU_DAEMON_METRICS]), daemon_collect, daemon);
+    daemon->backend = vu_backend_create(daemon->device, daemon->opaque, &backend_options);
+    daemon->loop = g_main_loop_new(NULL, FALSE);
+    err = daemon_run_loop(daemon);
+    g_main_loop_unref(daemon->loop);
+    vu_metrics_destroy(daemon->metrics);
+    vu_control_destroy(daemon->control);
+    vu_backend_destroy(daemon->backend);
+    return err;
+}
+
+int vu_daemon_run(const struct vu_daemon_options *options, const struct vu_device *device,
+                  void *opaque, struct vu_daemon_sockets *sockets)
+{
     struct daemon daemon = {
         .name = device->name,
         .device = device,
         .opaque = opaque,
-        .socket_fd = socket_fd,
-        .control = control,
+        .socket_fd = vu_steal_fd(&sockets->fds[VU_DAEMON_SESSION]),
         .stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
         .done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
         .exit_on_disconnect = options->exit_on_disconnect,
@@ -257,17 +303,12 @@ int vu_daemon_run(const struct vu_daemon_options *options, const struct vu_devic
     };
     int err = daemon.stop_fd < 0 || daemon.done_fd < 0 ? -errno : 0;
 
-    if (err == 0) {
-        fcntl(socket_fd, F_SETFL, fcntl(socket_fd, F_GETFL) | O_NONBLOCK);
-        daemon.backend = vu_backend_create(device, opaque, &backend_options);
-        daemon.loop = g_main_loop_new(NULL, FALSE);
-        err = daemon_run_loop(&daemon);
-        g_main_loop_unref(daemon.loop);
-        vu_backend_destroy(daemon.backend);
-    }
+    if (err == 0)
+        err = daemon_run(&daemon, options, sockets);
     if (err != 0)
         vu_error("%s: cannot start: %s", device->name, g_strerror(-err));
     vu_daemon_remove_socket();
+    vu_daemon_close_sockets(sockets);
     vu_clear_fd(&daemon.socket_fd);
     vu_clear_fd(&daemon.stop_fd);
     vu_clear_fd(&daemon.done_fd);

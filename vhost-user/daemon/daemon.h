@@ -8,6 +8,7 @@
  *                device tell the log what it has done; SIGPIPE is ignored)
  *   session thread: accept -> vu_backend_serve -> accept again (unless --exit-on-disconnect)
  *   control thread: with --control, see control.h
+ *   metrics thread: with --metrics, see metrics.h
  *   workers and helpers: the device's
  */
 #pragma once
@@ -24,6 +25,7 @@ struct vu_daemon_options {
     int fd; /* a listening socket, or an already connected one; -1: none */
     char *socket_group;
     char *control; /* a path, or fd:N; NULL: no control socket */
+    char *metrics; /* unix:PATH or HOST:PORT; NULL: none */
     bool print_capabilities;
     bool help, version, print_man;
     int log_level; /* enum vu_log_level */
@@ -74,10 +76,27 @@ int vu_daemon_open_socket(const struct vu_daemon_options *options, GError **erro
 /* The socket that --control asks for, mode 0600, in *ret_fd; -1: it does not. False with *error. */
 bool vu_daemon_open_control(const struct vu_daemon_options *options, int *ret_fd, GError **error);
 
+/* What a daemon listens on; -1: nothing. */
+enum vu_daemon_socket {
+    VU_DAEMON_SESSION, /* for front-ends */
+    VU_DAEMON_CONTROL, /* --control, mode 0600 */
+    VU_DAEMON_METRICS, /* --metrics, likewise where it is a path */
+    VU_DAEMON_N_SOCKETS,
+};
+struct vu_daemon_sockets {
+    int fds[VU_DAEMON_N_SOCKETS];
+};
+
+/* All that the options ask for. False with *error, and nothing left behind. */
+bool vu_daemon_open_sockets(const struct vu_daemon_options *options,
+                            struct vu_daemon_sockets *ret_sockets, GError **error);
+/* Closes those that are open; their files stay (vu_daemon_remove_socket). */
+void vu_daemon_close_sockets(struct vu_daemon_sockets *sockets);
+
 /*
- * Runs until SIGTERM, SIGINT, SIGHUP, the command quit, or the end of the only session. Takes over
- * socket_fd; serves `control` (NULL: there is none) meanwhile; removes the socket files it created.
- * Returns the exit status of main().
+ * Runs until SIGTERM, SIGINT, SIGHUP, the command quit, or the end of the only session. Uses up the
+ * sockets, the first of which there must be; removes the socket files it created. Returns the exit
+ * status of main().
  */
 int vu_daemon_run(const struct vu_daemon_options *options, const struct vu_device *device,
-                  void *opaque, int socket_fd, struct vu_control *control);
+                  void *opaque, struct vu_daemon_sockets *sockets);

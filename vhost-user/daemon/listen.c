@@ -22,6 +22,7 @@
 
 #include "vhost-user/cleanup.h"
 #include "vhost-user/daemon/daemon.h"
+#include "vhost-user/daemon/metrics.h"
 #include "vhost-user/log.h"
 
 #define LISTEN_FDS_START   3
@@ -281,6 +282,11 @@ static int listen_at_path(const struct listen_place *place, const gid_t *gid, GE
     return vu_steal_fd(&fd);
 }
 
+int vu_daemon_listen_at(const char *option, const char *path, GError **error)
+{
+    return listen_at_path(&(struct listen_place){option, path}, NULL, error);
+}
+
 int vu_daemon_open_socket(const struct vu_daemon_options *options, GError **error)
 {
     g_autofree char *origin = g_strdup_printf("--fd=%d", options->fd);
@@ -315,17 +321,42 @@ static int listen_adopt_named(const char *text, const char *origin, GError **err
 
 bool vu_daemon_open_control(const struct vu_daemon_options *options, int *ret_fd, GError **error)
 {
-    const struct listen_place place = {"--control", options->control};
-    g_autofree char *origin = NULL;
+    g_autofree char *origin = g_strdup_printf("--control=%s", options->control);
 
     *ret_fd = -1;
     if (options->control == NULL)
         return true;
-    origin = g_strdup_printf("--control=%s", options->control);
-    *ret_fd = g_str_has_prefix(options->control, LISTEN_FD_PREFIX)
-                  ? listen_adopt_named(options->control, origin, error)
-                  : listen_at_path(&place, NULL, error);
+    if (g_str_has_prefix(options->control, LISTEN_FD_PREFIX))
+        *ret_fd = listen_adopt_named(options->control, origin, error);
+    else
+        *ret_fd = vu_daemon_listen_at("--control", options->control, error);
     return *ret_fd >= 0;
+}
+
+bool vu_daemon_open_sockets(const struct vu_daemon_options *options,
+                            struct vu_daemon_sockets *ret_sockets, GError **error)
+{
+    int *fds = ret_sockets->fds;
+    bool ok;
+
+    for (unsigned i = 0; i < VU_DAEMON_N_SOCKETS; i++)
+        fds[i] = -1;
+    fds[VU_DAEMON_SESSION] = vu_daemon_open_socket(options, error);
+    ok = fds[VU_DAEMON_SESSION] >= 0;
+    ok = ok && vu_daemon_open_control(options, &fds[VU_DAEMON_CONTROL], error);
+    if (ok && options->metrics != NULL)
+        ok = (fds[VU_DAEMON_METRICS] = vu_metrics_listen(options->metrics, error)) >= 0;
+    if (!ok) {
+        vu_daemon_close_sockets(ret_sockets);
+        vu_daemon_remove_socket();
+    }
+    return ok;
+}
+
+void vu_daemon_close_sockets(struct vu_daemon_sockets *sockets)
+{
+    for (unsigned i = 0; i < VU_DAEMON_N_SOCKETS; i++)
+        vu_clear_fd(&sockets->fds[i]);
 }
 
 /* One of the files we made, which is ours no more. False: there is none. */

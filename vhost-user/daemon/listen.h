@@ -3,10 +3,15 @@
  */
 #pragma once
 
+#include <glib.h>
 #include <stdbool.h>
 
 /* Whether systemd hands this very process a socket (LISTEN_FDS, LISTEN_PID). */
 bool vu_daemon_is_activated(void);
+
+/* A socket that listens at path, mode 0600; a stale one is replaced, a live one refused. -1 with
+ * *error, which names the option. */
+int vu_daemon_listen_at(const char *option, const char *path, GError **error);
 
 /* Whether fd listens, rather than being connected. */
 bool vu_daemon_is_listening(int fd);

@@ -74,6 +74,10 @@ const struct vu_option vu_daemon_option_rows[] = {
      .metavar = "PATH", .group = PARSE_GROUP,
      .help = "Take commands on a unix socket at PATH (mode 0600), or on the inherited listening socket "
              "N where PATH is fd:N."},
+    {.name = "metrics", .is_long = true, .type = VU_OPTION_STRING, .offset = OFFSET(metrics),
+     .metavar = "unix:PATH|HOST:PORT", .group = PARSE_GROUP,
+     .help = "Tell what has been counted to Prometheus, by HTTP at /metrics: on a unix socket (mode "
+             "0600), or on a port, where whoever can connect can read."},
     {.name = "exit-on-disconnect", .is_long = true, .type = VU_OPTION_FLAG,
      .offset = OFFSET(exit_on_disconnect), .group = PARSE_GROUP,
      .help = "End when the front-end goes. Without it, the daemon waits for the next one."},
@@ -128,6 +132,7 @@ void vu_daemon_options_clear(struct vu_daemon_options *options)
     g_clear_pointer(&options->socket_path, g_free);
     g_clear_pointer(&options->socket_group, g_free);
     g_clear_pointer(&options->control, g_free);
+    g_clear_pointer(&options->metrics, g_free);
 }
 
 static void parse_print_version(const struct vu_program *program,
