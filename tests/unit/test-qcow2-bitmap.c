@@ -3,6 +3,7 @@
  * Bits alone, and bitmaps that qemu-img makes and reads: what we wrote to is in them afterwards,
  * and nothing else; what was in use stays so; they grow and shrink with the disk.
  */
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -352,6 +353,62 @@ static void test_resize(gconstpointer args)
     qcow2_fixture_destroy(&fixture);
 }
 
+/* --- several threads --- */
+
+#define TEST_THREADS 3
+
+struct test_thread {
+    struct qcow2_fixture *fixture;
+    pthread_t thread;
+    unsigned number;
+    bool *small; /* what it wrote to */
+};
+
+/* Each in its own sectors, below the size that the disk has at first. */
+static void *test_write_some(void *opaque)
+{
+    struct test_thread *thread = opaque;
+    uint8_t sector[512] = {1};
+    uint32_t random = thread->number + 1;
+
+    for (unsigned i = 0; i < 300; i++) {
+        uint64_t at = (random = random * 1664525 + 1013904223) % (TEST_SIZE / 512 / TEST_THREADS) *
+                          TEST_THREADS +
+                      thread->number;
+
+        g_assert_cmpint(vblk_image_write(thread->fixture->image, sector, 512, at * 512), ==, 0);
+        thread->small[at] = true;
+    }
+    return NULL;
+}
+
+/* While they write, the disk grows again and again: no bit is lost on the way. */
+static void test_threads(void)
+{
+    g_autofree bool *small = g_new0(bool, 2 * TEST_SIZE / 512);
+    struct test_thread threads[TEST_THREADS];
+    struct qcow2_fixture fixture;
+
+    if (!test_create(&fixture, "-o cluster_size=4k"))
+        return;
+    qcow2_fixture_open(&fixture);
+    for (unsigned i = 0; i < TEST_THREADS; i++) {
+        threads[i] = (struct test_thread){&fixture, 0, i, small};
+        g_assert_cmpint(pthread_create(&threads[i].thread, NULL, test_write_some, &threads[i]), ==,
+                        0);
+    }
+    for (uint64_t size = TEST_SIZE + 65536; size <= 2 * TEST_SIZE; size += 262144) {
+        g_assert_true(fixture.image->format->resize(fixture.image, size, NULL));
+        fixture.size = size;
+    }
+    for (unsigned i = 0; i < TEST_THREADS; i++)
+        pthread_join(threads[i].thread, NULL);
+    qcow2_fixture_close(&fixture);
+    qcow2_fixture_check(&fixture, false);
+    test_assert_bitmap(&fixture, "small", 512, small);
+    qcow2_fixture_destroy(&fixture);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -364,6 +421,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2/bitmap/in-use", test_in_use);
     g_test_add_data_func("/qcow2/bitmap/killed", GINT_TO_POINTER(1), test_killed);
     g_test_add_data_func("/qcow2/bitmap/killed-alone", GINT_TO_POINTER(0), test_killed);
+    g_test_add_func("/qcow2/bitmap/threads", test_threads);
     g_test_add_data_func("/qcow2/bitmap/resize", "", test_resize);
     g_test_add_data_func("/qcow2/bitmap/resize-512", "-o cluster_size=512", test_resize);
     return g_test_run();

@@ -243,9 +243,12 @@ int qcow2_check_walk(struct qcow2_check *check)
         ret = check_walk_snapshots(check);
     if (ret == 0)
         ret = check_walk_bitmaps(check);
-    for (uint64_t i = 0; i < q->refcounts.n_bad; i++)
+    if (q->refcounts.n_bad > 0) {
+        check->result->n_corruptions += q->refcounts.n_bad - 1;
         qcow2_check_report(check, &check->result->n_corruptions,
-                           "ERROR: an entry of the refcount table makes no sense");
+                           "ERROR: %" PRIu64 " entries of the refcount table make no sense",
+                           q->refcounts.n_bad);
+    }
     check_count(check, q->header.reftable_offset,
                 (uint64_t)q->header.reftable_clusters << q->cluster_bits);
     for (uint64_t i = 0; i < q->refcounts.n_entries; i++) {

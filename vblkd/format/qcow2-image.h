@@ -91,6 +91,7 @@ struct qcow2 {
     uint64_t snapshots_len;                  /* bytes of the snapshot table */
     unsigned n_subclusters, subcluster_bits; /* 1 and cluster_bits without extended L2 */
     bool has_extended_l2, has_data_file, discards;
+    unsigned n_tracked;  /* atomic; bitmaps that follow what is written */
     bool is_prepared;    /* atomic: the header says what it must for us to write */
     bool is_repairing;   /* atomic: opened to be repaired, which has not been done yet */
     bool will_be_backed; /* what reads as zeros is not to read as something else soon */
@@ -120,7 +121,6 @@ struct qcow2 {
     struct qcow2_compressed *compressed; /* NULL until the first one is read */
 
     GPtrArray *bitmaps; /* struct qcow2_bitmap; NULL: none that count; changed when nobody writes */
-    unsigned n_tracked; /* atomic; of them that follow what is written */
 };
 
 static inline struct qcow2 *qcow2_of(const struct vblk_image *image)

@@ -299,6 +299,12 @@ bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *option
         return true;
     if (q->header.version < 3) {
         q->image->is_eager = options->has_journal;
+        if (q->image->is_eager)
+            vu_info(
+                "%s: an image of version 2: the metadata of a new cluster is written before its "
+                "write is acknowledged; version 3 does not need that (vblk-img amend -o "
+                "compat=1.1)",
+                q->name);
         return true;
     }
     if (!options->has_journal)
