@@ -46,9 +46,10 @@ static bool pause_wait(struct blk_device *device, unsigned timeout_ms, GError **
         while ((n = pause_n_begun(device, i)) > 0) {
             if (vu_now_ns() >= until_ns) {
                 g_set_error(error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT,
-                            "%u requests of queue %u have not ended after %u ms: the disk hangs, "
-                            "or is too slow. Nothing was done",
-                            n, i, timeout_ms);
+                            "%s: %u request%s of queue %u %s not ended after %u ms: the disk "
+                            "hangs, or is too slow. Nothing was done",
+                            device->image->storage->path, n, n > 1 ? "s" : "", i,
+                            n > 1 ? "have" : "has", timeout_ms);
                 return false;
             }
             g_usleep(nap_us);

@@ -158,12 +158,22 @@ static unsigned queue_complete(void *opaque, struct vu_vring *vring)
     return n_all;
 }
 
+/* The engine gets to know the image's file, and another one after a pause. */
+static void queue_register_file(struct blk_queue *queue, const struct vblk_image *image)
+{
+    queue->fd = image->storage->fd;
+    vblk_aio_register_file(queue->aio, queue->fd);
+}
+
 static void queue_process(void *opaque, struct vu_vring *vring, struct vu_elem **elems, unsigned n)
 {
     struct blk_device *device = opaque;
     struct blk_queue *queue = &device->queues[vring->index];
-    unsigned n_early = vblk_cache_is_direct(blk_device_image(device)->storage->cache) ? 1 : n;
+    const struct vblk_image *image = blk_device_image(device);
+    unsigned n_early = vblk_cache_is_direct(image->storage->cache) ? 1 : n;
 
+    if (queue->fd != image->storage->fd && vblk_aio_n_pending(queue->aio) == 0)
+        queue_register_file(queue, image);
     queue->vring = vring;
     queue->begin_ns = vu_now_ns();
     queue->pass_ns = 0;
@@ -202,7 +212,7 @@ static int queue_start(void *opaque, unsigned index)
     if (!queue->counters)
         __atomic_store_n(&queue->counters, blk_counters_create(), __ATOMIC_RELEASE);
     if (err == 0)
-        vblk_aio_register_file(queue->aio, blk_device_image(device)->storage->fd);
+        queue_register_file(queue, blk_device_image(device));
     return err;
 }
 

@@ -54,6 +54,7 @@ struct blk_queue {
 
     /* the worker's */
     struct vblk_aio *aio;
+    int fd; /* that it knows */
     struct blk_request *free;
     struct blk_request *held, **last_held; /* by the device's limits, oldest first */
     unsigned n_held;                       /* guarded by the device's pause.lock */

@@ -76,9 +76,12 @@ static void guest_make_image(struct blk_guest *guest)
     int fd;
 
     guest->dir = g_dir_make_tmp("blk-guest-XXXXXX", NULL);
-    guest->image = g_build_filename(guest->dir, "image", NULL);
+    guest->image = guest->setup.path ? g_strdup(guest->setup.path)
+                                     : g_build_filename(guest->dir, "image", NULL);
     guest->socket = g_build_filename(guest->dir, "socket", NULL);
     guest->control = g_build_filename(guest->dir, "control", NULL);
+    if (guest->setup.path)
+        return;
     if (guest->setup.qcow2) {
         g_assert_cmpint(blk_guest_run("qemu-img create -q -f qcow2 -o %s %s %" G_GUINT64_FORMAT,
                                       guest->setup.qcow2, guest->image, guest->setup.image_len),
@@ -204,7 +207,8 @@ uint8_t *blk_guest_read_image(struct blk_guest *guest, bool may_leak)
 void blk_guest_clear(struct blk_guest *guest)
 {
     g_unlink(guest->socket);
-    g_unlink(guest->image);
+    if (!guest->setup.path)
+        g_unlink(guest->image);
     g_unlink(guest->control);
     g_rmdir(guest->dir);
     g_free(guest->socket);

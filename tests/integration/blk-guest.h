@@ -26,6 +26,7 @@ struct blk_guest_setup {
     uint64_t image_len;
     const char *qcow2; /* the image is one, made with these options of qemu-img's; NULL: raw */
     bool control;      /* the daemon takes commands at guest->control */
+    const char *path;  /* the image is there; NULL: it is made */
 };
 
 /* One request's buffers. */

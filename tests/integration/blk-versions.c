@@ -174,11 +174,24 @@ static void versions_end(struct versions *versions, struct blk_guest_slot *slot)
 
 /* --- going on --- */
 
+bool versions_harvest(struct versions *versions)
+{
+    struct blk_guest_slot *slot;
+    bool got = false;
+
+    for (unsigned q = 0; q < versions->guest.setup.n_queues; q++) {
+        while ((slot = blk_guest_try_take(&versions->guest, q)) != NULL) {
+            versions_end(versions, slot);
+            got = true;
+        }
+    }
+    return got;
+}
+
 static void versions_pump(struct versions *versions)
 {
     struct blk_guest *guest = &versions->guest;
-    struct blk_guest_slot *slot;
-    bool got = false;
+    bool got;
 
     for (unsigned q = 0; q < guest->setup.n_queues; q++) {
         for (unsigned i = 0; i < VERSIONS_SLOTS; i++)
@@ -186,12 +199,7 @@ static void versions_pump(struct versions *versions)
                 versions_begin(versions, q, i);
         vu_driver_kick(guest->queues[q]);
     }
-    for (unsigned q = 0; q < guest->setup.n_queues; q++) {
-        while ((slot = blk_guest_try_take(guest, q)) != NULL) {
-            versions_end(versions, slot);
-            got = true;
-        }
-    }
+    got = versions_harvest(versions);
     versions->n_idle = got ? 0 : versions->n_idle + 1;
     g_assert_cmpuint(versions->n_idle, <, VERSIONS_PATIENCE);
     if (!got)

@@ -52,6 +52,8 @@ void versions_clear(struct versions *versions);
 
 /* Goes on until n more requests are answered. */
 void versions_run(struct versions *versions, unsigned n);
+/* Takes what is answered. False where that is nothing. */
+bool versions_harvest(struct versions *versions);
 /* Waits for what is on its way. */
 void versions_drain(struct versions *versions);
 /* Sends a command (with fd, -1: none) and goes on until it is answered; g_free. With a name the

@@ -334,6 +334,72 @@ static void test_resize(gconstpointer data)
     versions_clear(versions);
 }
 
+/* --- front-ends --- */
+
+struct pauser {
+    const char *control;
+    bool stop; /* atomic */
+};
+
+static void *live_pause_often(void *opaque)
+{
+    const struct pauser *pauser = opaque;
+
+    while (!__atomic_load_n(&pauser->stop, __ATOMIC_RELAXED)) {
+        g_autofree char *made = blk_control_ask(
+            pauser->control,
+            "{\"execute\":\"blockdev-snapshot-internal-sync\",\"arguments\":{\"name\":\"s\"}}");
+        g_autofree char *gone = blk_control_ask(
+            pauser->control, "{\"execute\":\"blockdev-snapshot-delete-internal-sync\","
+                             "\"arguments\":{\"name\":\"s\"}}");
+
+        g_assert_null(strstr(made, "\"error\""));
+        g_assert_null(strstr(gone, "\"error\""));
+    }
+    return NULL;
+}
+
+/* Rings stop and start, with requests that limits hold back, and the front-end goes and comes,
+ * while one pause follows the other. */
+static void test_front_end(void)
+{
+    static const struct scenario scenario = {"",
+                                             "--format=qcow2 --iops=3000 --iops-max=8",
+                                             INDIRECT | EVENT,
+                                             2,
+                                             true,
+                                             512,
+                                             "cluster_size=4k"};
+    g_autofree struct versions *versions = g_new0(struct versions, 1);
+    struct blk_guest *guest = &versions->guest;
+    struct pauser pauser = {0};
+    pthread_t thread;
+
+    if (!live_start(versions, &scenario))
+        return;
+    pauser.control = guest->control;
+    g_assert_cmpint(pthread_create(&thread, NULL, live_pause_often, &pauser), ==, 0);
+    for (unsigned i = 0; i < 30; i++) {
+        versions_run(versions, 60);
+        if (i % 3 == 2) {
+            vu_frontend_disconnect(guest->frontend);
+            versions_harvest(versions);
+            g_assert_cmpint(vu_frontend_reconnect(guest->frontend, guest->socket, 10000), ==, 0);
+        } else {
+            g_assert_cmpint(vu_frontend_stop_ring(guest->frontend, i % 2, NULL), ==, 0);
+            versions_harvest(versions);
+            g_assert_cmpint(vu_frontend_start_driver(guest->frontend, guest->queues[i % 2]), ==, 0);
+        }
+        for (unsigned q = 0; q < scenario.n_queues; q++)
+            vu_driver_force_kick(guest->queues[q]);
+    }
+    __atomic_store_n(&pauser.stop, true, __ATOMIC_RELAXED);
+    pthread_join(thread, NULL);
+    versions_stop(versions);
+    blk_guest_clear(guest);
+    versions_clear(versions);
+}
+
 static const struct scenario internal[] = {
     {"split", "--format=qcow2", INDIRECT | EVENT, 4, false, 512, "cluster_size=64k"},
     {"packed", "--format=qcow2", INDIRECT | EVENT | PACKED, 4, false, 512, "cluster_size=4k"},
@@ -380,6 +446,7 @@ int main(int argc, char **argv)
     g_test_add_func("/blk-live/internal/apply", test_apply);
     live_add("external", external, G_N_ELEMENTS(external), test_external);
     g_test_add_func("/blk-live/external/client", test_client);
+    g_test_add_func("/blk-live/front-end", test_front_end);
     live_add("resize", resize, G_N_ELEMENTS(resize), test_resize);
     return g_test_run();
 }

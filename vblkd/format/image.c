@@ -345,7 +345,7 @@ int vblk_image_refresh_size(struct vblk_image *image)
 
 void vblk_image_make_read_only(struct vblk_image *image)
 {
-    image->read_only = true;
+    __atomic_store_n(&image->read_only, true, __ATOMIC_RELAXED);
     if (image->format->make_read_only)
         image->format->make_read_only(image);
     vblk_storage_make_read_only(image->storage);
