@@ -28,6 +28,7 @@
 #include "vhost-user/cleanup.h"
 #include "vhost-user/cpu.h"
 #include "vhost-user/log.h"
+#include "vhost-user/numa.h"
 #include "vhost-user/thread.h"
 
 #define WORKER_NO_KICK_MS 1 /* a ring without a kick is looked at this often */
@@ -207,12 +208,24 @@ static void worker_break(struct vu_worker *worker, struct vu_worker_run *run, in
         vu_vring_push(worker->vring, run->todo, run->n_todo);
 }
 
+/* To the node of its ring, so that what it makes from now on lies there too. */
+static void worker_settle(const struct vu_worker *worker)
+{
+    const void *ring;
+
+    pthread_mutex_lock(&worker->vring->lock);
+    ring = worker->vring->avail;
+    pthread_mutex_unlock(&worker->vring->lock);
+    vu_numa_follow(ring);
+}
+
 /* All that a thread does. False where it lost its turn. */
 static bool worker_work(struct vu_worker *worker, struct vu_worker_run *run)
 {
     int err;
 
     vu_turn_use(&run->turn);
+    worker_settle(run->worker);
     if (run->n_done > 0)
         vu_vring_push(worker->vring, run->done, run->n_done);
     err = worker_start(worker);

@@ -35,6 +35,7 @@ struct vu_daemon_options {
     bool exit_on_disconnect;
     bool inband_notifications;
     int poll_us;
+    int numa; /* 0: queues run near their rings */
 };
 
 /* The rows of the common options; their target is a struct vu_daemon_options. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The options every daemon has, what must hold between them, and the four that print something and
- * end the program. Nothing but the descriptor table and the log's settings is touched here.
+ * end the program. Nothing but the descriptor table, the log's settings and what is known of the
+ * host's nodes is touched here.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include "vhost-user/daemon/listen.h"
 #include "vhost-user/daemon/options-words.h"
 #include "vhost-user/log.h"
+#include "vhost-user/numa.h"
 
 #define PARSE_POLL_US_DEFAULT 32
 #define PARSE_POLL_US_MAX     100000
@@ -30,6 +32,8 @@ static const struct parse_level {
     {"info", VU_LOG_INFO},   {"debug", VU_LOG_DEBUG},     {"trace", VU_LOG_DEBUG},
     {"off", VU_LOG_OFF},     {"warning", VU_LOG_WARNING},
 };
+
+static const char *const parse_numa_choices[] = {"on", "off", NULL};
 
 static bool parse_log_level(void *target, const char *name, const char *value, GError **error)
 {
@@ -104,6 +108,10 @@ const struct vu_option vu_daemon_option_rows[] = {
      .min = 0, .max = PARSE_POLL_US_MAX, .metavar = "N", .group = PARSE_GROUP_RUN,
      .help = "Poll a queue for at most N microseconds before its thread sleeps, where that has been "
              "paying. 0: never. Default: 32."},
+    {.name = "numa", .is_long = true, .in_o_list = true, .type = VU_OPTION_CHOICE, .offset = OFFSET(numa),
+     .choices = parse_numa_choices, .group = PARSE_GROUP_RUN,
+     .help = "On hosts of several NUMA nodes, run each queue's thread on the node where the guest has "
+             "put its ring, among the CPUs that the daemon may use. on (the default), or off."},
 
     {.name = "help", .short_name = 'h', .is_long = true, .type = VU_OPTION_FLAG,
      .offset = OFFSET(help), .group = PARSE_GROUP_INFO, .help = "Print this help and exit."},
@@ -249,5 +257,7 @@ bool vu_daemon_parse(const struct vu_program *program, struct vu_daemon_options 
     if (options->syslog || options->background)
         vu_log_use_syslog(program->name);
     vu_options_log_ignored(ignored);
+    if (options->numa == 0)
+        vu_numa_learn(VU_NUMA_SYSFS);
     return true;
 }

@@ -42,6 +42,9 @@ static const struct vu_syscall_rule rules_daemon[] = {
     VU_SYSCALL("getpid"),
     VU_SYSCALL("sched_yield"),
     VU_SYSCALL("sched_getaffinity"),
+    VU_SYSCALL("sched_setaffinity"), /* to the node of a ring, as numa.c has it */
+    VU_SYSCALL("get_mempolicy"),
+    VU_SYSCALL("set_mempolicy"),
     VU_SYSCALL_IF("prctl", 0, PR_SET_NAME),
 
     /* signals; what a process sends itself when it ends by SIGABRT or SIGBUS */
