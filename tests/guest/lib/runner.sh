@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 #
-# What run-uml and run-qemu share: their command line, the folder that becomes /run/guest inside, and
+# What run-uml, run-qemu and run-vmm share: their command line, the folder that becomes /run/guest inside, and
 # the watch over a guest that runs. A guest is always bounded in time, and only its own process is ever
 # killed. The guest says how its script ended by a last line on the console: guest-status: N.
 
@@ -26,10 +26,10 @@ Usage: ${0##*/} [OPTION]... SCRIPT [ARG]...
 Boots a guest, runs SCRIPT in it as root, prints what it printed and exits with its status
 (125: the guest ended without one).
   --fs=SOCKET[,TAG]   plug in a vhost-user-fs device (TAG, myfs by default, only means something to
-                      QEMU: a UML guest takes the tag that the daemon serves)
+                      QEMU and vmm: a UML guest takes the tag that the daemon serves)
   --blk=SOCKET[,PROPERTY=VALUE]...
                       plug in a vhost-user-blk device, under QEMU with these properties
-  --rng=SOCKET        plug in a vhost-user-rng device (QEMU only)
+  --rng=SOCKET        plug in a vhost-user-rng device (not UML)
   --timeout=SECONDS   kill the guest after that long ($runner_timeout)
   --memory=MIB        memory of the guest ($runner_memory)
   --cpus=N            its processors, an even number ($runner_cpus; a UML guest has one)
@@ -128,6 +128,18 @@ runner_prepare()
     [ -n "$runner_interactive" ] && : >"$runner_work/guest/interactive"
     chmod -R a+rX "$runner_work/guest"
     chmod +x "$runner_work"/guest/{init,script,command}
+}
+
+# runner_make_initrd: what setup-qemu has made, and runner_work/guest in its /run/guest, as runner_work/initrd.
+runner_make_initrd()
+{
+    mkdir "$runner_work/tree" "$runner_work/tree/run"
+    mv "$runner_work/guest" "$runner_work/tree/run/"
+    {
+        # shellcheck disable=SC2154 # of cache.sh
+        cat "$guest_cache/qemu/initrd.gz"
+        (cd "$runner_work/tree" && find . | cpio -o -H newc -R 0:0 2>/dev/null)
+    } >"$runner_work/initrd"
 }
 
 runner_clean_up()
