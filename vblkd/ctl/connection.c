@@ -16,7 +16,8 @@
 
 static void connection_fail(GError **error, int err, const char *what)
 {
-    g_set_error(error, G_IO_ERROR, g_io_error_from_errno(err), "%s: %s", what, g_strerror(err));
+    g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(err), "%s: %s", what,
+                g_strerror(err));
 }
 
 static int connection_open(const char *path, GError **error)
