@@ -35,7 +35,42 @@ static const char man_description[] =
 
 static const char man_text[] =
     ".SH EXIT STATUS\n"
-    "0 after SIGTERM, SIGINT or the end of an only session; 1 where it could not start.\n";
+    "0 after SIGTERM, SIGINT or the end of an only session; 1 where it could not start.\n"
+    ".SH EXAMPLES\n"
+    "A disk for QEMU, with options as its\n"
+    ".B \\-drive\n"
+    "has them:\n"
+    ".PP\n"
+    ".EX\n"
+    "vblkd \\-\\-socket\\-path=/run/disk.sock \\e\n"
+    "    \\-o file=disk.qcow2,format=qcow2,cache=none,aio=native,discard=unmap &\n"
+    "qemu\\-system\\-x86_64 \\-m 4G \\e\n"
+    "    \\-object memory\\-backend\\-memfd,id=mem,size=4G,share=on \\e\n"
+    "    \\-machine memory\\-backend=mem \\e\n"
+    "    \\-chardev socket,id=disk,path=/run/disk.sock,reconnect=1 \\e\n"
+    "    \\-device vhost\\-user\\-blk\\-pci,chardev=disk,num\\-queues=4 ...\n"
+    ".EE\n"
+    ".PP\n"
+    "The same socket in a domain of libvirt's that has shared memory:\n"
+    ".PP\n"
+    ".EX\n"
+    "<disk type='vhostuser' device='disk'>\n"
+    "  <driver name='qemu' type='raw' queues='4'/>\n"
+    "  <source type='unix' path='/run/disk.sock'>\n"
+    "    <reconnect enabled='yes' timeout='1'/>\n"
+    "  </source>\n"
+    "  <target dev='vda' bus='virtio'/>\n"
+    "</disk>\n"
+    ".EE\n"
+    ".PP\n"
+    "User Mode Linux, Cloud Hypervisor and crosvm:\n"
+    ".PP\n"
+    ".EX\n"
+    "linux mem=512M virtio_uml.device=/run/disk.sock:2 ...\n"
+    "cloud\\-hypervisor \\-\\-memory size=4G,shared=on \\e\n"
+    "    \\-\\-disk vhost_user=true,socket=/run/disk.sock,num_queues=4,queue_size=128 ...\n"
+    "crosvm run \\-\\-vhost\\-user block,socket=/run/disk.sock ...\n"
+    ".EE\n";
 
 static const char *const capabilities[] = {"read-only", "blk-file", NULL};
 
