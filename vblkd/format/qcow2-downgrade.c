@@ -111,6 +111,16 @@ static int downgrade_range(struct vblk_image *image, uint64_t at, uint64_t len)
     return vblk_image_write(image, zeros, len, at);
 }
 
+/* A disk that became smaller has left entries behind its end. */
+static int downgrade_beyond_end(struct vblk_image *image)
+{
+    struct qcow2 *q = qcow2_of(image);
+    uint64_t from = qcow2_clusters_for(q, image->size) << q->cluster_bits;
+    uint64_t to = (uint64_t)q->l1.n_entries << qcow2_l1_shift(q);
+
+    return from < to ? qcow2_forget_range(image, from, to - from) : 0;
+}
+
 static int downgrade_expand(struct vblk_image *image)
 {
     uint64_t max = UINT64_C(1) << QCOW2_MAX_CLUSTER_BITS;
@@ -127,6 +137,8 @@ static int downgrade_expand(struct vblk_image *image)
         if (extent.kind == VBLK_EXTENT_ZERO)
             ret = downgrade_range(image, at, len);
     }
+    if (ret == 0)
+        ret = downgrade_beyond_end(image);
     return ret == 0 ? qcow2_flush_all(qcow2_of(image)) : ret;
 }
 

@@ -96,7 +96,7 @@ static const struct vu_option convert_rows[] = {
      .help = "As many zeros become a hole; 4k by default, 0 for never."},
     {.name = "parallel", .short_name = 'm', .is_long = true, .type = VU_OPTION_INT, .min = 1,
      .max = IMG_COPY_MAX_THREADS, .offset = CONVERT_OFFSET(n_threads), .group = CONVERT_GROUP,
-     .help = "How many threads copy; by default one for each processor, at most 8, and 8 where the "
+     .help = "How many threads copy; by default two for each processor, at most 8, and 8 where the "
              "host's page cache is not used."},
     {.name = "out-of-order", .short_name = 'W', .is_long = true, .type = VU_OPTION_FLAG,
      .offset = CONVERT_OFFSET(any_order), .group = CONVERT_GROUP,
@@ -253,7 +253,7 @@ static unsigned convert_n_threads(const struct convert *convert)
         return (unsigned)convert->options->n_threads;
     if (vblk_cache_is_direct(target->cache))
         return CONVERT_MAX_THREADS;
-    return MIN(g_get_num_processors(), CONVERT_MAX_THREADS);
+    return MIN(2 * g_get_num_processors(), CONVERT_MAX_THREADS);
 }
 
 static bool convert_target_is_zero(const struct convert *convert)
