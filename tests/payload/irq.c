@@ -8,7 +8,7 @@
 #define IRQ_CODE       0x08
 #define IRQ_GATE       0x8e /* present, ring 0, interrupt gate */
 #define IRQ_SPURIOUS   0xff
-#define IRQ_N_FAULTS   32
+#define IRQ_ENTRY_LEN  16
 
 #define IO_APIC        0xfec00000u
 #define IO_APIC_WINDOW 0x10
@@ -34,38 +34,39 @@ struct irq_gate {
 
 static struct irq_gate irq_gates[IRQ_N_VECTORS];
 
-struct payload_frame {
-    uint64_t ip, cs, flags, sp, ss;
-};
+static payload_handler irq_handlers[IRQ_N_VECTORS];
 
-__attribute__((interrupt)) static void irq_on_fault(struct payload_frame *frame)
-{
-    payload_print("not ok - a fault at 0x%x\n", frame->ip);
-    payload_power_off();
-}
+extern const uint8_t payload_irq_entries[]; /* in start.S */
+void payload_irq_dispatch(uint64_t vector, uint64_t address);
 
-__attribute__((interrupt)) static void irq_on_spurious(struct payload_frame *frame)
+void payload_irq_dispatch(uint64_t vector, uint64_t address)
 {
+    if (irq_handlers[vector]) {
+        irq_handlers[vector]();
+    } else if (vector != IRQ_SPURIOUS) {
+        payload_print("not ok - vector %u at 0x%x\n", vector, address);
+        payload_power_off();
+    }
 }
 
 void payload_irq_set(unsigned vector, payload_handler handler)
 {
-    uint64_t at = (uint64_t)(uintptr_t)handler;
-
-    irq_gates[vector] = (struct irq_gate){
-        .offset_low = (uint16_t)at,
-        .selector = IRQ_CODE,
-        .flags = IRQ_GATE,
-        .offset_middle = (uint16_t)(at >> 16),
-        .offset_high = (uint32_t)(at >> 32),
-    };
+    irq_handlers[vector] = handler;
 }
 
 void payload_irq_init(void)
 {
-    for (unsigned i = 0; i < IRQ_N_FAULTS; i++)
-        payload_irq_set(i, irq_on_fault);
-    payload_irq_set(IRQ_SPURIOUS, irq_on_spurious);
+    for (unsigned i = 0; i < IRQ_N_VECTORS; i++) {
+        uint64_t at = (uintptr_t)payload_irq_entries + (uint64_t)i * IRQ_ENTRY_LEN;
+
+        irq_gates[i] = (struct irq_gate){
+            .offset_low = (uint16_t)at,
+            .selector = IRQ_CODE,
+            .flags = IRQ_GATE,
+            .offset_middle = (uint16_t)(at >> 16),
+            .offset_high = (uint32_t)(at >> 32),
+        };
+    }
 }
 
 void payload_irq_init_cpu(void)

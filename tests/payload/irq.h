@@ -5,8 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct payload_frame;
-typedef void (*payload_handler)(struct payload_frame *frame); /* attribute interrupt */
+typedef void (*payload_handler)(void); /* says payload_irq_end where it has to */
 
 /* Once, on the first CPU. */
 void payload_irq_init(void);

@@ -25,19 +25,19 @@ extern const uint8_t payload_ap_start[], payload_ap_end[], payload_gdt_pointer[]
 static volatile unsigned n_up, n_calls, n_timers, n_com1;
 static volatile uint8_t up_ids[PAYLOAD_MAX_CPUS];
 
-__attribute__((interrupt)) static void on_call(struct payload_frame *frame)
+static void on_call(void)
 {
     __atomic_fetch_add(&n_calls, 1, __ATOMIC_SEQ_CST);
     payload_irq_end();
 }
 
-__attribute__((interrupt)) static void on_timer(struct payload_frame *frame)
+static void on_timer(void)
 {
     n_timers++;
     payload_irq_end();
 }
 
-__attribute__((interrupt)) static void on_com1(struct payload_frame *frame)
+static void on_com1(void)
 {
     payload_in8(COM1 + 2); /* what it was, which ends it */
     n_com1++;

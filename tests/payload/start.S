@@ -116,6 +116,48 @@ ap_32:
     hlt
     jmp 1b
 
+    /* An entry for each vector, 16 bytes apart: payload_irq_dispatch(vector, address). */
+    .align 16
+    .global payload_irq_entries
+payload_irq_entries:
+    .set vector, 0
+    .rept 256
+    .align 16
+    push $vector
+    jmp irq_common
+    .set vector, vector + 1
+    .endr
+irq_common:
+    push %rax
+    push %rcx
+    push %rdx
+    push %rsi
+    push %rdi
+    push %r8
+    push %r9
+    push %r10
+    push %r11
+    push %rbp
+    mov 80(%rsp), %rdi
+    mov 88(%rsp), %rsi
+    mov %rsp, %rbp
+    and $-16, %rsp
+    cld
+    call payload_irq_dispatch
+    mov %rbp, %rsp
+    pop %rbp
+    pop %r11
+    pop %r10
+    pop %r9
+    pop %r8
+    pop %rdi
+    pop %rsi
+    pop %rdx
+    pop %rcx
+    pop %rax
+    add $8, %rsp
+    iretq
+
     .section .data
     .align 16
     .global payload_gdt_pointer
