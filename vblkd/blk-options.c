@@ -189,7 +189,8 @@ static const struct vu_option options_rows[] = {
      FIELD(journal), .metavar = "FILE|none", .group = GROUP_IMAGE,
      .help = "Where to note changes of a qcow2 image that are not on the disk yet, so that a daemon "
              "that is killed loses nothing the guest was told is written: the next one, started "
-             "with the same, makes them again. Default: SOCKET-PATH.journal. An image of version 2 has "
+             "with the same, makes them again. Default: SOCKET-PATH.journal. Beside it, with .guest at the end, is whether the guest switched "
+             "its write cache off. An image of version 2 has "
              "its metadata written before a write is acknowledged instead, unless this is none."},
 
     {.name = "serial", .in_o_list = true, .is_long = true, .type = VU_OPTION_STRING, FIELD(serial),
@@ -318,6 +319,13 @@ const char *blk_options_journal(const struct blk_options *options, bool has_cont
     bool is_raw = strcmp(blk_formats[options->format], "raw") == 0;
 
     return (is_raw && !has_control) || options->read_only ? "none" : options->journal;
+}
+
+const char *blk_options_choice(const struct blk_options *options)
+{
+    bool has_cache = !vblk_cache_is_writethrough((enum vblk_cache)options->cache);
+
+    return options->read_only || !has_cache ? "none" : options->journal;
 }
 
 /* The best engine there is, unless one is asked for. */

@@ -55,4 +55,6 @@ bool blk_options_check(const struct blk_options *options, GError **error);
 struct vblk_image_options blk_options_image(const struct blk_options *options);
 /* The place of a journal; "none" where the image needs none. has_control: it may get an overlay. */
 const char *blk_options_journal(const struct blk_options *options, bool has_control);
+/* The same for what the guest chose; "none" where it can choose nothing. */
+const char *blk_options_choice(const struct blk_options *options);
 struct blk_device_options blk_options_device(const struct blk_options *options);

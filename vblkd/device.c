@@ -60,6 +60,12 @@ static void device_get_config(void *opaque, uint8_t *ret_config)
     memcpy(ret_config, &config, sizeof(config));
 }
 
+static void device_use_choice(struct blk_device *device)
+{
+    __atomic_store_n(&device->wants_durable, device->lacks_flush || device->cache_off,
+                     __ATOMIC_RELAXED);
+}
+
 static int device_set_config(void *opaque, uint32_t offset, const uint8_t *data, uint32_t len)
 {
     struct blk_device *device = opaque;
@@ -67,7 +73,9 @@ static int device_set_config(void *opaque, uint32_t offset, const uint8_t *data,
     if (offset != offsetof(struct blk_config, writeback) || len != 1 || data[0] > 1 ||
         !vu_has(device->features, BLK_F_CONFIG_WCE))
         return -EINVAL;
-    __atomic_store_n(&device->wants_durable, !data[0], __ATOMIC_RELAXED);
+    device->cache_off = !data[0];
+    blk_choice_keep(&device->choice, device->cache_off);
+    device_use_choice(device);
     return 0;
 }
 
@@ -76,15 +84,28 @@ static void device_set_features(void *opaque, uint64_t features)
 {
     struct blk_device *device = opaque;
 
-    if (!vu_has(features, BLK_F_FLUSH))
-        __atomic_store_n(&device->wants_durable, true, __ATOMIC_RELAXED);
+    device->lacks_flush = !vu_has(features, BLK_F_FLUSH);
+    device_use_choice(device);
 }
 
 static void device_reset(void *opaque)
 {
     struct blk_device *device = opaque;
 
-    __atomic_store_n(&device->wants_durable, false, __ATOMIC_RELAXED);
+    device->lacks_flush = device->cache_off = false;
+    device_use_choice(device);
+}
+
+/* Front-ends do not tell the choice again to a successor. */
+static void device_meet_driver(void *opaque, bool goes_on)
+{
+    struct blk_device *device = opaque;
+
+    if (goes_on)
+        device->cache_off = blk_choice_get(&device->choice);
+    else
+        blk_choice_keep(&device->choice, device->cache_off);
+    device_use_choice(device);
 }
 
 static void device_log_summary(void *opaque)
@@ -163,6 +184,8 @@ bool blk_device_open(struct blk_device *device, struct vblk_image *image,
         vu_warning("%s: the last %u bytes are no whole block, and not shown to the guest",
                    image->storage->path, (unsigned)(image->size % device->logical_block_size));
     device->features = device_features(device);
+    blk_choice_init(&device->choice, options->has_choice_file ? options->choice_fd : -1,
+                    image->storage);
     blk_throttle_init(&device->throttle, &options->limits);
     pthread_mutex_init(&device->live_lock, NULL);
     pthread_mutex_init(&device->pause.lock, NULL);
@@ -177,6 +200,7 @@ void blk_device_close(struct blk_device *device)
     vu_helpers_destroy(device->helpers);
     blk_queues_destroy(device->queues);
     blk_throttle_finish(&device->throttle);
+    blk_choice_finish(&device->choice);
     pthread_cond_destroy(&device->pause.ended);
     pthread_mutex_destroy(&device->pause.lock);
     pthread_mutex_destroy(&device->live_lock);
@@ -196,6 +220,7 @@ void blk_device_describe(const struct blk_device *device, struct vu_device *ret_
         .set_config = device_set_config,
         .set_features = device_set_features,
         .reset = device_reset,
+        .meet_driver = device_meet_driver,
         .commands = &blk_control_table,
         .collect_metrics = blk_metrics_collect,
         .log_summary = device_log_summary,

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "vblkd/format/image.h"
+#include "vblkd/guest-choice.h"
 #include "vblkd/throttle.h"
 #include "vblkd/virtio-blk.h"
 #include "vhost-user/backend.h"
@@ -42,6 +43,9 @@ struct blk_device_options {
     /* As the image was opened; what comes in front of it is opened likewise. Strings are the
      * caller's, the journal too. */
     struct vblk_image_options image;
+    /* Where what the guest chose is kept, see guest-choice.h; borrowed. */
+    bool has_choice_file;
+    int choice_fd;
 };
 
 struct blk_queue; /* see queue.h */
@@ -60,9 +64,11 @@ struct blk_device {
     struct blk_device_options options;
     uint32_t logical_block_size, physical_block_size; /* bytes */
     uint64_t features;                                /* offered */
-    bool wants_durable; /* atomic; session -> workers: the guest has no FLUSH, or switched the
-                           write cache off */
-    struct blk_throttle throttle; /* where limits are set */
+    bool lacks_flush, cache_off;                      /* session thread; what the guest knows, and
+                                                         what it chose */
+    bool wants_durable;                               /* atomic; session -> workers: one of both */
+    struct blk_choice choice;                         /* what a driver that goes on has chosen */
+    struct blk_throttle throttle;                     /* where limits are set */
     struct vu_helpers *helpers;
     struct blk_queue *queues; /* VBLK_MAX_QUEUES of them */
     struct blk_pause pause;

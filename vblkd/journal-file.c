@@ -47,10 +47,25 @@ bool blk_journal_file_open(const char *place, const char *socket_path,
     return true;
 }
 
+void blk_journal_file_open_choice(const char *place, const char *socket_path,
+                                  struct blk_journal_file *ret_file)
+{
+    const char *base = place ? place : socket_path;
+    g_autofree char *path = base ? g_strconcat(base, ".guest", NULL) : NULL;
+
+    *ret_file = (struct blk_journal_file){.fd = -1, .dir_fd = -1};
+    if (!path || (place && strcmp(place, "none") == 0))
+        return;
+    if (!journal_file_make(path, ret_file))
+        vu_warning("no file %s (%s): if this daemon is killed, a write cache that the guest "
+                   "switched off is on again",
+                   path, g_strerror(errno));
+}
+
 void blk_journal_file_remove(const struct blk_journal_file *file)
 {
     if (file->fd >= 0 && unlinkat(file->dir_fd, file->name, 0) < 0)
-        vu_warning("cannot remove the journal %s: %s", file->name, g_strerror(errno));
+        vu_warning("cannot remove %s: %s", file->name, g_strerror(errno));
 }
 
 void blk_journal_file_clear(struct blk_journal_file *file)

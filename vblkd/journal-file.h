@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The file of a qcow2 image's journal (format/qcow2-journal.h): beside the socket unless its place
- * is given. It is there for the successor of a daemon that was killed, and removed at an orderly
- * end.
+ * The files that a killed daemon leaves to its successor, beside the socket unless the place is
+ * given, and removed at an orderly end: the journal of a qcow2 image (format/qcow2-journal.h), and
+ * what the guest chose (guest-choice.h).
  */
 #pragma once
 
@@ -21,5 +21,9 @@ struct blk_journal_file {
  */
 bool blk_journal_file_open(const char *place, const char *socket_path,
                            struct blk_journal_file *ret_file, GError **error);
+/* The same for what the guest chose: the journal's place with ".guest" behind, or
+ * SOCKET_PATH.guest. Without it one can do. */
+void blk_journal_file_open_choice(const char *place, const char *socket_path,
+                                  struct blk_journal_file *ret_file);
 void blk_journal_file_remove(const struct blk_journal_file *file);
 void blk_journal_file_clear(struct blk_journal_file *file);

@@ -51,6 +51,7 @@ static bool overlay_insert_paused(const struct blk_live *live, struct vblk_image
         return false;
     }
     __atomic_store_n(&device->image, overlay, __ATOMIC_RELEASE);
+    blk_choice_follow(&device->choice, overlay->storage);
     vu_info("vblkd: the disk is %s from now on, with %s behind it", overlay->storage->path,
             active->storage->path);
     return true;

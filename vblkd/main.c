@@ -87,7 +87,8 @@ static const struct vu_program program = {
 
 struct opened {
     struct vu_daemon_sockets sockets;
-    struct blk_journal_file journal;
+    struct blk_journal_file journal, choice;
+    bool has_choice; /* for the next daemon, which may meet the same guest */
     struct vblk_image *image;
 };
 
@@ -140,6 +141,8 @@ static int serve(const struct vu_daemon_options *daemon, const struct blk_option
     int status;
 
     device_options.image = image_options_of(options, &opened->journal);
+    device_options.has_choice_file = opened->choice.fd >= 0;
+    device_options.choice_fd = opened->choice.fd;
     if (!blk_device_open(&device, opened->image, &device_options, &error)) {
         vu_daemon_close_sockets(&opened->sockets);
         return fail(error);
@@ -153,6 +156,7 @@ static int serve(const struct vu_daemon_options *daemon, const struct blk_option
         status = fail(error);
     }
     opened->image = device.image;
+    opened->has_choice = blk_choice_get(&device.choice);
     blk_device_close(&device);
     return status;
 }
@@ -167,8 +171,12 @@ static bool open_all(const struct vu_daemon_options *daemon, const struct blk_op
     if (blk_journal_file_open(blk_options_journal(options, daemon->control != NULL),
                               daemon->socket_path, &opened->journal, error))
         opened->image = open_image(options, &opened->journal, error);
-    if (opened->image)
+    if (opened->image) {
+        blk_journal_file_open_choice(blk_options_choice(options), daemon->socket_path,
+                                     &opened->choice);
+        opened->has_choice = true;
         return true;
+    }
     blk_journal_file_clear(&opened->journal);
     vu_daemon_close_sockets(&opened->sockets);
     vu_daemon_remove_socket();
@@ -204,7 +212,10 @@ static int start(const struct vu_daemon_options *daemon, const struct blk_option
     vblk_image_close(opened.image);
     if (is_written)
         blk_journal_file_remove(&opened.journal);
+    if (!opened.has_choice)
+        blk_journal_file_remove(&opened.choice);
     blk_journal_file_clear(&opened.journal);
+    blk_journal_file_clear(&opened.choice);
     vu_daemon_remove_socket();
     vu_sandbox_clear(&sandbox);
     return status;

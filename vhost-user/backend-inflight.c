@@ -48,6 +48,8 @@ int backend_get_inflight_fd(struct vu_backend *backend, struct backend_call *cal
     call->reply.header.size = call->msg.header.size; /* with its tail padding or without */
     call->reply.fds[0] = fd;
     call->reply.n_fds = 1;
+    if (backend->device.meet_driver)
+        backend->device.meet_driver(backend->opaque, false);
     return inflight_replace(backend, inflight);
 }
 
@@ -65,5 +67,8 @@ int backend_set_inflight_fd(struct vu_backend *backend, struct backend_call *cal
     if (r < 0)
         return backend_refuse(call, r, "%" PRIu64 " bytes for %u queues of %u: %s", desc->mmap_size,
                               desc->n_queues, desc->queue_size, g_strerror(-r));
+    /* A log that was made in this session comes back whenever rings start. */
+    if (!backend->inflight && backend->device.meet_driver)
+        backend->device.meet_driver(backend->opaque, true);
     return inflight_replace(backend, inflight);
 }

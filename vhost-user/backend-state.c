@@ -44,5 +44,7 @@ int backend_reset_device(struct vu_backend *backend, struct backend_call *call)
     backend->status = 0;
     if (backend->device.reset)
         backend->device.reset(backend->opaque);
+    if (backend->device.meet_driver)
+        backend->device.meet_driver(backend->opaque, false);
     return 0;
 }

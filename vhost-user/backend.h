@@ -49,6 +49,10 @@ struct vu_device {
     const struct vu_control_table *commands;
     /* Appends what it has counted, as daemon/metrics.h says; any thread. */
     void (*collect_metrics)(void *device, struct vu_backend *backend, GString *text);
+    /* A driver begins (a new inflight log, RESET_DEVICE); or goes on, where the front-end has
+     * brought the log of an earlier session, of this process or of one that is gone. Before rings
+     * start. */
+    void (*meet_driver)(void *device, bool goes_on);
     /* Logs what the device has done so far, in a few lines, for SIGUSR1; on the main thread. */
     void (*log_summary)(void *device);
     /* Writes the state of a stopped device to fd, or reads it from there to the end: a file of the

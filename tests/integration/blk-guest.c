@@ -206,6 +206,9 @@ uint8_t *blk_guest_read_image(struct blk_guest *guest, bool may_leak)
 
 void blk_guest_clear(struct blk_guest *guest)
 {
+    g_autofree char *choice = g_strconcat(guest->socket, ".guest", NULL);
+
+    g_unlink(choice);
     g_unlink(guest->socket);
     if (!guest->setup.path)
         g_unlink(guest->image);
@@ -228,10 +231,24 @@ static void guest_reconnect(struct blk_guest *guest)
     g_assert_cmpint(ret, ==, 0);
 }
 
-void blk_guest_restart(struct blk_guest *guest)
+static void guest_kill_daemon(struct blk_guest *guest)
 {
     g_assert_cmpint(kill(guest->pid, SIGKILL), ==, 0);
     g_assert_cmpint(waitpid(guest->pid, NULL, 0), ==, guest->pid);
+}
+
+void blk_guest_replace(struct blk_guest *guest)
+{
+    guest_kill_daemon(guest);
+    guest_disconnect(guest);
+    guest_start_daemon(guest);
+    g_assert_true(guest_connect(guest));
+    blk_guest_slot_init(guest, &guest->call);
+}
+
+void blk_guest_restart(struct blk_guest *guest)
+{
+    guest_kill_daemon(guest);
     guest_start_daemon(guest);
     guest_reconnect(guest);
     for (unsigned i = 0; i < guest->setup.n_queues; i++)

@@ -67,6 +67,9 @@ uint8_t *blk_guest_read_image(struct blk_guest *guest, bool may_leak);
  * (setup.inflight). */
 void blk_guest_restart(struct blk_guest *guest);
 
+/* Kills the daemon, and starts another and another guest on the same image. */
+void blk_guest_replace(struct blk_guest *guest);
+
 /* Buffers for one request. */
 void blk_guest_slot_init(struct blk_guest *guest, struct blk_guest_slot *slot);
 /* Sets a slot's header; data behind it is the caller's to write. data_out and data_in are lengths.

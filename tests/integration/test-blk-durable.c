@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the guest takes for durable is: where it has no FLUSH, or switched its write cache off, no
- * page of the image is dirty when a write is answered. And what a FLUSH promises with cache=unsafe:
- * that the end of the daemon, if not of the host, loses nothing.
+ * page of the image is dirty when a write is answered, by a successor of the daemon too. And what a
+ * FLUSH promises with cache=unsafe: that the end of the daemon, if not of the host, loses nothing.
  */
 #include <fcntl.h>
 #include <glib.h>
@@ -103,6 +103,87 @@ static void test_durable(gconstpointer data)
     blk_guest_clear(&guest);
 }
 
+static uint8_t write_cache(const struct blk_guest *guest)
+{
+    uint8_t value = 0xff;
+
+    g_assert_cmpint(vu_frontend_get_config(guest->frontend, CONFIG_WCE, &value, 1), ==, 0);
+    return value;
+}
+
+static void assert_writes_durable(struct blk_guest *guest, uint8_t byte)
+{
+    uint8_t bytes[WRITE_LEN];
+
+    memset(bytes, byte, sizeof(bytes));
+    g_assert_cmpuint(blk_guest_call(guest, BLK_T_OUT, 8u * byte, bytes, sizeof(bytes), 0), ==,
+                     BLK_S_OK);
+    g_assert_cmpint(count_dirty(guest->image), <=, 0);
+}
+
+/* The choice is the driver's: it outlives daemons, and ends with it. */
+static void test_choice(gconstpointer options)
+{
+    const struct blk_guest_setup setup = {
+        .options = options,
+        .n_queues = 1,
+        .features =
+            VU_BIT(BLK_F_FLUSH) | VU_BIT(BLK_F_CONFIG_WCE) | VU_BIT(VU_F_RING_INDIRECT_DESC),
+        .image_len = IMAGE_LEN,
+        .inflight = true,
+    };
+    struct blk_guest guest;
+    g_autofree char *file = NULL;
+    GStatBuf st;
+
+    if (!blk_guest_start(&guest, &setup))
+        return;
+    file = g_strconcat(guest.socket, ".guest", NULL);
+    g_assert_true(can_count(guest.image) || count_dirty(guest.image) < 0);
+    g_assert_cmpuint(write_cache(&guest), ==, 1);
+    switch_write_cache_off(&guest);
+    g_assert_cmpint(g_stat(file, &st), ==, 0);
+    g_assert_cmpint(st.st_mode & 07777, ==, 0600);
+    for (uint8_t i = 1; i < 3; i++) {
+        blk_guest_restart(&guest);
+        assert_writes_durable(&guest, i);
+        g_assert_cmpuint(write_cache(&guest), ==, 0);
+    }
+    blk_guest_replace(&guest);
+    g_assert_cmpuint(write_cache(&guest), ==, 1);
+    blk_guest_restart(&guest);
+    g_assert_cmpuint(write_cache(&guest), ==, 1);
+    blk_guest_stop(&guest);
+    g_assert_cmpint(g_stat(file, &st), <, 0);
+    blk_guest_clear(&guest);
+}
+
+/* A record of another image is no choice of this one's guest. */
+static void test_choice_of_another(void)
+{
+    const struct blk_guest_setup setup = {
+        .options = "--sandbox=none",
+        .n_queues = 1,
+        .features = VU_BIT(BLK_F_FLUSH) | VU_BIT(BLK_F_CONFIG_WCE),
+        .image_len = IMAGE_LEN,
+        .inflight = true,
+    };
+    struct blk_guest guest;
+    g_autofree char *first = NULL, *bytes = g_malloc0(IMAGE_LEN);
+
+    if (!blk_guest_start(&guest, &setup))
+        return;
+    switch_write_cache_off(&guest);
+    first = g_strconcat(guest.image, ".first", NULL);
+    g_assert_cmpint(g_rename(guest.image, first), ==, 0);
+    g_assert_true(g_file_set_contents(guest.image, bytes, IMAGE_LEN, NULL));
+    blk_guest_restart(&guest);
+    g_assert_cmpuint(write_cache(&guest), ==, 1);
+    blk_guest_stop(&guest);
+    g_unlink(first);
+    blk_guest_clear(&guest);
+}
+
 static void test_unsafe(void)
 {
     const struct blk_guest_setup setup = {
@@ -136,6 +217,9 @@ int main(int argc, char **argv)
 
         g_test_add_data_func(path, &scenarios[i], test_durable);
     }
+    g_test_add_data_func("/blk-durable/choice", "", test_choice);
+    g_test_add_data_func("/blk-durable/choice-unconfined", "--sandbox=none", test_choice);
+    g_test_add_func("/blk-durable/choice-of-another", test_choice_of_another);
     g_test_add_func("/blk-durable/unsafe", test_unsafe);
     return g_test_run();
 }

@@ -195,8 +195,7 @@ void qcow2_journals_init(void)
     (void)g_random_int();
 }
 
-/* Empty where that cannot be known. */
-static void journal_boot_id(char *ret_id, size_t len)
+void qcow2_journals_boot_id(char *ret_id, size_t len)
 {
     qcow2_journals_init();
     memset(ret_id, 0, len);
@@ -209,7 +208,7 @@ static bool journal_is_ours(const struct qcow2 *q, const struct stat *st)
     const struct qcow2_journal *journal = q->journal;
     char boot_id[sizeof(journal->boot_id)];
 
-    journal_boot_id(boot_id, sizeof(boot_id));
+    qcow2_journals_boot_id(boot_id, sizeof(boot_id));
     return journal->magic == JOURNAL_MAGIC && journal->device == st->st_dev &&
            journal->inode == st->st_ino && journal->tail <= journal->head &&
            journal->head - journal->tail <= QCOW2_JOURNAL_RECORDS && boot_id[0] != '\0' &&
@@ -250,7 +249,7 @@ static void journal_begin(struct qcow2 *q, const struct stat *st)
     struct qcow2_journal *journal = q->journal;
 
     __atomic_store_n(&journal->magic, 0, __ATOMIC_SEQ_CST);
-    journal_boot_id(journal->boot_id, sizeof(journal->boot_id));
+    qcow2_journals_boot_id(journal->boot_id, sizeof(journal->boot_id));
     __atomic_store_n(&journal->claim, journal_next_claim(q), __ATOMIC_SEQ_CST);
     __atomic_store_n(&journal->head, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&journal->tail, 0, __ATOMIC_SEQ_CST);

@@ -19,6 +19,8 @@
 
 /* What journals take from files of the system, for processes that will not be able to open any. */
 void qcow2_journals_init(void);
+/* What tells this boot of the machine from others; empty where that cannot be known. */
+void qcow2_journals_boot_id(char *ret_id, size_t len);
 
 /*
  * Maps the file of options->journal_fd, and makes the changes again that it has for this image.
