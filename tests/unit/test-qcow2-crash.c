@@ -11,6 +11,7 @@
 
 #include "tests/unit/qcow2-fixture.h"
 #include "tests/unit/storage-recorder.h"
+#include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-discard.h"
 #include "vblkd/format/qcow2-snapshot.h"
 
@@ -54,6 +55,7 @@ struct test_op {
 };
 
 static GArray *test_ops;
+static unsigned test_n_bitmaps;    /* that counted after a cut */
 static GHashTable *test_snapshots; /* name -> contents, TEST_MAX bytes */
 
 static void test_log(struct qcow2_fixture *fixture, uint64_t offset, uint64_t len, bool is_flush,
@@ -149,7 +151,8 @@ static void test_do_something(struct qcow2_fixture *fixture, const struct test_r
         test_resize(fixture);
         break;
     case 10:
-        if (!row->has_backing)
+        /* It is for what looks the same afterwards: bitmaps do not hear of it. */
+        if (!row->has_backing && !row->has_bitmap)
             test_forget(fixture);
         break;
     default:
@@ -203,6 +206,26 @@ static void test_check_contents(struct qcow2_fixture *fixture, guint cut_event, 
     g_assert_cmpint(vblk_image_read(fixture->image, found, size, 0), ==, 0);
     for (uint64_t at = 0; at + TEST_SECTOR <= size; at += TEST_SECTOR)
         test_check_sector(flush, cut_end, at, found + at);
+}
+
+/* A bitmap that is not in use has every granule that is not as it was at the beginning. */
+static void test_check_bitmap(struct qcow2_fixture *fixture)
+{
+    const uint8_t *first = g_array_index(test_ops, struct test_op, 0).bytes;
+    struct qcow2 *q = qcow2_of(fixture->image);
+    struct qcow2_bitmap *bitmap = qcow2_bitmap_find(q->bitmaps, "b");
+    uint64_t size = fixture->image->size;
+    g_autofree uint8_t *found = g_malloc(size);
+
+    if (bitmap->flags & QCOW2_BITMAP_IN_USE)
+        return;
+    g_assert_cmpint(qcow2_bitmap_load(q, bitmap), ==, 0);
+    g_assert_cmpint(vblk_image_read(fixture->image, found, size, 0), ==, 0);
+    for (uint64_t at = 0; at < size; at += TEST_SECTOR) {
+        if (memcmp(found + at, first + at, TEST_SECTOR) != 0)
+            g_assert_true(qcow2_bits_test(bitmap->bits, at >> bitmap->granularity_bits));
+    }
+    test_n_bitmaps++;
 }
 
 /* Refcounts and flags may be wrong until somebody who writes it opens it. */
@@ -259,7 +282,10 @@ static void test_check_cut(const struct qcow2_fixture *fixture, bool is_v2)
 
 static void test_cut(struct qcow2_fixture *fixture, const struct test_row *row)
 {
-    guint from = (guint)g_test_rand_int_range(0, (gint32)storage_events->len), to;
+    guint n = storage_events->len, to;
+    /* Closing is a few of them. */
+    guint from =
+        (guint)g_test_rand_int_range(g_test_rand_bit() ? (gint32)n * 9 / 10 : 0, (gint32)n);
     GArray *events = storage_events;
     g_autoptr(GError) error = NULL;
 
@@ -277,6 +303,8 @@ static void test_cut(struct qcow2_fixture *fixture, const struct test_row *row)
     fixture->image = vblk_image_open(fixture->path, &fixture->options, &error);
     g_assert_no_error(error);
     test_check_contents(fixture, from, to);
+    if (row->has_bitmap)
+        test_check_bitmap(fixture);
     qcow2_fixture_close(fixture);
     test_check_cut(fixture, row->is_v2);
     storage_events = events;
@@ -332,6 +360,7 @@ static void test_power(gconstpointer data)
     qcow2_fixture_check(&fixture, false);
     for (unsigned i = 0; i < TEST_N_CUTS; i++)
         test_cut(&fixture, row);
+    g_test_message("%u bitmaps", test_n_bitmaps);
     test_clear(&fixture);
 }
 
