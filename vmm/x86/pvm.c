@@ -59,6 +59,9 @@ static const char *const pvm_initcalls[] = {
     "init_uprobe_trace",
     "btf_vmlinux_init",
     "kfunc_init",
+    "bpf_rstat_kfunc_init",
+    "bpf_key_sig_kfuncs_init",
+    "bpf_mptcp_kfunc_init",
     "bpf_prog_test_run_init",
     "bpf_tcp_ca_kfunc_init",
     "cubictcp_register",
@@ -125,7 +128,8 @@ char *vmm_pvm_kernel_args(const struct vmm_vm *vm)
     for (size_t i = 0; i < G_N_ELEMENTS(pvm_initcalls); i++)
         g_string_append_printf(args, "%s%s", i == 0 ? " initcall_blacklist=" : ",",
                                pvm_initcalls[i]);
-    g_string_append(args, " nokaslr mitigations=off init_on_alloc=0 cryptomgr.notests rodata=off");
+    g_string_append(args, " nokaslr mitigations=off init_on_alloc=0 cryptomgr.notests rodata=off"
+                          " 8250.nr_uarts=1");
     if (khz > 0)
         g_string_append_printf(args, " tsc=reliable no-kvmclock tsc_early_khz=%d lpj=%d",
                                khz * PVM_CLOCK_SLOWNESS, khz * PVM_CLOCK_SLOWNESS * 2);
