@@ -237,6 +237,31 @@ static void test_in_use(void)
     qcow2_fixture_destroy(&fixture);
 }
 
+/* More bits than memory is allowed for: refused for writing, not for reading. */
+static void test_too_many(void)
+{
+    struct qcow2_fixture fixture;
+    g_autoptr(GError) error = NULL;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    /* The granularity in the directory becomes 512. */
+    qcow2_fixture_create(&fixture, 512, "");
+    g_assert_cmpint(qcow2_fixture_shell(
+                        &fixture, "qemu-img resize -q image 8T && qemu-img bitmap --add image a && "
+                                  "LC_ALL=C sed -i "
+                                  "'s/\\x01\\x10\\x00\\x01\\x00\\x00\\x00\\x00a/"
+                                  "\\x01\\x09\\x00\\x01\\x00\\x00\\x00\\x00a/' image"),
+                    ==, 0);
+    fixture.image = vblk_image_open(fixture.path, &fixture.options, &error);
+    g_assert_null(fixture.image);
+    g_assert_nonnull(strstr(error->message, "memory"));
+    fixture.options.storage.read_only = true;
+    fixture.size = UINT64_C(8) << 40;
+    qcow2_fixture_open(&fixture);
+    qcow2_fixture_destroy(&fixture);
+}
+
 /* --- a successor --- */
 
 static void *test_shared_memory(size_t len)
@@ -419,6 +444,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/qcow2/bitmap/tracked-lazy", "-o lazy_refcounts=on,cluster_size=4k",
                          test_tracked);
     g_test_add_func("/qcow2/bitmap/in-use", test_in_use);
+    g_test_add_func("/qcow2/bitmap/too-many", test_too_many);
     g_test_add_data_func("/qcow2/bitmap/killed", GINT_TO_POINTER(1), test_killed);
     g_test_add_data_func("/qcow2/bitmap/killed-alone", GINT_TO_POINTER(0), test_killed);
     g_test_add_func("/qcow2/bitmap/threads", test_threads);

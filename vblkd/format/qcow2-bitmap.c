@@ -122,7 +122,7 @@ static bool bitmaps_check_memory(const struct qcow2 *q, GError **error)
 {
     uint64_t len = 0;
 
-    for (guint i = 0; i < q->bitmaps->len; i++) {
+    for (guint i = 0; i < q->bitmaps->len && len <= QCOW2_MAX_BITMAPS_MEMORY; i++) {
         const struct qcow2_bitmap *bitmap = g_ptr_array_index(q->bitmaps, i);
 
         if (qcow2_bitmap_is_usable(bitmap) && (bitmap->flags & QCOW2_BITMAP_AUTO))
@@ -131,9 +131,9 @@ static bool bitmaps_check_memory(const struct qcow2 *q, GError **error)
     if (len <= QCOW2_MAX_BITMAPS_MEMORY)
         return true;
     g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
-                "its enabled bitmaps would take %" G_GUINT64_FORMAT " MiB of memory, more than the "
-                "%" G_GUINT64_FORMAT " MiB that are allowed; disable some, or open it read-only",
-                len >> 20, QCOW2_MAX_BITMAPS_MEMORY >> 20);
+                "its enabled bitmaps would take more than the %" G_GUINT64_FORMAT
+                " MiB of memory that are allowed; disable some, or open it read-only",
+                QCOW2_MAX_BITMAPS_MEMORY >> 20);
     return false;
 }
 
