@@ -167,6 +167,8 @@ static bool amend_check(const struct amend_options *options, const struct vblk_i
         problem = "lazy_refcounts needs compat=1.1 or later";
     else if (options->data_file_raw == AMEND_ON)
         problem = "data_file_raw can only be said of a new image";
+    else if (options->data_file && options->has_size)
+        problem = "data_file and size cannot be changed at once";
     if (problem)
         g_set_error(error, VU_OPTION_ERROR, 0, "%s", problem);
     return !problem;
