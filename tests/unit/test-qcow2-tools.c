@@ -2,6 +2,7 @@
 /* Creating, resizing, snapshots, checking and repairing; qemu-img judges all of it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <glib/gstdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -181,6 +182,37 @@ static void test_resize(void)
     }
 }
 
+/* What is new is zeros, though the backing image has more, and even where that is not open. */
+static void test_resize_backed(gconstpointer args)
+{
+    struct qcow2_fixture fixture;
+    bool is_old = strstr(args, "0.10") != NULL, is_grown;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    for (unsigned blind = 0; blind < 2; blind++) {
+        qcow2_fixture_init(&fixture, TEST_SIZE);
+        g_assert_cmpint(
+            qcow2_fixture_shell(&fixture,
+                                "qemu-img create -q -f raw back 8M && qemu-io -f raw -c "
+                                "'write -q -P 7 0 8M' back && qemu-img create -q -f qcow2 %s "
+                                "-b back -F raw image %" G_GUINT64_FORMAT,
+                                (const char *)args, TEST_SIZE),
+            ==, 0);
+        fixture.options.no_backing = blind;
+        qcow2_fixture_open(&fixture);
+        /* Version 2 cannot say that what is not known reads as zeros. */
+        is_grown = fixture.image->format->resize(fixture.image, TEST_SIZE + (1 << 20), NULL);
+        g_assert_cmpint(is_grown, ==, !(blind && is_old));
+        qcow2_fixture_close(&fixture);
+        qcow2_fixture_check(&fixture, false);
+        if (is_grown)
+            g_assert_cmpint(qcow2_fixture_shell(&fixture, "qemu-io -r -c 'read -P 0 4M 1M' image"),
+                            ==, 0);
+        qcow2_fixture_destroy(&fixture);
+    }
+}
+
 /* --- snapshots --- */
 
 static void test_snapshot_op(struct qcow2_fixture *fixture,
@@ -193,6 +225,36 @@ static void test_snapshot_op(struct qcow2_fixture *fixture,
     g_assert_no_error(error);
     qcow2_fixture_verify(fixture, 0, fixture->size);
     qcow2_fixture_check(fixture, false);
+}
+
+/* However often it fails, nothing is lost by it. */
+static void test_snapshot_overflow(void)
+{
+    struct qcow2_fixture fixture;
+    GStatBuf before, after;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    qcow2_fixture_create(&fixture, TEST_SIZE, "-o refcount_bits=2");
+    qcow2_fixture_open(&fixture);
+    qcow2_fixture_write(&fixture, 0, TEST_SIZE / 2, 1);
+    for (unsigned i = 0; i < 2; i++)
+        g_assert_true(qcow2_snapshot_create(fixture.image, "fits", NULL));
+    /* The first cluster can be shared once more, those behind it cannot. */
+    qcow2_fixture_write(&fixture, 0, 65536, 3);
+    g_assert_cmpint(vblk_image_flush(fixture.image), ==, 0);
+    g_assert_cmpint(g_stat(fixture.path, &before), ==, 0);
+    for (unsigned i = 0; i < 5; i++) {
+        g_assert_false(qcow2_snapshot_create(fixture.image, "too-many", NULL));
+        qcow2_fixture_check(&fixture, false);
+    }
+    g_assert_cmpint(g_stat(fixture.path, &after), ==, 0);
+    g_assert_cmpint(after.st_size, ==, before.st_size);
+    qcow2_fixture_write(&fixture, TEST_SIZE / 2, TEST_SIZE / 4, 2);
+    qcow2_fixture_close(&fixture);
+    qcow2_fixture_check(&fixture, false);
+    qcow2_fixture_compare(&fixture);
+    qcow2_fixture_destroy(&fixture);
 }
 
 static void test_snapshots(gconstpointer args)
@@ -317,6 +379,9 @@ int main(int argc, char **argv)
     g_test_add_data_func("/qcow2/tools/compress-zstd", "-o compression_type=zstd", test_compress);
     g_test_add_data_func("/qcow2/tools/compress-extended", "-o extended_l2=on", test_compress);
     g_test_add_func("/qcow2/tools/resize", test_resize);
+    g_test_add_data_func("/qcow2/tools/resize-backed", "", test_resize_backed);
+    g_test_add_data_func("/qcow2/tools/resize-backed-v2", "-o compat=0.10", test_resize_backed);
+    g_test_add_func("/qcow2/tools/snapshot-overflow", test_snapshot_overflow);
     g_test_add_data_func("/qcow2/tools/snapshots", "", test_snapshots);
     g_test_add_data_func("/qcow2/tools/snapshots-512", "-o cluster_size=512", test_snapshots);
     g_test_add_data_func("/qcow2/tools/snapshots-extended", "-o extended_l2=on", test_snapshots);

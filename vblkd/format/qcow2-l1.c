@@ -114,6 +114,12 @@ int qcow2_l1_replace(struct qcow2 *q, const uint64_t *entries, uint32_t n, uint6
 
 /* --- resizing --- */
 
+/* There is a backing image, and it is not known how large. */
+static bool resize_is_blind(const struct qcow2 *q)
+{
+    return q->header.backing_name && !q->image->backing;
+}
+
 static bool resize_check(const struct qcow2 *q, uint64_t size, GError **error)
 {
     const char *why = NULL;
@@ -127,6 +133,10 @@ static bool resize_check(const struct qcow2 *q, uint64_t size, GError **error)
         why = "the new size is too large for the image's cluster size";
     else if (q->header.n_snapshots > 0 && q->header.version < 3)
         why = "an image of version 2 with snapshots cannot be resized";
+    else if (q->has_data_file && q->data_storage == q->storage)
+        why = "its data file is not open";
+    else if (size > q->header.size && resize_is_blind(q) && q->header.version < 3)
+        why = "its backing file is not open, and might show in what is new";
     if (why)
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT, "%s: %s", q->name, why);
     return why == NULL;
@@ -138,6 +148,8 @@ static int resize_hide_backing(struct qcow2 *q, uint64_t from, uint64_t to)
     uint64_t end = q->image->backing ? MIN(to, q->image->backing->size) : 0;
     int ret = 0;
 
+    if (resize_is_blind(q))
+        end = to;
     for (uint64_t part; ret == 0 && from < end; from += part) {
         part = MIN(end - from, VBLK_REQUEST_MAX);
         ret = qcow2_zero(q->image, from, part, true);
