@@ -51,6 +51,19 @@ static int expect_open(struct fixture *f)
     return fd;
 }
 
+static void expect_sockets_refused(struct fixture *f, const char *pattern)
+{
+    struct vu_daemon_sockets sockets;
+    GError *error = NULL;
+
+    g_assert_false(vu_daemon_open_sockets(&f->options, &sockets, &error));
+    if (!g_pattern_match_simple(pattern, error->message))
+        g_error("expected %s, got %s", pattern, error->message);
+    g_clear_error(&error);
+    for (unsigned i = 0; i < VU_DAEMON_N_SOCKETS; i++)
+        g_assert_cmpint(sockets.fds[i], ==, -1);
+}
+
 static void expect_refused(struct fixture *f, const char *pattern)
 {
     GError *error = NULL;
@@ -256,12 +269,91 @@ static void test_inherited(struct fixture *f, gconstpointer data)
     close(pair[1]);
 }
 
+/* All sockets or none; a control socket at a path, or inherited. */
+static void test_control(struct fixture *f, gconstpointer data)
+{
+    g_autofree char *path = g_strconcat(f->path, ".control", NULL);
+    struct vu_daemon_sockets sockets;
+    GError *error = NULL;
+    GStatBuf st;
+
+    f->options.control = g_strdup(path);
+    g_assert_true(vu_daemon_open_sockets(&f->options, &sockets, &error));
+    g_assert_cmpint(g_stat(path, &st), ==, 0);
+    g_assert_cmpuint(st.st_mode, ==, S_IFSOCK | 0600);
+    g_assert_cmpint(sockets.fds[VU_DAEMON_METRICS], ==, -1);
+
+    /* The control socket is live: nothing of another daemon stays. */
+    g_free(f->options.socket_path);
+    f->options.socket_path = g_strconcat(f->path, ".other", NULL);
+    vu_daemon_forget_socket();
+    expect_sockets_refused(f, "--control=*: another process is listening there");
+    g_assert_cmpint(access(f->options.socket_path, F_OK), ==, -1);
+    g_free(f->options.control);
+    f->options.control = g_strdup_printf("fd:%d", sockets.fds[VU_DAEMON_CONTROL]);
+    g_free(f->options.socket_path);
+    f->options.socket_path = g_strdup(f->path);
+    close(sockets.fds[VU_DAEMON_SESSION]);
+    g_assert_true(vu_daemon_open_sockets(&f->options, &sockets, &error));
+    vu_daemon_close_sockets(&sockets);
+    expect_sockets_refused(f, "--control=fd:*: expected an open socket*");
+    g_free(f->options.control);
+    f->options.control = g_strdup("fd:x");
+    expect_sockets_refused(f, "--control=fd:x: expected the number of a descriptor");
+    g_assert_cmpint(g_remove(path), ==, 0);
+}
+
 static void set_activation(int pid, const char *n_fds)
 {
     g_autofree char *text = g_strdup_printf("%d", pid);
 
     g_setenv("LISTEN_PID", text, TRUE);
     g_setenv("LISTEN_FDS", n_fds, TRUE);
+}
+
+/* systemd's sockets by their names, in any order. */
+static void test_activation_names(struct fixture *f, gconstpointer data)
+{
+    static const struct {
+        const char *n_fds, *names;
+        int session, control; /* -1: refused; none */
+    } rows[] = {
+        {"1", "vblkd.socket", 3, -1},     {"2", "control:x", 4, 3}, {"2", "x:control", 3, 4},
+        {"2", "control:control", -1, -1}, {"2", "x:y", -1, -1},     {"1", "control", -1, -1},
+    };
+    int saved[2] = {fcntl(3, F_DUPFD_CLOEXEC, 100), fcntl(4, F_DUPFD_CLOEXEC, 100)};
+    int fd = fcntl(expect_open(f), F_DUPFD_CLOEXEC, 50);
+
+    vu_daemon_forget_socket();
+    g_clear_pointer(&f->options.socket_path, g_free);
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        struct vu_daemon_sockets sockets;
+        GError *error = NULL;
+
+        dup2(fd, 3);
+        dup2(fd, 4);
+        set_activation(getpid(), rows[i].n_fds);
+        g_setenv("LISTEN_FDNAMES", rows[i].names, TRUE);
+        if (vu_daemon_open_sockets(&f->options, &sockets, &error)) {
+            g_assert_cmpint(sockets.fds[VU_DAEMON_SESSION], ==, rows[i].session);
+            g_assert_cmpint(sockets.fds[VU_DAEMON_CONTROL], ==, rows[i].control);
+        } else {
+            g_assert_cmpint(rows[i].session, ==, -1);
+            g_assert_nonnull(error);
+            g_clear_error(&error);
+        }
+        vu_daemon_close_sockets(&sockets);
+    }
+    g_unsetenv("LISTEN_FDS");
+    g_unsetenv("LISTEN_PID");
+    g_unsetenv("LISTEN_FDNAMES");
+    for (int i = 0; i < 2; i++) {
+        close(3 + i);
+        if (saved[i] >= 0)
+            dup2(saved[i], 3 + i);
+    }
+    close(fd);
+    g_remove(f->path);
 }
 
 static void test_activation(struct fixture *f, gconstpointer data)
@@ -305,5 +397,7 @@ int main(int argc, char **argv)
     ADD("/listen/remove-after-chdir", test_remove_after_chdir);
     ADD("/listen/inherited", test_inherited);
     ADD("/listen/activation", test_activation);
+    ADD("/listen/activation-names", test_activation_names);
+    ADD("/listen/control", test_control);
     return g_test_run();
 }

@@ -25,14 +25,16 @@
 #include "vhost-user/daemon/metrics.h"
 #include "vhost-user/log.h"
 
-#define LISTEN_FDS_START   3
-#define LISTEN_BACKLOG     8
-#define LISTEN_LOCK_TRIES  100 /* of 10 ms */
-#define LISTEN_DYING_MS    5000
-#define LISTEN_MODE        0600
-#define LISTEN_MODE_SHARED 0660 /* with --socket-group */
-#define LISTEN_MAX_FILES   4
-#define LISTEN_FD_PREFIX   "fd:"
+#define LISTEN_FDS_START     3
+#define LISTEN_BACKLOG       8
+#define LISTEN_LOCK_TRIES    100 /* of 10 ms */
+#define LISTEN_DYING_MS      5000
+#define LISTEN_MODE          0600
+#define LISTEN_MODE_SHARED   0660 /* with --socket-group */
+#define LISTEN_MAX_FILES     4
+#define LISTEN_FD_PREFIX     "fd:"
+#define LISTEN_CONTROL       "control" /* the name of systemd's socket for that */
+#define LISTEN_MAX_ACTIVATED 8
 
 /* Where a socket is to be made, and the option that says so, for messages. */
 struct listen_place {
@@ -98,17 +100,50 @@ static int listen_adopt(int fd, const char *origin, GError **error)
     return fd;
 }
 
-static int listen_adopt_activated(GError **error)
+/* Whether systemd calls its socket i so ($LISTEN_FDNAMES, the names of a unit's
+ * FileDescriptorName=). */
+static bool listen_is_named(guint i, const char *name)
+{
+    const char *names = g_getenv("LISTEN_FDNAMES");
+    g_auto(GStrv) split = g_strsplit(names ? names : "", ":", -1);
+
+    return i < g_strv_length(split) && strcmp(split[i], name) == 0;
+}
+
+/* The only one of systemd's sockets that is called so, or (NULL) is not called LISTEN_CONTROL; -1:
+ * none is. False with *error where there are more. */
+static bool listen_find_activated(const char *name, int *ret_fd, GError **error)
 {
     const char *n_fds = g_getenv("LISTEN_FDS");
     g_autofree char *origin = g_strdup_printf("LISTEN_FDS=%s", n_fds);
+    guint64 n = g_ascii_strtoull(n_fds, NULL, 10);
 
-    if (strcmp(n_fds, "1") != 0)
-        return listen_fail(error, 0, "%s: expected one socket from systemd", origin);
+    *ret_fd = -1;
+    for (guint i = 0; i < MIN(n, LISTEN_MAX_ACTIVATED); i++) {
+        if (name ? !listen_is_named(i, name) : listen_is_named(i, LISTEN_CONTROL))
+            continue;
+        if (*ret_fd >= 0) {
+            listen_fail(error, 0, "%s: expected one socket from systemd", origin);
+            return false;
+        }
+        *ret_fd = LISTEN_FDS_START + (int)i;
+    }
+    return *ret_fd < 0 || listen_adopt(*ret_fd, origin, error) >= 0;
+}
+
+/* For front-ends; the last to be asked for. */
+static int listen_adopt_activated(GError **error)
+{
+    int fd;
+
+    if (!listen_find_activated(NULL, &fd, error))
+        return -1;
+    if (fd < 0)
+        return listen_fail(error, 0, "no socket from systemd but the one called " LISTEN_CONTROL);
     g_unsetenv("LISTEN_FDS");
     g_unsetenv("LISTEN_PID");
     g_unsetenv("LISTEN_FDNAMES");
-    return listen_adopt(LISTEN_FDS_START, origin, error);
+    return fd;
 }
 
 /* The group's number, by name or number; -1 with *error. */
@@ -325,7 +360,8 @@ bool vu_daemon_open_control(const struct vu_daemon_options *options, int *ret_fd
 
     *ret_fd = -1;
     if (options->control == NULL)
-        return true;
+        return options->fd >= 0 || !vu_daemon_is_activated() ||
+               listen_find_activated(LISTEN_CONTROL, ret_fd, error);
     if (g_str_has_prefix(options->control, LISTEN_FD_PREFIX))
         *ret_fd = listen_adopt_named(options->control, origin, error);
     else
@@ -341,9 +377,10 @@ bool vu_daemon_open_sockets(const struct vu_daemon_options *options,
 
     for (unsigned i = 0; i < VU_DAEMON_N_SOCKETS; i++)
         fds[i] = -1;
-    fds[VU_DAEMON_SESSION] = vu_daemon_open_socket(options, error);
-    ok = fds[VU_DAEMON_SESSION] >= 0;
-    ok = ok && vu_daemon_open_control(options, &fds[VU_DAEMON_CONTROL], error);
+    /* First, for the other one has the environment forgotten. */
+    ok = vu_daemon_open_control(options, &fds[VU_DAEMON_CONTROL], error);
+    if (ok)
+        ok = (fds[VU_DAEMON_SESSION] = vu_daemon_open_socket(options, error)) >= 0;
     if (ok && options->metrics != NULL)
         ok = (fds[VU_DAEMON_METRICS] = vu_metrics_listen(options->metrics, error)) >= 0;
     if (!ok) {

@@ -77,7 +77,7 @@ const struct vu_option vu_daemon_option_rows[] = {
     {.name = "control", .is_long = true, .type = VU_OPTION_STRING, .offset = OFFSET(control),
      .metavar = "PATH", .group = PARSE_GROUP,
      .help = "Take commands on a unix socket at PATH (mode 0600), or on the inherited listening socket "
-             "N where PATH is fd:N."},
+             "N where PATH is fd:N. Without this, on the one that systemd calls \"control\", if any."},
     {.name = "metrics", .is_long = true, .type = VU_OPTION_STRING, .offset = OFFSET(metrics),
      .metavar = "unix:PATH|HOST:PORT", .group = PARSE_GROUP,
      .help = "Tell what has been counted to Prometheus, by HTTP at /metrics: on a unix socket (mode "
