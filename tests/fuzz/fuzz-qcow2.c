@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A hostile qcow2 image: the input is the file. It is opened read-only and for writing, read,
- * written, zeroed, discarded, resized, its snapshots listed and deleted, checked and repaired. Any
- * of that may fail; what was written must be read back, and nothing outside the file be touched.
+ * written, zeroed, discarded, resized, its snapshots listed and deleted, checked and repaired, its
+ * bitmaps and header changed. Any of that may fail; what was written must be read back, and nothing
+ * outside the file be touched.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +15,11 @@
 #include <unistd.h>
 
 #include "vblkd/format/image.h"
+#include "vblkd/format/qcow2-amend.h"
+#include "vblkd/format/qcow2-bitmap-edit.h"
+#include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-check.h"
+#include "vblkd/format/qcow2-snapshot-view.h"
 #include "vblkd/format/qcow2-snapshot.h"
 #include "vhost-user/log.h"
 
@@ -106,6 +111,46 @@ static void fuzz_tools(struct vblk_image *image)
     image->format->resize(image, image->size + 65536, NULL);
 }
 
+/* The last snapshot, as convert -l reads it. */
+static void fuzz_view(struct vblk_image *image)
+{
+    GPtrArray *snapshots = qcow2_snapshot_list(image, NULL);
+
+    if (snapshots && snapshots->len > 0 &&
+        qcow2_snapshot_view(image, g_ptr_array_index(snapshots, snapshots->len - 1)) == 0)
+        fuzz_read(image);
+    if (snapshots)
+        g_ptr_array_unref(snapshots);
+}
+
+/* What changes bitmaps and the header. */
+static void fuzz_changes(struct vblk_image *image)
+{
+    GPtrArray *bitmaps = qcow2_bitmap_list(image, NULL);
+
+    for (guint i = 0; bitmaps && i < MIN(bitmaps->len, 4); i++) {
+        const struct qcow2_bitmap *bitmap = g_ptr_array_index(bitmaps, i);
+
+        qcow2_bitmap_add(image, "fuzz", 65536, true, NULL);
+        qcow2_bitmap_merge(image, "fuzz", image, bitmap->name, NULL);
+        qcow2_bitmap_merge(image, bitmap->name, image, "fuzz", NULL);
+        qcow2_bitmap_enable(image, bitmap->name, i % 2, NULL);
+        qcow2_bitmap_clear(image, bitmap->name, NULL);
+        if (i > 0)
+            qcow2_bitmap_remove(image, bitmap->name, NULL);
+    }
+    if (bitmaps)
+        g_ptr_array_unref(bitmaps);
+    qcow2_amend_refcount_bits(image, 8, NULL);
+    qcow2_amend_lazy_refcounts(image, true, NULL);
+    qcow2_upgrade(image, NULL);
+    qcow2_amend_refcount_bits(image, 16, NULL);
+    qcow2_bitmap_remove(image, "fuzz", NULL);
+    qcow2_amend_backing(image, NULL, NULL, NULL);
+    if (image->size < FUZZ_FILE_MAX)
+        qcow2_downgrade(image, NULL);
+}
+
 /* Most file systems have an end, too: what is mapped far away cannot be written. */
 static void fuzz_init(void)
 {
@@ -152,6 +197,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         fuzz_read(image);
         qcow2_check(image, 0, NULL, NULL, &result);
+        fuzz_view(image);
         vblk_image_close(image);
     }
     image = fuzz_open(false, false);
@@ -167,6 +213,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     image = fuzz_open(false, true);
     if (image) {
         fuzz_tools(image);
+        fuzz_write(image);
+        vblk_image_close(image);
+    }
+    image = fuzz_make_file(data, size) ? fuzz_open(false, false) : NULL;
+    if (image) {
+        fuzz_changes(image);
         fuzz_write(image);
         vblk_image_close(image);
     }

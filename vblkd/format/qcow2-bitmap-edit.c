@@ -199,6 +199,11 @@ static void merge_bits(const struct qcow2_bitmap *to, const struct qcow2_bitmap 
     for (uint64_t i = 0; i < from->bits->n; i++) {
         uint64_t start = i << from->granularity_bits, end, first;
 
+        /* Most are not set. */
+        if (i % 64 == 0 && !from->bits->smaller && from->bits->words[i / 64] == 0) {
+            i += 63;
+            continue;
+        }
         if (!qcow2_bits_test(from->bits, i))
             continue;
         end = start + MIN(disk_size - start, UINT64_C(1) << from->granularity_bits);

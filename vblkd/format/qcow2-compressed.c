@@ -15,7 +15,7 @@
 
 #define COMPRESSED_KEPT     4
 #define COMPRESSED_SECTOR   512u
-#define COMPRESSED_NO_ENTRY UINT64_MAX
+#define COMPRESSED_NO_ENTRY UINT64_C(0) /* every descriptor has QCOW2_COMPRESSED set */
 
 struct qcow2_compressed {
     struct {

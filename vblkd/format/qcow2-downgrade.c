@@ -9,6 +9,8 @@
 #include "vblkd/format/qcow2-snapshot.h"
 #include "vhost-user/cleanup.h"
 
+#define DOWNGRADE_CHUNK (UINT64_C(1) << QCOW2_MAX_CLUSTER_BITS) /* zeros written at a time */
+
 /* --- what cannot be --- */
 
 static int downgrade_read_words(const struct qcow2 *q, uint64_t offset, uint64_t n,
@@ -104,11 +106,16 @@ static bool downgrade_check(struct vblk_image *image, GError **error)
 static int downgrade_range(struct vblk_image *image, uint64_t at, uint64_t len)
 {
     g_autofree void *zeros = NULL;
+    int ret = 0;
 
     if (!qcow2_of(image)->header.backing_name)
         return qcow2_forget_range(image, at, len);
-    zeros = g_malloc0(len);
-    return vblk_image_write(image, zeros, len, at);
+    zeros = g_malloc0(DOWNGRADE_CHUNK);
+    for (uint64_t done = 0, part; done < len && ret == 0; done += part) {
+        part = MIN(len - done, DOWNGRADE_CHUNK);
+        ret = vblk_image_write(image, zeros, part, at + done);
+    }
+    return ret;
 }
 
 /* A disk that became smaller has left entries behind its end. */
@@ -123,13 +130,12 @@ static int downgrade_beyond_end(struct vblk_image *image)
 
 static int downgrade_expand(struct vblk_image *image)
 {
-    uint64_t max = UINT64_C(1) << QCOW2_MAX_CLUSTER_BITS;
     int ret = 0;
 
     for (uint64_t at = 0, len; at < image->size && ret == 0; at += len) {
         struct vblk_extent extent;
 
-        len = MIN(image->size - at, max - at % max);
+        len = MIN(image->size - at, VBLK_REQUEST_MAX);
         ret = image->format->map(image, at, len, 0, &extent);
         if (ret < 0)
             break;
