@@ -101,9 +101,9 @@ static void guest_start_queues(struct blk_guest *guest)
     for (unsigned i = 0; i < guest->setup.n_queues; i++) {
         const struct vu_driver_config config = {
             .index = i,
-            .num = BLK_GUEST_RING,
+            .num = guest->setup.n_entries ? guest->setup.n_entries : BLK_GUEST_RING,
             .features = guest->features,
-            .indirect_max = GUEST_MAX_SG * 2,
+            .indirect_max = guest->setup.n_entries ? guest->setup.n_entries : GUEST_MAX_SG * 2,
         };
 
         g_assert_cmpint(vu_driver_create(&guest->shmem, &config, &guest->queues[i]), ==, 0);

@@ -21,8 +21,9 @@
 struct blk_guest_setup {
     const char *options; /* of the daemon, with a space between them; may be NULL */
     unsigned n_queues;
-    uint64_t features; /* of rings, beside VERSION_1: RING_PACKED, ...; and the device's */
-    bool inflight;     /* the session can be taken over */
+    unsigned n_entries; /* of a ring, and ranges of a request; 0: BLK_GUEST_RING, and enough */
+    uint64_t features;  /* of rings, beside VERSION_1: RING_PACKED, ...; and the device's */
+    bool inflight;      /* the session can be taken over */
     uint64_t image_len;
     const char *qcow2; /* the image is one, made with these options of qemu-img's; NULL: raw */
     bool control;      /* the daemon takes commands at guest->control */
