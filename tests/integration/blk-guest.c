@@ -237,13 +237,18 @@ static void guest_kill_daemon(struct blk_guest *guest)
     g_assert_cmpint(waitpid(guest->pid, NULL, 0), ==, guest->pid);
 }
 
+void blk_guest_start_again(struct blk_guest *guest)
+{
+    guest_start_daemon(guest);
+    g_assert_true(guest_connect(guest));
+    blk_guest_slot_init(guest, &guest->call);
+}
+
 void blk_guest_replace(struct blk_guest *guest)
 {
     guest_kill_daemon(guest);
     guest_disconnect(guest);
-    guest_start_daemon(guest);
-    g_assert_true(guest_connect(guest));
-    blk_guest_slot_init(guest, &guest->call);
+    blk_guest_start_again(guest);
 }
 
 void blk_guest_restart(struct blk_guest *guest)

@@ -68,6 +68,8 @@ uint8_t *blk_guest_read_image(struct blk_guest *guest, bool may_leak);
  * (setup.inflight). */
 void blk_guest_restart(struct blk_guest *guest);
 
+/* After blk_guest_stop: another daemon and another guest on the same image. */
+void blk_guest_start_again(struct blk_guest *guest);
 /* Kills the daemon, and starts another and another guest on the same image. */
 void blk_guest_replace(struct blk_guest *guest);
 

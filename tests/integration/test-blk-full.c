@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The file system that an image lies on is full: writes that need space fail, one by one, and
- * nothing else does; when there is room again they succeed, and the image is whole.
+ * nothing else does; when there is room again they succeed, and the image is whole. What an orderly
+ * end cannot write waits in the journal for another start.
  */
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "blk-guest.h"
@@ -116,6 +119,48 @@ static void test_full(gconstpointer data)
     blk_guest_clear(&guest);
 }
 
+/* Files of the daemon take no more than this. */
+static void limit_files(const struct blk_guest *guest, rlim_t len)
+{
+    const struct rlimit limit = {.rlim_cur = len, .rlim_max = RLIM_INFINITY};
+
+    g_assert_cmpint(prlimit(guest->pid, RLIMIT_FSIZE, &limit, NULL), ==, 0);
+}
+
+static void test_end(void)
+{
+    const struct blk_guest_setup setup = {.options = "--format=qcow2 --sandbox=none",
+                                          .n_queues = 1,
+                                          .features = VU_BIT(BLK_F_FLUSH),
+                                          .image_len = IMAGE_LEN,
+                                          .qcow2 = "cluster_size=64k"};
+    g_autofree uint8_t *values = g_malloc0(N_BLOCKS), *image = NULL;
+    g_autofree char *journal = NULL;
+    struct blk_guest guest;
+    unsigned n;
+
+    set_room(PLENTY);
+    signal(SIGXFSZ, SIG_IGN); /* the daemon has that from us */
+    if (!blk_guest_start(&guest, &setup))
+        return;
+    journal = g_strconcat(guest.socket, ".journal", NULL);
+    for (n = 0; n < 16; n++) {
+        values[n] = (uint8_t)(n + 1);
+        g_assert_cmpuint(write_block(&guest, n, values[n]), ==, BLK_S_OK);
+    }
+    limit_files(&guest, 1);
+    blk_guest_stop(&guest);
+    g_assert_true(g_file_test(journal, G_FILE_TEST_EXISTS));
+    blk_guest_start_again(&guest);
+    expect_blocks(&guest, n, values);
+    blk_guest_stop(&guest);
+    g_assert_false(g_file_test(journal, G_FILE_TEST_EXISTS));
+    image = blk_guest_read_image(&guest, true);
+    for (unsigned i = 0; i < n; i++)
+        expect_block(image + (size_t)i * BLOCK, values[i]);
+    blk_guest_clear(&guest);
+}
+
 /* 0, or -1 where this process may not mount. */
 static int mount_little(void)
 {
@@ -144,6 +189,7 @@ int main(int argc, char **argv)
 
         g_test_add_data_func(path, &kinds[i], test_full);
     }
+    g_test_add_func("/blk-full/end", test_end);
     status = g_test_run();
     umount2(full_dir, MNT_DETACH);
     g_rmdir(full_dir);
