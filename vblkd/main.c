@@ -118,6 +118,8 @@ static struct vblk_image *open_image(const struct blk_options *options,
     int n_tries = vu_daemon_is_successor() ? LOCK_TRIES_SUCCESSOR : LOCK_TRIES;
 
     qcow2_journals_init();
+    if (journal->fd >= 0 && !qcow2_journal_check(journal->fd, options->file, error))
+        return NULL;
     for (int i = 0; i < n_tries && !image; i++) {
         if (i > 0)
             g_usleep(LOCK_PAUSE_US);

@@ -23,11 +23,13 @@ struct qcow2_journal_region {
 /* The file begins like this. */
 struct qcow2_journal {
     uint64_t magic, device, inode; /* of the image */
-    uint64_t claim;                /* the image's autoclear bits of QCOW2_AUTOCLEAR_CLAIM */
-    char boot_id[40];              /* what a power cut leaves of the records is anything */
-    uint64_t head;                 /* records ever noted; atomic, after the record */
-    uint64_t tail;                 /* of them durable */
-    uint64_t n_regions;            /* atomic, after the region */
+    /* Of one that lies behind it since it is the disk; 0: none. */
+    uint64_t behind_device, behind_inode;
+    uint64_t claim;     /* the image's autoclear bits of QCOW2_AUTOCLEAR_CLAIM */
+    char boot_id[40];   /* what a power cut leaves of the records is anything */
+    uint64_t head;      /* records ever noted; atomic, after the record */
+    uint64_t tail;      /* of them durable */
+    uint64_t n_regions; /* atomic, after the region */
     struct qcow2_journal_region regions[QCOW2_JOURNAL_REGIONS];
     struct qcow2_journal_record records[QCOW2_JOURNAL_RECORDS];
 };

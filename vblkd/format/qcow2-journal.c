@@ -17,10 +17,11 @@
 #include "vblkd/format/qcow2-journal-bits.h"
 #include "vblkd/format/qcow2-l2-table.h"
 #include "vblkd/format/qcow2-refcount.h"
+#include "vblkd/format/qcow2.h"
 #include "vhost-user/cleanup.h"
 #include "vhost-user/log.h"
 
-#define JOURNAL_MAGIC   UINT64_C(0x6f62716a6f757233) /* "obqjour3" */
+#define JOURNAL_MAGIC   UINT64_C(0x6f62716a6f757234) /* "obqjour4" */
 #define JOURNAL_BOOT_ID "/proc/sys/kernel/random/boot_id"
 
 /* --- noting, under the lock --- */
@@ -203,17 +204,62 @@ void qcow2_journals_boot_id(char *ret_id, size_t len)
         g_strlcpy(ret_id, journal_boot_text, len);
 }
 
-static bool journal_is_ours(const struct qcow2 *q, const struct stat *st)
+/* It is a journal, and of this boot. */
+static bool journal_counts(const struct qcow2_journal *journal)
 {
-    const struct qcow2_journal *journal = q->journal;
     char boot_id[sizeof(journal->boot_id)];
 
     qcow2_journals_boot_id(boot_id, sizeof(boot_id));
-    return journal->magic == JOURNAL_MAGIC && journal->device == st->st_dev &&
-           journal->inode == st->st_ino && journal->tail <= journal->head &&
-           journal->head - journal->tail <= QCOW2_JOURNAL_RECORDS && boot_id[0] != '\0' &&
-           memcmp(journal->boot_id, boot_id, sizeof(boot_id)) == 0 && journal->claim != 0 &&
+    return journal->magic == JOURNAL_MAGIC && boot_id[0] != '\0' &&
+           memcmp(journal->boot_id, boot_id, sizeof(boot_id)) == 0;
+}
+
+/* Whether it is about that image. */
+static bool journal_is_of(const struct qcow2_journal *journal, const struct qcow2 *q)
+{
+    struct stat st;
+
+    return journal_counts(journal) && fstat(q->storage->fd, &st) == 0 &&
+           journal->device == st.st_dev && journal->inode == st.st_ino &&
+           journal->tail <= journal->head &&
+           journal->head - journal->tail <= QCOW2_JOURNAL_RECORDS && journal->claim != 0 &&
            journal->claim == (q->header.autoclear & QCOW2_AUTOCLEAR_CLAIM);
+}
+
+bool qcow2_journal_check(int journal_fd, const char *path, GError **error)
+{
+    size_t len = offsetof(struct qcow2_journal, regions);
+    g_autofree struct qcow2_journal *journal = g_malloc0(sizeof(*journal));
+    struct stat st;
+
+    if (pread(journal_fd, journal, len, 0) != (ssize_t)len || !journal_counts(journal) ||
+        journal->behind_inode == 0 || stat(path, &st) < 0 || journal->behind_device != st.st_dev ||
+        journal->behind_inode != st.st_ino)
+        return true;
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_BUSY,
+                "%s: an overlay has come in front of it (inode %" PRIu64
+                "), and the journal has what was written to that: serve the overlay, or remove the "
+                "journal to give up what was written since",
+                path, journal->inode);
+    return false;
+}
+
+/* What the journal has must not be lost because the disk's overlay is served before it was one. */
+static bool journal_check_behind(const struct qcow2 *q, GError **error)
+{
+    const struct qcow2_journal *journal = q->journal;
+
+    for (const struct vblk_image *image = q->image->backing; image; image = image->backing) {
+        if (image->format != &vblk_format_qcow2 || !journal_is_of(journal, qcow2_of(image)) ||
+            journal->head == journal->tail)
+            continue;
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_BUSY,
+                    "the journal has changes of %s, which lies behind it: serve that once, so that "
+                    "they are made",
+                    image->storage->path);
+        return false;
+    }
+    return true;
 }
 
 /* Another than the image has now; one from long ago is unlikely to come again. */
@@ -243,8 +289,9 @@ static bool journal_disown(struct qcow2 *q, GError **error)
     return ret == 0 || journal_fail(-ret, error);
 }
 
-/* Empty; qcow2_prepare writes the claim before anything is noted. */
-static void journal_begin(struct qcow2 *q, const struct stat *st)
+/* Empty; qcow2_prepare writes the claim before anything is noted. behind: see the struct; or NULL.
+ */
+static void journal_begin(struct qcow2 *q, const struct stat *st, const struct stat *behind)
 {
     struct qcow2_journal *journal = q->journal;
 
@@ -256,6 +303,8 @@ static void journal_begin(struct qcow2 *q, const struct stat *st)
     qcow2_journal_forget_bits(q);
     __atomic_store_n(&journal->device, st->st_dev, __ATOMIC_SEQ_CST);
     __atomic_store_n(&journal->inode, st->st_ino, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&journal->behind_device, behind ? behind->st_dev : 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&journal->behind_inode, behind ? behind->st_ino : 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&journal->magic, JOURNAL_MAGIC, __ATOMIC_SEQ_CST);
 }
 
@@ -309,11 +358,13 @@ bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *option
     if (!options->has_journal)
         return journal_disown(q, error);
     ret = journal_map(q, options->journal_fd, &st);
-    if (ret == 0 && journal_is_ours(q, &st))
+    if (ret == 0 && !journal_check_behind(q, error))
+        return false;
+    if (ret == 0 && journal_is_of(q->journal, q))
         ret = journal_take_over(q);
     if (ret < 0)
         return journal_fail(-ret, error);
-    journal_begin(q, &st);
+    journal_begin(q, &st, NULL);
     return true;
 }
 
@@ -326,17 +377,17 @@ void qcow2_journal_close(struct qcow2 *q)
     vu_clear_fd(&q->journal_fd);
 }
 
-int qcow2_journal_move(struct qcow2 *from, struct qcow2 *to, int journal_fd)
+int qcow2_journal_move(struct vblk_image *from, struct qcow2 *to, int journal_fd)
 {
-    struct stat st;
+    struct stat st, behind;
     int ret = to->header.version >= 3 ? journal_map(to, journal_fd, &st) : 0;
 
     if (ret < 0)
         return ret;
     to->image->is_eager = to->header.version < 3;
-    if (from)
-        qcow2_journal_close(from);
+    if (from->format == &vblk_format_qcow2)
+        qcow2_journal_close(qcow2_of(from));
     if (to->journal)
-        journal_begin(to, &st);
+        journal_begin(to, &st, fstat(from->storage->fd, &behind) == 0 ? &behind : NULL);
     return 0;
 }

@@ -22,6 +22,10 @@ void qcow2_journals_init(void);
 /* What tells this boot of the machine from others; empty where that cannot be known. */
 void qcow2_journals_boot_id(char *ret_id, size_t len);
 
+/* Whether the image at path may be served with that journal, which may know of an overlay in front
+ * of it. Before it is opened. False with *error. */
+bool qcow2_journal_check(int journal_fd, const char *path, GError **error);
+
 /*
  * Maps the file of options->journal_fd, and makes the changes again that it has for this image.
  * False with *error. Without a journal nothing is noted, and one that somebody has no longer
@@ -36,10 +40,10 @@ void qcow2_journal_close(struct qcow2 *q);
 
 /*
  * The journal follows the disk from one image to another, of which nothing has been noted yet:
- * `from` (NULL: it was no qcow2 image) has been settled. From now on it is `to` that a successor
- * may make changes in. -errno: everything is as it was.
+ * `from`, of any format, has been settled. From now on it is `to` that a successor may make changes
+ * in. -errno: everything is as it was.
  */
-int qcow2_journal_move(struct qcow2 *from, struct qcow2 *to, int journal_fd);
+int qcow2_journal_move(struct vblk_image *from, struct qcow2 *to, int journal_fd);
 
 /* --- under the lock --- */
 

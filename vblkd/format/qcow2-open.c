@@ -279,6 +279,7 @@ struct vblk_image *qcow2_open(struct vblk_storage *storage,
     }
     g_prefix_error(error, "%s: ", storage->path);
     open_destroy(q);
+    vblk_image_close(image->backing);
     vblk_users_destroy(image->users);
     g_free(image);
     return NULL;

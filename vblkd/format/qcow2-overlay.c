@@ -2,7 +2,8 @@
 /*
  * External snapshots. Whatever moment the process is killed at, one of the two images is the disk,
  * and the other one does no harm to it: the active image is settled, so that nothing of it is in
- * the journal, before the journal becomes the overlay's, and the overlay is empty until then.
+ * the journal, before the journal becomes the overlay's, and the overlay is empty until then. A
+ * successor that is given the wrong one of the two learns from the journal that it is.
  */
 #include "vblkd/format/qcow2-overlay.h"
 
@@ -61,11 +62,10 @@ bool qcow2_overlay_check(const struct vblk_image *overlay, const struct vblk_ima
 
 int qcow2_overlay_insert(struct vblk_image *overlay, struct vblk_image *active, int journal_fd)
 {
-    bool is_qcow2 = active->format == &vblk_format_qcow2;
     int ret = active->format->settle(active);
 
     if (ret == 0 && journal_fd >= 0)
-        ret = qcow2_journal_move(is_qcow2 ? qcow2_of(active) : NULL, qcow2_of(overlay), journal_fd);
+        ret = qcow2_journal_move(active, qcow2_of(overlay), journal_fd);
     if (ret < 0)
         return ret;
     vblk_image_make_read_only(active);
