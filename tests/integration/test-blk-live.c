@@ -7,7 +7,10 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <glib/gstdio.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "blk-control.h"
@@ -244,6 +247,66 @@ static void test_external(gconstpointer data)
     versions_clear(versions);
 }
 
+/* Whether the journal says that an overlay has come in front of the image. */
+static bool live_is_left_behind(const struct blk_guest *guest)
+{
+    g_autofree char *journal = g_strconcat(guest->socket, ".journal", NULL);
+    uint64_t head[5] = {0}; /* magic, device and inode of the image; and of the one behind it */
+    int fd = open(journal, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(read(fd, head, sizeof(head)), >=, 0);
+    close(fd);
+    g_assert_cmpint(stat(guest->image, &st), ==, 0);
+    return head[3] == st.st_dev && head[4] == st.st_ino;
+}
+
+/* Killed at any moment of the command: the journal tells which image is the disk. */
+static void test_killed_within(gconstpointer data)
+{
+    const struct scenario *scenario = data;
+    g_autofree struct versions *versions = g_new0(struct versions, 1);
+    g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func(g_free);
+    struct blk_guest *guest = &versions->guest;
+    unsigned n_moved = 0;
+
+    if (!live_start(versions, scenario))
+        return;
+    for (unsigned i = 0; i < 2 * N_SNAPSHOTS; i++) {
+        int control = blk_control_connect(guest->control), fd;
+        char *path = live_make_overlay(versions, i, !guest->setup.qcow2, &fd);
+
+        versions_run(versions, N_BETWEEN);
+        blk_control_send(control, fd,
+                         "{\"execute\":\"blockdev-snapshot\",\"arguments\":{\"overlay\":\"%s\"}}",
+                         path);
+        versions_run(versions, (unsigned)g_test_rand_int_range(1, 60));
+        g_assert_cmpint(kill(guest->pid, SIGKILL), ==, 0);
+        g_assert_cmpint(waitid(P_PID, (id_t)guest->pid, &(siginfo_t){0}, WEXITED | WNOWAIT), ==, 0);
+        close(control);
+        close(fd);
+        if (live_is_left_behind(guest)) {
+            g_ptr_array_add(files, guest->image);
+            guest->image = path;
+            guest->setup.qcow2 = "";
+            guest->setup.options = "--format=qcow2 --backing=on --sandbox=none";
+            n_moved++;
+        } else {
+            g_unlink(path);
+            g_free(path);
+        }
+        blk_guest_restart(guest);
+    }
+    g_test_message("%u of %u overlays had come", n_moved, 2 * N_SNAPSHOTS);
+    versions_run(versions, N_BETWEEN);
+    versions_stop(versions);
+    for (guint i = 0; i < files->len; i++)
+        g_unlink(g_ptr_array_index(files, i));
+    blk_guest_clear(guest);
+    versions_clear(versions);
+}
+
 /* By the client for people, which makes the overlay; and what it does not do. */
 static void test_client(void)
 {
@@ -423,6 +486,11 @@ static const struct scenario external[] = {
     {"kill-raw", NULL, INDIRECT | EVENT, 2, true, 512, NULL},
 };
 
+static const struct scenario killed_within[] = {
+    {"qcow2", "--format=qcow2 --sandbox=none", INDIRECT | EVENT, 2, true, 512, "cluster_size=4k"},
+    {"raw", "--sandbox=none", INDIRECT | EVENT, 2, true, 512, NULL},
+};
+
 static const struct scenario resize[] = {
     {"raw", NULL, INDIRECT | EVENT, 4, false, 512, NULL},
     {"qcow2", "--format=qcow2", INDIRECT | EVENT, 4, false, 512, "cluster_size=512"},
@@ -445,6 +513,8 @@ int main(int argc, char **argv)
     live_add("internal", internal, G_N_ELEMENTS(internal), test_internal);
     g_test_add_func("/blk-live/internal/apply", test_apply);
     live_add("external", external, G_N_ELEMENTS(external), test_external);
+    live_add("external/killed-within", killed_within, G_N_ELEMENTS(killed_within),
+             test_killed_within);
     g_test_add_func("/blk-live/external/client", test_client);
     g_test_add_func("/blk-live/front-end", test_front_end);
     live_add("resize", resize, G_N_ELEMENTS(resize), test_resize);
