@@ -2,7 +2,8 @@
 /*
  * Power cuts. A cut leaves everything up to a flush, and of what came after it any part; qemu-img
  * must find no corruption in that, and all that the guest had flushed is there. What changes the
- * image as a whole (snapshots, its size, forgetting all of it) is among what is done.
+ * image as a whole (snapshots, its size, forgetting all of it, its bitmaps, the width of refcounts)
+ * is among what is done.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +12,8 @@
 
 #include "tests/unit/qcow2-fixture.h"
 #include "tests/unit/storage-recorder.h"
+#include "vblkd/format/qcow2-amend.h"
+#include "vblkd/format/qcow2-bitmap-edit.h"
 #include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-discard.h"
 #include "vblkd/format/qcow2-snapshot.h"
@@ -120,6 +123,30 @@ static void test_forget(struct qcow2_fixture *fixture)
     test_log(fixture, 0, TEST_MAX, false, false);
 }
 
+/* What tools change of an image: the disk stays as it is. Some of it cannot be, here and there. */
+static void test_change(struct qcow2_fixture *fixture)
+{
+    static const unsigned widths[] = {4, 8, 16, 32, 64};
+    struct vblk_image *image = fixture->image;
+
+    switch (g_test_rand_int_range(0, 4)) {
+    case 0:
+        qcow2_amend_refcount_bits(
+            image, widths[g_test_rand_int_range(0, (gint32)G_N_ELEMENTS(widths))], NULL);
+        break;
+    case 1:
+        if (!qcow2_bitmap_add(image, "extra", 4096, g_test_rand_bit(), NULL))
+            qcow2_bitmap_remove(image, "extra", NULL);
+        break;
+    case 2:
+        qcow2_bitmap_merge(image, "extra", image, "b", NULL);
+        break;
+    default:
+        qcow2_bitmap_enable(image, "extra", g_test_rand_bit(), NULL);
+        break;
+    }
+}
+
 static void test_do_something(struct qcow2_fixture *fixture, const struct test_row *row)
 {
     uint64_t n = fixture->size / TEST_SECTOR;
@@ -154,6 +181,9 @@ static void test_do_something(struct qcow2_fixture *fixture, const struct test_r
         /* It is for what looks the same afterwards: bitmaps do not hear of it. */
         if (!row->has_backing && !row->has_bitmap)
             test_forget(fixture);
+        break;
+    case 11:
+        test_change(fixture);
         break;
     default:
         qcow2_fixture_write(fixture, offset, len, (uint8_t)g_test_rand_int());

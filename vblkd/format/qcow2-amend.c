@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "vblkd/format/qcow2-flush.h"
+#include "vblkd/format/qcow2-journal.h"
 #include "vhost-user/cleanup.h"
 
 bool qcow2_amend_refuse(GError **error, const char *format, ...)
@@ -32,7 +33,7 @@ bool qcow2_amend_begin(struct qcow2 *q, GError **error)
     ret = qcow2_flush_all_held(q);
     if (ret < 0)
         return qcow2_amend_refuse(error, "%s", g_strerror(-ret));
-    q->header.autoclear &= QCOW2_AUTOCLEAR_KNOWN;
+    q->header.autoclear &= QCOW2_AUTOCLEAR_KNOWN | (q->journal ? QCOW2_AUTOCLEAR_JOURNAL : 0);
     return true;
 }
 

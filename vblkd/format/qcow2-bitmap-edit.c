@@ -11,6 +11,7 @@
 
 #include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-flush.h"
+#include "vblkd/format/qcow2-journal.h"
 #include "vhost-user/cleanup.h"
 
 /* --- what all have in common --- */
@@ -86,7 +87,7 @@ static bool edit_end(struct qcow2 *q, GError **error)
 {
     int ret;
 
-    q->header.autoclear &= QCOW2_AUTOCLEAR_KNOWN;
+    q->header.autoclear &= QCOW2_AUTOCLEAR_KNOWN | (q->journal ? QCOW2_AUTOCLEAR_JOURNAL : 0);
     ret = qcow2_bitmaps_store(q);
     /* Once to free what was given up, and once more to write that. */
     if (ret == 0)
