@@ -8,18 +8,6 @@ BEGIN {
     split("ops p50 p99 cpu rss calls", fields, " ")
 }
 
-function median(key,   n, i, j, v, t)
-{
-    n = count[key]
-    for (i = 1; i <= n; i++)
-        v[i] = values[key, i]
-    for (i = 2; i <= n; i++)
-        for (j = i; j > 1 && v[j - 1] > v[j]; j--) {
-            t = v[j]; v[j] = v[j - 1]; v[j - 1] = t
-        }
-    return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
-}
-
 function value(who, how, format, row, field)
 {
     return median(who SUBSEP how SUBSEP format SUBSEP row SUBSEP field)
@@ -111,10 +99,8 @@ function learn(list, n, item,   i)
     n_whos = learn(whos, n_whos + 0, $1)
     n_hows = learn(hows, n_hows + 0, $2)
     n_formats = learn(formats, n_formats + 0, $3)
-    for (i = 1; i <= 6; i++) {
-        key = $1 SUBSEP $2 SUBSEP $3 SUBSEP row SUBSEP fields[i]
-        values[key, ++count[key]] = $(5 + i)
-    }
+    for (i = 1; i <= 6; i++)
+        add($1 SUBSEP $2 SUBSEP $3 SUBSEP row SUBSEP fields[i], $(5 + i))
 }
 
 END {

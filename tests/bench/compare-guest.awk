@@ -3,25 +3,6 @@
 # Rows "daemon workload microseconds CPU" of several rounds to a table of medians: ours, rust, and how many
 # times faster and cheaper ours is.
 
-function median(key,   n, i, j, v, t)
-{
-    n = count[key]
-    if (!n)
-        return 0
-    for (i = 1; i <= n; i++)
-        v[i] = values[key, i]
-    for (i = 2; i <= n; i++)
-        for (j = i; j > 1 && v[j - 1] > v[j]; j--) {
-            t = v[j]; v[j] = v[j - 1]; v[j - 1] = t
-        }
-    return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
-}
-
-function add(key, value)
-{
-    values[key, ++count[key]] = value
-}
-
 function ratio(a, b)
 {
     return a && b ? sprintf("%.2fx", a / b) : "-"

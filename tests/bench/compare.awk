@@ -4,23 +4,6 @@
 # the best peer. Columns of each daemon: operations per second, CPU microseconds and
 # system calls per operation.
 
-function median(key,   n, i, j, v, t)
-{
-    n = count[key]
-    for (i = 1; i <= n; i++)
-        v[i] = values[key, i]
-    for (i = 2; i <= n; i++)
-        for (j = i; j > 1 && v[j - 1] > v[j]; j--) {
-            t = v[j]; v[j] = v[j - 1]; v[j - 1] = t
-        }
-    return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
-}
-
-function add(key, value)
-{
-    values[key, ++count[key]] = value
-}
-
 {
     row = $2 "\t" $3
     if (!(row in seen)) {
