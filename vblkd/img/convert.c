@@ -96,8 +96,8 @@ static const struct vu_option convert_rows[] = {
      .help = "As many zeros become a hole; 4k by default, 0 for never."},
     {.name = "parallel", .short_name = 'm', .is_long = true, .type = VU_OPTION_INT, .min = 1,
      .max = IMG_COPY_MAX_THREADS, .offset = CONVERT_OFFSET(n_threads), .group = CONVERT_GROUP,
-     .help = "How many threads copy; by default two for each processor, at most 8, and 8 where the "
-             "host's page cache is not used."},
+     .help = "How many threads copy; by default one for each processor, two with -c, at most 8, "
+             "and 8 where the host's page cache is not used."},
     {.name = "out-of-order", .short_name = 'W', .is_long = true, .type = VU_OPTION_FLAG,
      .offset = CONVERT_OFFSET(any_order), .group = CONVERT_GROUP,
      .help = "Without effect: with more than one thread, the order is any."},
@@ -253,7 +253,8 @@ static unsigned convert_n_threads(const struct convert *convert)
         return (unsigned)convert->options->n_threads;
     if (vblk_cache_is_direct(target->cache))
         return CONVERT_MAX_THREADS;
-    return MIN(2 * g_get_num_processors(), CONVERT_MAX_THREADS);
+    /* Those that only copy would wait for each other at the target's file. */
+    return MIN(g_get_num_processors() * (convert->options->compress ? 2 : 1), CONVERT_MAX_THREADS);
 }
 
 static bool convert_target_is_zero(const struct convert *convert)

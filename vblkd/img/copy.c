@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "vblkd/format/qcow2-compressed.h"
@@ -18,6 +19,7 @@
 
 #define COPY_CHUNK  (UINT64_C(2) << 20) /* the largest cluster */
 #define COPY_SECTOR UINT64_C(512)
+#define COPY_ALIGN  4096 /* what goes past the page cache needs no other buffer then */
 
 static int copy_read_failed(struct img_copy *copy, int ret)
 {
@@ -238,8 +240,8 @@ static void *copy_thread(void *opaque)
 {
     struct img_copy *copy = opaque;
     uint32_t cluster_size = copy->compresses ? (uint32_t)qcow2_of(copy->target)->cluster_size : 0;
-    uint8_t *buf = g_malloc(COPY_CHUNK);
-    int ret = 0, none = 0;
+    uint8_t *buf = aligned_alloc(COPY_ALIGN, COPY_CHUNK);
+    int ret = buf ? 0 : -ENOMEM, none = 0;
 
     while (ret == 0 && __atomic_load_n(&copy->failed, __ATOMIC_RELAXED) == 0) {
         uint64_t at = __atomic_fetch_add(&copy->next, COPY_CHUNK, __ATOMIC_RELAXED), len;
@@ -255,7 +257,7 @@ static void *copy_thread(void *opaque)
     if (ret < 0)
         __atomic_compare_exchange_n(&copy->failed, &none, ret, false, __ATOMIC_RELAXED,
                                     __ATOMIC_RELAXED);
-    g_free(buf);
+    free(buf);
     return NULL;
 }
 
