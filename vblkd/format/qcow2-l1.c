@@ -14,6 +14,7 @@
 #include "vblkd/format/qcow2-free.h"
 #include "vblkd/format/qcow2-refcount.h"
 #include "vhost-user/cleanup.h"
+#include "vhost-user/log.h"
 
 struct l1_alloc {
     uint64_t n, cluster;
@@ -185,20 +186,29 @@ static int resize_grow(struct qcow2 *q, uint64_t size)
     return ret;
 }
 
+/*
+ * What is to go reads as zeros before the size says that it has gone: after a power cut in between
+ * nothing of a backing image shows there, and should the disk grow again, it is zeros. Version 2
+ * could say that by allocating alone, so there it is forgotten at once. Flushed when this returns.
+ */
+static int resize_clear(struct qcow2 *q, uint64_t from, uint64_t rest, uint64_t to)
+{
+    bool can_say_zero = q->header.version >= 3;
+    int ret = 0;
+
+    if (can_say_zero || rest > 0)
+        ret = qcow2_zero(q->image, from, can_say_zero ? to - from : rest, true);
+    if (ret == 0 && !can_say_zero)
+        ret = qcow2_forget_range(q->image, from + rest, to - from - rest);
+    return ret == 0 ? qcow2_flush_all_held(q) : ret;
+}
+
 static int resize_shrink(struct qcow2 *q, uint64_t size)
 {
     uint64_t old_size = q->header.size;
     uint64_t rest = MIN(old_size - size, -size & (q->cluster_size - 1));
-    int ret = 0;
+    int ret = resize_clear(q, size, rest, old_size);
 
-    /* The rest of the last cluster too: should the disk grow again, it is zeros there. Behind it
-     * nothing is left, not even entries that say so: version 2 has none. */
-    if (rest > 0)
-        ret = qcow2_zero(q->image, size, rest, true);
-    if (ret == 0)
-        ret = qcow2_forget_range(q->image, size + rest, old_size - size - rest);
-    if (ret == 0)
-        ret = qcow2_flush_all_held(q);
     if (ret < 0)
         return ret;
     q->header.size = size;
@@ -209,6 +219,13 @@ static int resize_shrink(struct qcow2 *q, uint64_t size)
     }
     __atomic_store_n(&q->image->size, size, __ATOMIC_RELEASE);
     qcow2_bitmaps_shrink(q, size);
+    /* Entries that say zeros are no use there any more: version 2, which the image may become, has
+     * none. */
+    ret = qcow2_forget_range(q->image, size + rest, old_size - size - rest);
+    if (ret == 0)
+        ret = qcow2_flush_all_held(q);
+    if (ret < 0)
+        vu_warning("%s: entries are left behind its end: %s", q->name, strerror(-ret));
     return q->has_data_file ? vblk_storage_truncate(q->data_storage, size) : 0;
 }
 
