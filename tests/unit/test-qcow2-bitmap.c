@@ -390,6 +390,9 @@ struct test_thread {
 };
 
 /* Each in its own sectors, below the size that the disk has at first. */
+/* Sizes change while nobody writes, as a daemon's queues are paused for it. */
+static pthread_rwlock_t test_pause = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+
 static void *test_write_some(void *opaque)
 {
     struct test_thread *thread = opaque;
@@ -401,13 +404,15 @@ static void *test_write_some(void *opaque)
                           TEST_THREADS +
                       thread->number;
 
+        pthread_rwlock_rdlock(&test_pause);
         g_assert_cmpint(vblk_image_write(thread->fixture->image, sector, 512, at * 512), ==, 0);
+        pthread_rwlock_unlock(&test_pause);
         thread->small[at] = true;
     }
     return NULL;
 }
 
-/* While they write, the disk grows again and again: no bit is lost on the way. */
+/* Between their writes, which pause for it, the disk grows again and again: no bit is lost. */
 static void test_threads(void)
 {
     g_autofree bool *small = g_new0(bool, 2 * TEST_SIZE / 512);
@@ -423,7 +428,9 @@ static void test_threads(void)
                         0);
     }
     for (uint64_t size = TEST_SIZE + 65536; size <= 2 * TEST_SIZE; size += 262144) {
+        pthread_rwlock_wrlock(&test_pause);
         g_assert_true(fixture.image->format->resize(fixture.image, size, NULL));
+        pthread_rwlock_unlock(&test_pause);
         fixture.size = size;
     }
     for (unsigned i = 0; i < TEST_THREADS; i++)

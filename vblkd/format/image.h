@@ -105,7 +105,7 @@ struct vblk_format {
     /* Optional, where is_eager can be: what was done before is lost no longer if the process is
      * killed. Waits. */
     int (*persist)(struct vblk_image *image);
-    /* The virtual size changes. False with *error. Nobody else uses the image meanwhile beyond the
+    /* The virtual size changes. False with *error. Nobody writes meanwhile, nor reads beyond the
      * smaller size. */
     bool (*resize)(struct vblk_image *image, uint64_t size, GError **error);
     /* The file is as if the image had been closed, but for the locks; the next write begins anew.

@@ -241,8 +241,11 @@ static int bitmap_hold(struct qcow2 *q, struct qcow2_bitmap *bitmap, bool *ret_i
     }
     if (ret < 0)
         return ret;
-    *ret_is_new |= !bitmap->is_held;
-    bitmap->is_held = true;
+    /* Pairs with qcow2_bitmaps_touch_tracked, which may be at work. */
+    if (!bitmap->is_held) {
+        __atomic_store_n(&bitmap->is_held, true, __ATOMIC_RELEASE);
+        *ret_is_new = true;
+    }
     return 0;
 }
 
@@ -308,7 +311,8 @@ void qcow2_bitmaps_touch_tracked(struct qcow2 *q, uint64_t offset, uint64_t len)
         struct qcow2_bitmap *bitmap = g_ptr_array_index(q->bitmaps, i);
         unsigned bits = bitmap->granularity_bits;
 
-        if (!bitmap->is_held || !(bitmap->flags & QCOW2_BITMAP_AUTO))
+        if (!__atomic_load_n(&bitmap->is_held, __ATOMIC_ACQUIRE) ||
+            !(bitmap->flags & QCOW2_BITMAP_AUTO))
             continue;
         qcow2_bits_set(__atomic_load_n(&bitmap->bits, __ATOMIC_ACQUIRE), offset >> bits,
                        ((offset + len - 1) >> bits) - (offset >> bits) + 1);
