@@ -12,6 +12,19 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+const char *const wrong_names[N_WRONG] = {
+    [HANGS_UP] = "hangs-up",
+    [SILENT] = "silent",
+    [OTHER_REQUEST] = "other-request",
+    [NO_REPLY_FLAG] = "no-reply-flag",
+    [SHORT_PAYLOAD] = "short-payload",
+    [LONG_PAYLOAD] = "long-payload",
+    [EXTRA_FD] = "extra-fd",
+    [HALF_A_REPLY] = "half-a-reply",
+    [REFUSES] = "refuses",
+    [TWO_REPLIES] = "two-replies",
+};
+
 /* --- the back-end --- */
 
 static void backend_send(struct backend *backend, struct vu_message *reply)

@@ -32,6 +32,7 @@ enum wrong {
     TWO_REPLIES,
     N_WRONG,
 };
+extern const char *const wrong_names[N_WRONG]; /* from HANGS_UP on */
 
 struct backend {
     struct vu_channel channel, requests;

@@ -390,19 +390,6 @@ static void test_wrong(gconstpointer data)
 
 int main(int argc, char **argv)
 {
-    static const char *const names[N_WRONG] = {
-        [HANGS_UP] = "hangs-up",
-        [SILENT] = "silent",
-        [OTHER_REQUEST] = "other-request",
-        [NO_REPLY_FLAG] = "no-reply-flag",
-        [SHORT_PAYLOAD] = "short-payload",
-        [LONG_PAYLOAD] = "long-payload",
-        [EXTRA_FD] = "extra-fd",
-        [HALF_A_REPLY] = "half-a-reply",
-        [REFUSES] = "refuses",
-        [TWO_REPLIES] = "two-replies",
-    };
-
     g_test_init(&argc, &argv, NULL);
     vu_log_set_level(VU_LOG_OFF);
     g_test_add_func("/vmm/vhost/good", test_good);
@@ -410,7 +397,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vmm/vhost/late", test_late);
     g_test_add_func("/vmm/vhost/nobody", test_nobody);
     for (unsigned i = HANGS_UP; i < N_WRONG; i++) {
-        g_autofree char *path = g_strdup_printf("/vmm/vhost/wrong/%s", names[i]);
+        g_autofree char *path = g_strdup_printf("/vmm/vhost/wrong/%s", wrong_names[i]);
 
         g_test_add_data_func(path, GUINT_TO_POINTER(i), test_wrong);
     }
