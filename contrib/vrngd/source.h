@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where random bytes come from. --source names a kind and a place; a kind is a row of
+ * rng_source_kinds, and makes a struct rng_source.
+ *
+ * A source is either instant (getrandom): any thread reads it at any time, and never waits. Or the
+ * feeder (feeder.h) has it for its own, and does this, on one thread, while requests wait:
+ *
+ *   CLOSED --open--> OPEN: want, poll, read, read, ... --an error--> close --back-off--> open
+ *
+ * A source says what it got, and nothing else: bytes it was promised and did not get do not exist.
+ * What it does not deliver is waited for. Nothing here may wait, log in a loop, or end the process.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct rng_source;
+
+struct rng_source_ops {
+    bool is_instant; /* read gives all that it is asked for, on any thread; there is no other call
+                        but destroy */
+    /* Begins, or begins anew: 0, also where a connection is only on its way; or -errno, and it is
+     * tried again later. Optional. */
+    int (*open)(struct rng_source *source);
+    /* So many bytes are wanted in all, those of earlier calls that have not been read included; for
+     * a source that must ask for them. Before each poll; may shrink, even to 0. Optional. */
+    void (*want)(struct rng_source *source, size_t size);
+    /* What to poll, and for which events; -1: nothing. Asked before each poll. */
+    int (*poll_fd)(const struct rng_source *source, short *ret_events);
+    /*
+     * Takes up to size bytes: how many there were (> 0); -EAGAIN: none yet; -ENODATA: its end,
+     * there may be more later; or another -errno: it failed. Called when poll_fd is ready, and
+     * every RNG_SOURCE_TICK_MS while bytes are wanted, so that a source can tell silence by a
+     * clock.
+     */
+    ssize_t (*read)(struct rng_source *source, void *to, size_t size);
+    /* Gives the connection up, and forgets what was asked for. Not called unless open. Optional. */
+    void (*close)(struct rng_source *source);
+    /* Frees everything but the name, the structure too; closed before. */
+    void (*destroy)(struct rng_source *source);
+};
+
+#define RNG_SOURCE_TICK_MS 1000
+
+/* The first field of each kind's own structure. */
+struct rng_source {
+    const struct rng_source_ops *ops;
+    char *name;  /* as --source has it, for messages; rng_source_create's */
+    bool is_raw; /* straight from hardware: to be tested (health.h), unless --health=off */
+};
+
+/* How sources are called. */
+struct rng_source_kind {
+    const char *prefix; /* "egd:"; "": any path, the last row */
+    const char *form;   /* "egd:HOST:PORT", for messages and help */
+    /*
+     * what: behind the prefix. In the main thread, outside the sandbox: whatever has to be looked
+     * up by name (a path, a host) is looked up now. NULL with *error, which says what is wrong with
+     * `what` and does not name the option.
+     */
+    struct rng_source *(*create)(const char *what, GError **error);
+    bool needs_network; /* connects to other hosts later: the sandbox keeps the network */
+};
+
+/* The rows, in the order in which prefixes are looked for; ends with the one of an empty prefix. */
+extern const struct rng_source_kind rng_source_kinds[];
+
+/* The row for a name. Never NULL. */
+const struct rng_source_kind *rng_source_find_kind(const char *name);
+/* name: "getrandom", "/dev/hwrng", "egd:unix:/run/egd". NULL with *error. */
+struct rng_source *rng_source_create(const char *name, GError **error);
+/* NULL is allowed. */
+void rng_source_destroy(struct rng_source *source);
+
+/* --- the kinds, each in source-*.c --- */
+
+/* Always there, and instant. what: "". */
+struct rng_source *rng_source_create_getrandom(const char *what, GError **error);
+/* A character device, a FIFO or a file. */
+struct rng_source *rng_source_create_file(const char *what, GError **error);
