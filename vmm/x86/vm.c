@@ -110,7 +110,13 @@ static bool vm_create_vm(struct vmm_vm *vm, GError **error)
         vm_set_error(error, "KVM_SET_TSS_ADDR", rc);
         return false;
     }
-    rc = vm_ioctl(vm->fd, KVM_CREATE_IRQCHIP, NULL);
+    return true;
+}
+
+static bool vm_create_irqchip(struct vmm_vm *vm, GError **error)
+{
+    int rc = vm_ioctl(vm->fd, KVM_CREATE_IRQCHIP, NULL);
+
     vm->io_apic = g_new0(struct kvm_irqchip, 1);
     vm->io_apic->chip_id = KVM_IRQCHIP_IOAPIC;
     if (rc == 0)
@@ -143,14 +149,14 @@ static bool vm_add_ram(struct vmm_vm *vm, const struct vmm_ram *ram, GError **er
 
 bool vmm_vm_create(struct vmm_vm *vm, const struct vmm_ram *ram, GError **error)
 {
-    *vm = (struct vmm_vm){.kvm_fd = -1, .fd = -1};
+    *vm = (struct vmm_vm){.kvm_fd = -1, .fd = -1, .is_pvm = vmm_pvm_is_host()};
     pthread_mutex_init(&vm->routes_lock, NULL);
+    /* KVM frees old states of the irqchip's buses in the background, and whatever changes the VM
+     * after that first waits for it, for some milliseconds: so the irqchip comes last. */
     if (vm_open_kvm(vm, error) && vm_check_kvm(vm, error) && vm_create_vm(vm, error) &&
-        vmm_vm_init_irqs(vm, error) && vm_add_ram(vm, ram, error)) {
-        vm->is_pvm = vmm_pvm_is_host();
-        if (!vm->is_pvm || vmm_pvm_prepare_vm(vm, error))
-            return true;
-    }
+        (!vm->is_pvm || vmm_pvm_prepare_vm(vm, error)) && vm_add_ram(vm, ram, error) &&
+        vm_create_irqchip(vm, error) && vmm_vm_init_irqs(vm, error))
+        return true;
     vmm_vm_destroy(vm);
     return false;
 }
