@@ -136,6 +136,7 @@ static bool machine_load(struct vmm_machine *machine, GError **error)
 
     if (!vmm_boot_load(machine, &entry, error))
         return false;
+    machine->ram.is_zero = false;
     rc = vmm_vcpus_reset(machine->vcpus, &entry);
     if (rc < 0)
         g_set_error(error, G_FILE_ERROR, (int)g_file_error_from_errno(-rc),
@@ -308,9 +309,9 @@ int vmm_machine_run(struct vmm_machine *machine)
     if (machine->config.daemonize)
         vu_log_use_syslog("vmm");
     vu_ready_announce();
-    malloc_trim(0); /* what starting took */
     if (!machine->config.start_paused)
         machine_resume(machine);
+    malloc_trim(0); /* what starting took */
     while (vmm_machine_state(machine) != VMM_STATE_ENDED)
         g_main_context_iteration(machine->context, TRUE);
     machine_unwatch(requests);

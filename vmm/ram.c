@@ -64,7 +64,7 @@ bool vmm_ram_create(struct vmm_ram *ram, const struct vmm_config *config, GError
 {
     uint64_t gpa = 0;
 
-    memset(ram, 0, sizeof(*ram));
+    *ram = (struct vmm_ram){.is_zero = true};
     vu_shmem_init(&ram->shmem);
     for (unsigned node = 0; node < config->n_nodes; node++) {
         const struct vmm_memdev *memdev;
@@ -72,6 +72,7 @@ bool vmm_ram_create(struct vmm_ram *ram, const struct vmm_config *config, GError
         if (!config->nodes[node].exists || !config->nodes[node].memdev)
             continue;
         memdev = vmm_config_find_memdev(config, config->nodes[node].memdev);
+        ram->is_zero = ram->is_zero && !memdev->mem_path; /* a file may be somebody's */
         if (!ram_add_node(ram, memdev, node, &gpa, error)) {
             vmm_ram_destroy(ram);
             return false;
@@ -90,4 +91,10 @@ void vmm_ram_destroy(struct vmm_ram *ram)
 void *vmm_ram_at(const struct vmm_ram *ram, uint64_t gpa, uint64_t len)
 {
     return vu_shmem_at(&ram->shmem, gpa, len);
+}
+
+void vmm_ram_clear(const struct vmm_ram *ram, void *hva, uint64_t len)
+{
+    if (!ram->is_zero)
+        memset(hva, 0, len);
 }

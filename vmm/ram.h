@@ -4,8 +4,8 @@
  * before it is touched, mapped here, and laid out in guest addresses from 0 on, node by node, round
  * the PCI hole (layout.h). One who straddles the hole becomes two regions of one file.
  *
- * Made by the main thread before anything runs; constant afterwards. The struct vu_shmem is what
- * back-ends are given.
+ * Made by the main thread before anything runs; constant afterwards, but for is_zero. The struct
+ * vu_shmem is what back-ends are given.
  */
 #pragma once
 
@@ -24,6 +24,7 @@ struct vmm_ram {
     unsigned n_ranges; /* as many as regions of shmem, and in the same order */
     struct vmm_ram_range ranges[VU_SHMEM_MAX_REGIONS];
     uint64_t high_end; /* first address above all RAM and above 4 GiB */
+    bool is_zero;      /* main thread's: nothing but what is being loaded has been written yet */
 };
 
 /* False with *error, which names the memdev: no huge pages, a host node that does not exist, ... */
@@ -32,3 +33,5 @@ void vmm_ram_destroy(struct vmm_ram *ram);
 
 /* Host address of [gpa, gpa + len), NULL unless all of it is RAM of one region. */
 void *vmm_ram_at(const struct vmm_ram *ram, uint64_t gpa, uint64_t len);
+/* Zeroes what lies at hva, without touching pages that are zero anyway. */
+void vmm_ram_clear(const struct vmm_ram *ram, void *hva, uint64_t len);

@@ -123,7 +123,7 @@ int vmm_image_load(const struct vmm_image *image, uint64_t offset, uint64_t len,
         if (done < len)
             rc = vmm_image_read(image, offset + done, at, piece);
         else
-            memset(at, 0, piece);
+            vmm_ram_clear(ram, at, piece);
         if (rc < 0)
             return rc;
         done += piece;

@@ -170,7 +170,7 @@ static bool boot_write_low(struct boot *boot, GError **error)
                     "-m: the first node has less than 1 MiB");
         return false;
     }
-    memset(low, 0, VMM_BOOT_KERNEL_MIN);
+    vmm_ram_clear(&boot->machine->ram, low, VMM_BOOT_KERNEL_MIN);
     if (!boot_write_cmdline(boot, low, error) ||
         !vmm_acpi_build(boot->machine, low + VMM_BOOT_ACPI, VMM_BOOT_ACPI_LEN, VMM_BOOT_ACPI,
                         error))

@@ -112,6 +112,14 @@ static void vcpu_confine(const struct vmm_vcpu *vcpu)
     vmm_machine_ask(vcpu->machine, VMM_REQUEST_ERROR);
 }
 
+static void vcpu_tell_tid(struct vmm_vcpu *vcpu)
+{
+    VU_LOCK_SCOPE(&vcpu->all->lock);
+
+    vcpu->tid = gettid();
+    pthread_cond_broadcast(&vcpu->all->changed);
+}
+
 static void *vcpu_thread(void *opaque)
 {
     struct vmm_vcpu *vcpu = opaque;
@@ -119,9 +127,7 @@ static void *vcpu_thread(void *opaque)
     vcpu_open_to_kicks();
     vcpu_pin(vcpu);
     vcpu_confine(vcpu);
-    pthread_mutex_lock(&vcpu->all->lock);
-    vcpu->tid = gettid();
-    pthread_mutex_unlock(&vcpu->all->lock);
+    vcpu_tell_tid(vcpu);
     while (vcpu_park(vcpu)) {
         bool is_between = true;
 
@@ -187,7 +193,7 @@ static bool vcpu_check_ids(const struct vmm_machine *machine, GError **error)
     return false;
 }
 
-/* Returns when all threads are parked: from then on each has its thread id. */
+/* Returns when all threads are parked. */
 static void vcpus_await_parked(struct vmm_vcpus *all)
 {
     VU_LOCK_SCOPE(&all->lock);
@@ -197,6 +203,7 @@ static void vcpus_await_parked(struct vmm_vcpus *all)
             pthread_cond_wait(&all->changed, &all->lock);
 }
 
+/* Does not wait for them: they prepare themselves while the main thread loads the kernel. */
 static bool vcpus_start_threads(struct vmm_vcpus *all, GError **error)
 {
     struct sigaction action = {.sa_handler = vcpu_on_kick};
@@ -211,7 +218,6 @@ static bool vcpus_start_threads(struct vmm_vcpus *all, GError **error)
             return vcpu_fail(vcpu, "its thread", rc, error);
         vcpu->has_thread = true;
     }
-    vcpus_await_parked(all);
     return true;
 }
 
@@ -292,15 +298,19 @@ void vmm_vcpus_pause(struct vmm_vcpus *all)
 
 void vmm_vcpus_resume(struct vmm_vcpus *all)
 {
-    VU_LOCK_SCOPE(&all->lock);
-
+    pthread_mutex_lock(&all->lock);
     for (unsigned i = 0; i < all->n_vcpus; i++)
         __atomic_store_n(&all->vcpus[i].run->immediate_exit, 0, __ATOMIC_RELAXED);
     all->is_paused = false;
-    pthread_cond_broadcast(&all->changed);
+    pthread_mutex_unlock(&all->lock);
+    pthread_cond_broadcast(&all->changed); /* whom it wakes finds the lock free */
 }
 
-int vmm_vcpus_thread_id(const struct vmm_vcpus *vcpus, unsigned cpu)
+int vmm_vcpus_thread_id(struct vmm_vcpus *vcpus, unsigned cpu)
 {
+    VU_LOCK_SCOPE(&vcpus->lock);
+
+    while (vcpus->vcpus[cpu].tid == 0)
+        pthread_cond_wait(&vcpus->changed, &vcpus->lock);
     return vcpus->vcpus[cpu].tid;
 }

@@ -5,7 +5,7 @@
  *   PARKED --resume--> IN GUEST <--> HANDLING AN EXIT --pause--> PARKED
  *
  * The main thread calls these; the state of a vCPU is changed (reset, registers for the kernel)
- * only while all are parked.
+ * only while all are parked, or have not been let go yet.
  */
 #pragma once
 
@@ -29,4 +29,4 @@ int vmm_vcpus_reset(struct vmm_vcpus *vcpus, const struct vmm_entry *entry);
 void vmm_vcpus_pause(struct vmm_vcpus *vcpus);
 void vmm_vcpus_resume(struct vmm_vcpus *vcpus);
 /* Host thread ids, for query-cpus-fast. */
-int vmm_vcpus_thread_id(const struct vmm_vcpus *vcpus, unsigned cpu);
+int vmm_vcpus_thread_id(struct vmm_vcpus *vcpus, unsigned cpu);
