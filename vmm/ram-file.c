@@ -9,11 +9,12 @@
 #include <fcntl.h>
 #include <gio/gio.h>
 #include <linux/memfd.h>
-#include <numaif.h>
+#include <linux/mempolicy.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -119,9 +120,10 @@ bool vmm_ram_file_bind(const struct vmm_memdev *memdev, void *address, uint64_t 
 
     if (memdev->policy == VMM_POLICY_DEFAULT)
         return true;
-    /* The kernel takes one bit less than it is told of. */
-    if (mbind(address, len, modes[memdev->policy], &mask, 8 * sizeof(mask) + 1,
-              MPOL_MF_STRICT | MPOL_MF_MOVE) == 0)
+    /* The kernel takes one bit less than it is told of. And no libnuma: it asks for nodes, CPUs and
+     * huge pages of the host as soon as it is loaded. */
+    if (syscall(SYS_mbind, address, len, modes[memdev->policy], &mask, 8 * sizeof(mask) + 1,
+                MPOL_MF_STRICT | MPOL_MF_MOVE) == 0)
         return true;
     ram_set_error(error, memdev, errno, "its host-nodes");
     return false;
