@@ -11,14 +11,22 @@
 
 #define HELPERS_IDLE_SECONDS 1
 
+/* A thread without work, on its own stack. */
+struct helper_idle {
+    struct helper_idle *next; /* idle for longer */
+    pthread_cond_t call;      /* called, or stopping */
+    bool called;              /* and off the list */
+};
+
 struct vu_helpers {
     struct vu_helpers_options options;
     pthread_mutex_t lock; /* guards everything below */
-    pthread_cond_t work;  /* a job was queued, or stopping */
-    pthread_cond_t gone;  /* a thread left */
+    pthread_cond_t gone;  /* a thread left, or was taken back */
     unsigned n_threads;   /* that take jobs */
-    unsigned n_idle, n_leaving, n_waiting;
+    unsigned n_leaving;
+    unsigned n_lent;
     bool stopping;
+    struct helper_idle *idle;     /* the last one first */
     struct vu_job *first, **last; /* waiting, oldest first */
 };
 
@@ -29,25 +37,65 @@ static struct vu_job *helpers_take_locked(struct vu_helpers *helpers)
     helpers->first = job->next;
     if (!helpers->first)
         helpers->last = &helpers->first;
-    helpers->n_waiting--;
     return job;
+}
+
+static void helpers_call_locked(struct vu_helpers *helpers)
+{
+    struct helper_idle *idle = helpers->idle;
+
+    helpers->idle = idle->next;
+    idle->called = true;
+    pthread_cond_signal(&idle->call);
+}
+
+/* Takes an idle thread that was not called off the list. */
+static void helpers_unlist_locked(struct vu_helpers *helpers, const struct helper_idle *idle)
+{
+    struct helper_idle **at = &helpers->idle;
+
+    while (*at != idle)
+        at = &(*at)->next;
+    *at = idle->next;
+}
+
+static void helpers_init_cond(pthread_cond_t *cond)
+{
+    pthread_condattr_t attr;
+
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+/* Waits to be called: whoever was finds a job, or that another thread was quicker. False where none
+ * came for long. */
+static bool helpers_sleep_locked(struct vu_helpers *helpers)
+{
+    struct helper_idle idle = {.next = helpers->idle};
+    struct timespec until;
+    int ret = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += HELPERS_IDLE_SECONDS;
+    helpers_init_cond(&idle.call);
+    helpers->idle = &idle;
+    while (!idle.called && !helpers->stopping && ret == 0)
+        ret = pthread_cond_timedwait(&idle.call, &helpers->lock, &until);
+    if (!idle.called)
+        helpers_unlist_locked(helpers, &idle);
+    pthread_cond_destroy(&idle.call);
+    return idle.called;
 }
 
 /* Waits for a job. False where the thread should leave: stopping, or idle for long. */
 static bool helpers_wait_locked(struct vu_helpers *helpers)
 {
-    struct timespec until;
-    int ret = 0;
-
-    if (helpers->first)
-        return true;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += HELPERS_IDLE_SECONDS;
-    helpers->n_idle++;
-    while (!helpers->first && !helpers->stopping && ret == 0)
-        ret = pthread_cond_timedwait(&helpers->work, &helpers->lock, &until);
-    helpers->n_idle--;
-    return helpers->first != NULL;
+    while (!helpers->first)
+        if (helpers->stopping || !helpers_sleep_locked(helpers))
+            return helpers->first != NULL;
+    return true;
 }
 
 static void *helpers_thread(void *opaque)
@@ -87,44 +135,56 @@ static void helpers_spawn_locked(struct vu_helpers *helpers)
     helpers->n_threads++;
 }
 
-/* False where no thread runs and none can be made. */
-static bool helpers_queue(struct vu_helpers *helpers, struct vu_job *job)
+bool vu_helpers_take(struct vu_helpers *helpers, struct vu_job *job)
 {
     VU_LOCK_SCOPE(&helpers->lock);
 
-    if (helpers->n_idle <= helpers->n_waiting && helpers->n_threads < helpers->options.max_threads)
+    if (helpers->idle)
+        helpers_call_locked(helpers);
+    else if (helpers->n_threads + helpers->n_lent < helpers->options.max_threads)
         helpers_spawn_locked(helpers);
     if (helpers->n_threads == 0)
         return false;
     job->next = NULL;
     *helpers->last = job;
     helpers->last = &job->next;
-    helpers->n_waiting++;
     return true;
 }
 
 void vu_helpers_run(struct vu_helpers *helpers, struct vu_job *job)
 {
-    /* Without the lock, which the thread that wakes wants at once. */
-    if (helpers_queue(helpers, job))
-        pthread_cond_signal(&helpers->work);
-    else
+    if (!vu_helpers_take(helpers, job))
         job->run(job);
+}
+
+bool vu_helpers_lend(struct vu_helpers *helpers)
+{
+    if (!helpers)
+        return false;
+    VU_LOCK_SCOPE(&helpers->lock);
+
+    if (helpers->n_threads + helpers->n_lent >= helpers->options.max_threads)
+        return false;
+    helpers->n_lent++;
+    return true;
+}
+
+void vu_helpers_take_back(struct vu_helpers *helpers)
+{
+    VU_LOCK_SCOPE(&helpers->lock);
+
+    helpers->n_lent--;
+    pthread_cond_signal(&helpers->gone);
 }
 
 struct vu_helpers *vu_helpers_create(const struct vu_helpers_options *options)
 {
     struct vu_helpers *helpers = g_new0(struct vu_helpers, 1);
-    pthread_condattr_t attr;
 
     helpers->options = *options;
     helpers->last = &helpers->first;
     pthread_mutex_init(&helpers->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&helpers->work, &attr);
     pthread_cond_init(&helpers->gone, NULL);
-    pthread_condattr_destroy(&attr);
     return helpers;
 }
 
@@ -134,12 +194,12 @@ void vu_helpers_destroy(struct vu_helpers *helpers)
         return;
     pthread_mutex_lock(&helpers->lock);
     helpers->stopping = true;
-    pthread_cond_broadcast(&helpers->work);
-    while (helpers->n_threads + helpers->n_leaving > 0)
+    for (struct helper_idle *idle = helpers->idle; idle; idle = idle->next)
+        pthread_cond_signal(&idle->call);
+    while (helpers->n_threads + helpers->n_leaving + helpers->n_lent > 0)
         pthread_cond_wait(&helpers->gone, &helpers->lock);
     pthread_mutex_unlock(&helpers->lock);
     pthread_cond_destroy(&helpers->gone);
-    pthread_cond_destroy(&helpers->work);
     pthread_mutex_destroy(&helpers->lock);
     g_free(helpers);
 }

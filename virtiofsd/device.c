@@ -65,7 +65,7 @@ static bool device_spare_thread(void *device, unsigned queue)
 {
     struct fs_share *share = device;
 
-    if (!fs_helpers_lend(share->helpers))
+    if (!vu_helpers_lend(share->helpers))
         return false;
     fs_pace_slow_down(share);
     return true;
@@ -73,7 +73,7 @@ static bool device_spare_thread(void *device, unsigned queue)
 
 static void device_keep_thread(void *device, unsigned queue)
 {
-    fs_helpers_take_back(((struct fs_share *)device)->helpers);
+    vu_helpers_take_back(((struct fs_share *)device)->helpers);
 }
 
 /* What the guest forgets is no hurry, and it forgets a tree file by file. */

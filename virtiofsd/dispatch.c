@@ -292,7 +292,7 @@ static void dispatch_finish_alone(struct fs_request *request, int result)
 
     if (result != FS_LATER && vu_log_get_level() >= VU_LOG_DEBUG)
         dispatch_log(request, elem->vring->log_tag, result);
-    fs_helpers_take_back(request->share->helpers);
+    vu_helpers_take_back(request->share->helpers);
     if (result == FS_LATER)
         return;
     fs_request_finish(request, result);

@@ -154,16 +154,8 @@ void fs_request_finish(struct fs_request *request, int result);
  */
 int fs_request_hand_on(struct fs_request *request, fs_handler handler);
 
-/*
- * A queue's thread that waits, in place of which another one takes the queue, counts as a helper
- * until it is taken back. False where there are as many as there may be.
- */
-bool fs_helpers_lend(struct fs_helpers *helpers);
-void fs_helpers_take_back(struct fs_helpers *helpers);
-
-int fs_helpers_create(unsigned max_threads, struct fs_helpers **ret_helpers);
-/* Waits for all requests handed on. */
-void fs_helpers_destroy(struct fs_helpers *helpers);
+/* Helpers ready for any handler (vu_helpers_destroy). */
+struct vu_helpers *fs_helpers_create(unsigned max_threads);
 
 /* --- handlers, by file --- */
 int fs_do_init(struct fs_request *request); /* init.c */

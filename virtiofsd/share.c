@@ -129,6 +129,7 @@ bool fs_share_open(struct fs_share *share, const struct fs_options *options,
         fs_share_close(share);
         return share_fail(error, "the shared directory (openat2)", -ret);
     }
+    share->helpers = fs_helpers_create((unsigned)MIN(options->max_helpers, FS_MAX_HELPERS));
     share->restricted = fs_permit_is_needed(options);
     if (options->cache == FS_CACHE_AUTO)
         share->versioned_dev = fs_unchanged_find_dev(root_fd);
@@ -140,9 +141,6 @@ bool fs_share_open(struct fs_share *share, const struct fs_options *options,
     ret = fs_inodes_create(vu_steal_fd(&root_fd), &limits, &share->inodes);
     if (ret == 0)
         ret = fs_handles_create(place->budget.max_handles, share->inodes, &share->handles);
-    if (ret == 0)
-        ret =
-            fs_helpers_create((unsigned)MIN(options->max_helpers, FS_MAX_HELPERS), &share->helpers);
     if (ret == 0)
         ret = fs_locks_create(options, place->budget.max_lock_owners, &share->locks);
     if (ret < 0) {
@@ -184,7 +182,7 @@ void fs_share_close(struct fs_share *share)
 {
     g_clear_pointer(&share->locks, fs_locks_destroy);
     /* A thread that lost its queue finds them here until it is taken back. */
-    fs_helpers_destroy(share->helpers);
+    vu_helpers_destroy(share->helpers);
     share->helpers = NULL;
     g_clear_pointer(&share->handles, fs_handles_destroy);
     g_clear_pointer(&share->inodes, fs_inodes_destroy);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "vhost-user/helpers.h"
 #include "virtiofsd/counters.h"
 #include "virtiofsd/creds.h"
 #include "virtiofsd/directory-stream.h"
@@ -18,7 +19,6 @@
 #include "virtiofsd/handle.h"
 #include "virtiofsd/inode.h"
 
-struct fs_helpers;
 struct fs_locks;
 
 /* What INIT settled; written by INIT, read by every request. */
@@ -31,7 +31,7 @@ struct fs_share {
     const struct fs_options *options;
     struct fs_inodes *inodes;
     struct fs_handles *handles;
-    struct fs_helpers *helpers;
+    struct vu_helpers *helpers;
     struct fs_locks *locks; /* NULL: the guest's locks are its own affair */
     bool restricted;        /* fs_permit_request has something to say */
     struct fs_negotiated negotiated;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* helpers.c: requests handed on are run once each, by as few threads as they need. */
+/* hand-on.c: requests handed on are run once each, by as few threads as they need. */
 #include <dirent.h>
 #include <errno.h>
 #include <glib.h>
@@ -154,12 +154,12 @@ static void test_none(void)
     reset();
     g_assert_cmpint(hand_on(&share, &elem, &reply, &iov, handler_quick), ==, 0);
     g_assert_true(pthread_equal(last_runner, pthread_self()));
-    g_assert_cmpint(fs_helpers_create(0, &share.helpers), ==, 0);
+    share.helpers = fs_helpers_create(0);
     g_assert_cmpint(hand_on(&share, &elem, &reply, &iov, handler_quick), ==, 0);
     g_assert_true(pthread_equal(last_runner, pthread_self()));
     g_assert_cmpuint(n_pushed, ==, 0);
-    fs_helpers_destroy(share.helpers);
-    fs_helpers_destroy(NULL);
+    vu_helpers_destroy(share.helpers);
+    vu_helpers_destroy(NULL);
 }
 
 static void test_run(void)
@@ -170,7 +170,7 @@ static void test_run(void)
     struct iovec iov[2];
 
     reset();
-    g_assert_cmpint(fs_helpers_create(4, &share.helpers), ==, 0);
+    share.helpers = fs_helpers_create(4);
     g_assert_cmpint(hand_on(&share, &elem[0], &reply[0], &iov[0], handler_quick), ==, FS_LATER);
     wait_pushed(1);
     g_assert_false(pthread_equal(last_runner, pthread_self()));
@@ -181,7 +181,7 @@ static void test_run(void)
     g_assert_cmpint(hand_on(&share, &elem[1], &reply[1], &iov[1], handler_twice), ==, FS_LATER);
     wait_pushed(2);
     g_assert_cmpuint(reply[1].unique, ==, 4711);
-    fs_helpers_destroy(share.helpers);
+    vu_helpers_destroy(share.helpers);
 }
 
 static void test_grow_and_shrink(void)
@@ -193,7 +193,7 @@ static void test_grow_and_shrink(void)
 
     reset();
     wait_no_helpers();
-    g_assert_cmpint(fs_helpers_create(4, &share.helpers), ==, 0);
+    share.helpers = fs_helpers_create(4);
     for (unsigned i = 0; i < 12; i++)
         g_assert_cmpint(hand_on(&share, &elem[i], &reply[i], &iov[i], handler_gate), ==, FS_LATER);
     wait_running(4);
@@ -206,7 +206,7 @@ static void test_grow_and_shrink(void)
     wait_no_helpers();
     g_assert_cmpint(hand_on(&share, &elem[0], &reply[0], &iov[0], handler_quick), ==, FS_LATER);
     wait_pushed(13);
-    fs_helpers_destroy(share.helpers);
+    vu_helpers_destroy(share.helpers);
 }
 
 /* A burst is over, and now and then a request still comes: all threads but one or two leave. */
@@ -221,7 +221,7 @@ static void test_trickle(void)
 
     reset();
     wait_no_helpers();
-    g_assert_cmpint(fs_helpers_create(8, &share.helpers), ==, 0);
+    share.helpers = fs_helpers_create(8);
     for (unsigned i = 0; i < 8; i++)
         g_assert_cmpint(hand_on(&share, &elem[i], &reply[i], &iov[i], handler_gate), ==, FS_LATER);
     wait_running(8);
@@ -234,14 +234,14 @@ static void test_trickle(void)
     }
     g_assert_cmpuint(count_helpers(), >, 0);
     g_assert_cmpuint(count_helpers(), <=, 2);
-    fs_helpers_destroy(share.helpers);
+    vu_helpers_destroy(share.helpers);
 }
 
 /* A thread that lost its queue, as dispatch.c has it: it knows its share and nothing more. */
 static void *take_back_run(void *opaque)
 {
     g_usleep(20000); /* mostly longer than the share needs to begin to close */
-    fs_helpers_take_back(((struct fs_share *)opaque)->helpers);
+    vu_helpers_take_back(((struct fs_share *)opaque)->helpers);
     return NULL;
 }
 
@@ -256,14 +256,14 @@ static void test_lend(void)
 
     reset();
     wait_no_helpers();
-    g_assert_false(fs_helpers_lend(NULL));
-    g_assert_cmpint(fs_helpers_create(2, &share.helpers), ==, 0);
-    g_assert_true(fs_helpers_lend(share.helpers));
+    g_assert_false(vu_helpers_lend(NULL));
+    share.helpers = fs_helpers_create(2);
+    g_assert_true(vu_helpers_lend(share.helpers));
     for (unsigned i = 0; i < 3; i++)
         g_assert_cmpint(hand_on(&share, &elem[i], &reply[i], &iov[i], handler_gate), ==, FS_LATER);
     wait_running(1);
     g_assert_cmpuint(count_helpers(), ==, 1);
-    g_assert_false(fs_helpers_lend(share.helpers));
+    g_assert_false(vu_helpers_lend(share.helpers));
     open_gate();
     wait_pushed(3);
     g_assert_cmpuint(n_most, ==, 1);
@@ -281,12 +281,12 @@ static void test_destroy_waits(void)
     struct fs_share share = {.helpers = NULL};
 
     reset();
-    g_assert_cmpint(fs_helpers_create(3, &share.helpers), ==, 0);
+    share.helpers = fs_helpers_create(3);
     for (unsigned i = 0; i < N_REQUESTS; i++)
         g_assert_cmpint(
             hand_on(&share, &elem[i], &reply[i], &iov[i], i % 2 ? handler_twice : handler_quick),
             ==, FS_LATER);
-    fs_helpers_destroy(share.helpers);
+    vu_helpers_destroy(share.helpers);
     g_assert_cmpuint(n_pushed, ==, N_REQUESTS);
     for (unsigned i = 0; i < N_REQUESTS; i++)
         g_assert_cmpuint(reply[i].unique, ==, 4711);
@@ -315,7 +315,7 @@ static void test_several_queues(void)
     pthread_t threads[4];
 
     reset();
-    g_assert_cmpint(fs_helpers_create(3, &share.helpers), ==, 0);
+    share.helpers = fs_helpers_create(3);
     for (unsigned i = 0; i < 4; i++) {
         feeders[i].share = &share;
         g_assert_cmpint(pthread_create(&threads[i], NULL, feeder_run, &feeders[i]), ==, 0);
@@ -323,7 +323,7 @@ static void test_several_queues(void)
     for (unsigned i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
     wait_pushed(4 * N_REQUESTS);
-    fs_helpers_destroy(share.helpers);
+    vu_helpers_destroy(share.helpers);
     g_assert_cmpuint(n_pushed, ==, 4 * N_REQUESTS);
     g_free(feeders);
 }
@@ -331,12 +331,12 @@ static void test_several_queues(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/helpers/none", test_none);
-    g_test_add_func("/helpers/run", test_run);
-    g_test_add_func("/helpers/grow-and-shrink", test_grow_and_shrink);
-    g_test_add_func("/helpers/trickle", test_trickle);
-    g_test_add_func("/helpers/lend", test_lend);
-    g_test_add_func("/helpers/destroy-waits", test_destroy_waits);
-    g_test_add_func("/helpers/several-queues", test_several_queues);
+    g_test_add_func("/hand-on/none", test_none);
+    g_test_add_func("/hand-on/run", test_run);
+    g_test_add_func("/hand-on/grow-and-shrink", test_grow_and_shrink);
+    g_test_add_func("/hand-on/trickle", test_trickle);
+    g_test_add_func("/hand-on/lend", test_lend);
+    g_test_add_func("/hand-on/destroy-waits", test_destroy_waits);
+    g_test_add_func("/hand-on/several-queues", test_several_queues);
     return g_test_run();
 }
