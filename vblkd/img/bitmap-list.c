@@ -44,8 +44,8 @@ void img_bitmap_list_add(JsonBuilder *json, const GPtrArray *bitmaps)
             if (bitmap->flags & list_flags[f].flag)
                 json_builder_add_string_value(json, list_flags[f].name);
         json_builder_end_array(json);
-        img_json_add_text(json, "name", bitmap->name);
-        img_json_add_number(json, "granularity", UINT64_C(1) << bitmap->granularity_bits);
+        vu_json_add_text(json, "name", bitmap->name);
+        vu_json_add_number(json, "granularity", UINT64_C(1) << bitmap->granularity_bits);
         json_builder_end_object(json);
     }
     json_builder_end_array(json);

@@ -107,7 +107,7 @@ static void check_print(const struct qcow2_check_result *result)
 static void check_add(JsonBuilder *json, const char *name, uint64_t value)
 {
     if (value)
-        img_json_add_number(json, name, value);
+        vu_json_add_number(json, name, value);
 }
 
 static void check_print_json(const struct vblk_image *image,
@@ -116,9 +116,9 @@ static void check_print_json(const struct vblk_image *image,
     JsonBuilder *json = json_builder_new();
 
     json_builder_begin_object(json);
-    img_json_add_text(json, "filename", image->storage->path);
-    img_json_add_text(json, "format", image->format->name);
-    img_json_add_number(json, "check-errors", result->n_check_errors);
+    vu_json_add_text(json, "filename", image->storage->path);
+    vu_json_add_text(json, "format", image->format->name);
+    vu_json_add_number(json, "check-errors", result->n_check_errors);
     check_add(json, "image-end-offset", result->image_end);
     check_add(json, "corruptions", result->n_corruptions);
     check_add(json, "leaks", result->n_leaks);

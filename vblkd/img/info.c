@@ -206,7 +206,7 @@ static void info_add_facts(JsonBuilder *json, const struct info *info)
 
     json_builder_set_member_name(json, "format-specific");
     json_builder_begin_object(json);
-    img_json_add_text(json, "type", "qcow2");
+    vu_json_add_text(json, "type", "qcow2");
     json_builder_set_member_name(json, "data");
     json_builder_begin_object(json);
     for (unsigned i = 0; i < n; i++) {
@@ -214,13 +214,13 @@ static void info_add_facts(JsonBuilder *json, const struct info *info)
 
         switch (facts[i].kind) {
         case INFO_NUMBER:
-            img_json_add_number(json, name, facts[i].number);
+            vu_json_add_number(json, name, facts[i].number);
             break;
         case INFO_BOOL:
-            img_json_add_bool(json, name, facts[i].number != 0);
+            vu_json_add_bool(json, name, facts[i].number != 0);
             break;
         case INFO_TEXT:
-            img_json_add_text(json, name, facts[i].text);
+            vu_json_add_text(json, name, facts[i].text);
             break;
         case INFO_BITMAPS:
             img_bitmap_list_add(json, facts[i].bitmaps);
@@ -236,16 +236,16 @@ static void info_add(JsonBuilder *json, const struct info *info)
     const struct vblk_image *image = info->image;
 
     json_builder_begin_object(json);
-    img_json_add_number(json, "virtual-size", image->size);
-    img_json_add_text(json, "filename", image->storage->path);
-    img_json_add_text(json, "format", image->format->name);
-    img_json_add_number(json, "actual-size", info->disk_size);
-    img_json_add_bool(json, "dirty-flag", info_is_dirty(info));
+    vu_json_add_number(json, "virtual-size", image->size);
+    vu_json_add_text(json, "filename", image->storage->path);
+    vu_json_add_text(json, "format", image->format->name);
+    vu_json_add_number(json, "actual-size", info->disk_size);
+    vu_json_add_bool(json, "dirty-flag", info_is_dirty(info));
     if (info->header) {
-        img_json_add_number(json, "cluster-size", qcow2_header_cluster_size(info->header));
-        img_json_add_text(json, "backing-filename", info->header->backing_name);
-        img_json_add_text(json, "full-backing-filename", info->backing_path);
-        img_json_add_text(json, "backing-filename-format", info->header->backing_format);
+        vu_json_add_number(json, "cluster-size", qcow2_header_cluster_size(info->header));
+        vu_json_add_text(json, "backing-filename", info->header->backing_name);
+        vu_json_add_text(json, "full-backing-filename", info->backing_path);
+        vu_json_add_text(json, "backing-filename-format", info->header->backing_format);
         if (info->snapshots->len > 0)
             img_snapshot_list_add(json, info->snapshots);
         info_add_facts(json, info);

@@ -4,28 +4,6 @@
 
 #include <stdio.h>
 
-void img_json_add_text(JsonBuilder *json, const char *name, const char *value)
-{
-    g_autofree char *valid = value ? g_utf8_make_valid(value, -1) : NULL;
-
-    if (!value)
-        return;
-    json_builder_set_member_name(json, name);
-    json_builder_add_string_value(json, valid);
-}
-
-void img_json_add_number(JsonBuilder *json, const char *name, uint64_t value)
-{
-    json_builder_set_member_name(json, name);
-    json_builder_add_int_value(json, (gint64)value);
-}
-
-void img_json_add_bool(JsonBuilder *json, const char *name, bool value)
-{
-    json_builder_set_member_name(json, name);
-    json_builder_add_boolean_value(json, value);
-}
-
 void img_json_print(JsonBuilder *json)
 {
     g_autoptr(JsonGenerator) generator = json_generator_new();

@@ -99,9 +99,9 @@ static void measure_tell(const struct measure_options *options, const struct mea
     json = json_builder_new();
     json_builder_begin_object(json);
     if (result->has_bitmaps)
-        img_json_add_number(json, "bitmaps", result->bitmaps);
-    img_json_add_number(json, "required", result->required);
-    img_json_add_number(json, "fully-allocated", result->fully_allocated);
+        vu_json_add_number(json, "bitmaps", result->bitmaps);
+    vu_json_add_number(json, "required", result->required);
+    vu_json_add_number(json, "fully-allocated", result->fully_allocated);
     json_builder_end_object(json);
     img_json_print(json);
 }

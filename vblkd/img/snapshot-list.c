@@ -48,15 +48,15 @@ void img_snapshot_list_add(JsonBuilder *json, const GPtrArray *snapshots)
         const struct qcow2_snapshot *snapshot = snapshots->pdata[i];
 
         json_builder_begin_object(json);
-        img_json_add_text(json, "id", snapshot->id);
-        img_json_add_text(json, "name", snapshot->name);
-        img_json_add_number(json, "vm-state-size", snapshot->vm_state_size);
-        img_json_add_number(json, "date-sec", snapshot->date_sec);
-        img_json_add_number(json, "date-nsec", snapshot->date_nsec);
-        img_json_add_number(json, "vm-clock-sec", snapshot->vm_clock_nsec / LIST_NSEC);
-        img_json_add_number(json, "vm-clock-nsec", snapshot->vm_clock_nsec % LIST_NSEC);
+        vu_json_add_text(json, "id", snapshot->id);
+        vu_json_add_text(json, "name", snapshot->name);
+        vu_json_add_number(json, "vm-state-size", snapshot->vm_state_size);
+        vu_json_add_number(json, "date-sec", snapshot->date_sec);
+        vu_json_add_number(json, "date-nsec", snapshot->date_nsec);
+        vu_json_add_number(json, "vm-clock-sec", snapshot->vm_clock_nsec / LIST_NSEC);
+        vu_json_add_number(json, "vm-clock-nsec", snapshot->vm_clock_nsec % LIST_NSEC);
         if (snapshot->icount != UINT64_MAX)
-            img_json_add_number(json, "icount", snapshot->icount);
+            vu_json_add_number(json, "icount", snapshot->icount);
         json_builder_end_object(json);
     }
     json_builder_end_array(json);
