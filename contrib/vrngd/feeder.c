@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The feeder's loop: see feeder.h. */
+#include "contrib/vrngd/feeder.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "vhost-user/cleanup.h"
+#include "vhost-user/cpu.h"
+#include "vhost-user/log.h"
+#include "vhost-user/thread.h"
+
+#define FEEDER_BUFFER         65536
+#define FEEDER_MS_NS          UINT64_C(1000000)
+#define FEEDER_TICK_NS        (RNG_SOURCE_TICK_MS * FEEDER_MS_NS)
+#define FEEDER_BACKOFF_MS     50
+#define FEEDER_BACKOFF_MAX_MS 2000
+#define FEEDER_IDLE_MS        1 /* after a source that says it has something, and has not */
+#define FEEDER_IDLE_MAX_MS    64
+
+struct rng_feeder {
+    struct rng_pool *pool;
+    struct rng_source *source;
+    pthread_t thread;
+    bool is_running;
+    bool is_stopping; /* atomic */
+
+    /* the thread's */
+    bool is_open;
+    uint64_t retry_ns;            /* not to be opened, or asked, before */
+    uint64_t tick_ns;             /* to be read then at the latest; 0: nothing is wanted */
+    unsigned backoff_ms, idle_ms; /* for the next time; 0: it goes well */
+    size_t n_have;                /* bytes read and not given out */
+    uint8_t buffer[FEEDER_BUFFER];
+
+    pthread_mutex_t lock; /* guards what follows */
+    struct rng_feeder_status status;
+};
+
+/* --- what is told --- */
+
+static const char *feeder_problem_text(int problem)
+{
+    return problem == ENODATA ? "at its end for now" : g_strerror(problem);
+}
+
+/* A source that fails again and again says so once. */
+static void feeder_set_problem(struct rng_feeder *feeder, int problem)
+{
+    int before;
+
+    pthread_mutex_lock(&feeder->lock);
+    before = feeder->status.problem;
+    feeder->status.problem = problem;
+    feeder->status.n_failures += problem != 0;
+    pthread_mutex_unlock(&feeder->lock);
+    if (problem != 0 && problem != before)
+        vu_warning("vrngd: %s: %s; requests wait for it", feeder->source->name,
+                   feeder_problem_text(problem));
+    else if (problem == 0 && before != 0)
+        vu_info("vrngd: %s: delivers again", feeder->source->name);
+}
+
+void rng_feeder_get_status(struct rng_feeder *feeder, struct rng_feeder_status *ret_status)
+{
+    VU_LOCK_SCOPE(&feeder->lock);
+    *ret_status = feeder->status;
+}
+
+/* --- the source --- */
+
+static void feeder_close(struct rng_feeder *feeder)
+{
+    if (feeder->is_open && feeder->source->ops->close)
+        feeder->source->ops->close(feeder->source);
+    feeder->is_open = false;
+}
+
+static void feeder_fail(struct rng_feeder *feeder, int problem, uint64_t now_ns)
+{
+    feeder_close(feeder);
+    feeder->backoff_ms = feeder->backoff_ms == 0
+                             ? FEEDER_BACKOFF_MS
+                             : MIN(2 * feeder->backoff_ms, FEEDER_BACKOFF_MAX_MS);
+    feeder->retry_ns = now_ns + feeder->backoff_ms * FEEDER_MS_NS;
+    feeder_set_problem(feeder, problem);
+}
+
+/* False where it is not to be had now. */
+static bool feeder_open(struct rng_feeder *feeder, uint64_t now_ns)
+{
+    int err = 0;
+
+    if (feeder->is_open)
+        return true;
+    if (now_ns < feeder->retry_ns)
+        return false;
+    if (feeder->source->ops->open)
+        err = feeder->source->ops->open(feeder->source);
+    feeder->is_open = err == 0;
+    if (err != 0)
+        feeder_fail(feeder, -err, now_ns);
+    return err == 0;
+}
+
+static void feeder_read(struct rng_feeder *feeder, size_t size, uint64_t now_ns)
+{
+    ssize_t n = feeder->source->ops->read(feeder->source, feeder->buffer + feeder->n_have, size);
+
+    g_assert(n <= (ssize_t)size);
+    feeder->tick_ns = now_ns + FEEDER_TICK_NS;
+    if (n == 0 || n == -EAGAIN) {
+        feeder->idle_ms =
+            feeder->idle_ms == 0 ? FEEDER_IDLE_MS : MIN(2 * feeder->idle_ms, FEEDER_IDLE_MAX_MS);
+        feeder->retry_ns = now_ns + feeder->idle_ms * FEEDER_MS_NS;
+        return;
+    }
+    if (n < 0) {
+        feeder_fail(feeder, (int)-n, now_ns);
+        return;
+    }
+    feeder->idle_ms = feeder->backoff_ms = 0;
+    feeder->n_have += (size_t)n;
+    feeder_set_problem(feeder, 0);
+    VU_LOCK_SCOPE(&feeder->lock);
+    feeder->status.n_bytes += (uint64_t)n;
+}
+
+/* --- the loop --- */
+
+/* Waits for news in the pool, for the source's descriptor (-1: none), or until then. Whether the
+ * descriptor is ready. */
+static bool feeder_poll(const struct rng_feeder *feeder, int fd, short events, uint64_t until_ns)
+{
+    struct pollfd fds[] = {{.fd = feeder->pool->wake_fd, .events = POLLIN},
+                           {.fd = fd, .events = events}};
+    uint64_t now_ns = vu_now_ns(), wait_ns = until_ns > now_ns ? until_ns - now_ns : 0;
+    const struct timespec wait = {.tv_sec = (time_t)(wait_ns / (1000 * FEEDER_MS_NS)),
+                                  .tv_nsec = (long)(wait_ns % (1000 * FEEDER_MS_NS))};
+    eventfd_t ignored;
+
+    if (ppoll(fds, fd < 0 ? 1 : 2, until_ns == UINT64_MAX ? NULL : &wait, NULL) <= 0)
+        return false;
+    if (fds[0].revents)
+        (void)eventfd_read(feeder->pool->wake_fd, &ignored);
+    return fd >= 0 && fds[1].revents;
+}
+
+/* Waits for the source to have something, and takes it: at most `size` bytes, which are wanted. */
+static void feeder_fetch(struct rng_feeder *feeder, size_t size, uint64_t now_ns, uint64_t until_ns)
+{
+    const struct rng_source_ops *ops = feeder->source->ops;
+    bool is_ready = true;
+    short events = 0;
+    int fd;
+
+    if (!feeder_open(feeder, now_ns)) {
+        feeder_poll(feeder, -1, 0, MIN(until_ns, feeder->retry_ns));
+        return;
+    }
+    if (ops->want)
+        ops->want(feeder->source, size);
+    if (ops->poll_fd) {
+        fd = now_ns < feeder->retry_ns ? -1 : ops->poll_fd(feeder->source, &events);
+        until_ns = MIN(until_ns, feeder->tick_ns);
+        if (fd < 0 && now_ns < feeder->retry_ns)
+            until_ns = MIN(until_ns, feeder->retry_ns);
+        is_ready = feeder_poll(feeder, fd, events, until_ns) || vu_now_ns() >= feeder->tick_ns;
+    }
+    if (is_ready)
+        feeder_read(feeder, size, vu_now_ns());
+}
+
+/* Gives out what there is. */
+static void feeder_give(struct rng_feeder *feeder, uint64_t now_ns)
+{
+    size_t n = rng_pool_give(feeder->pool, feeder->buffer, feeder->n_have, now_ns);
+
+    feeder->n_have -= n;
+    memmove(feeder->buffer, feeder->buffer + n, feeder->n_have);
+    explicit_bzero(feeder->buffer + feeder->n_have, n);
+}
+
+static void feeder_turn(struct rng_feeder *feeder)
+{
+    uint64_t now_ns = vu_now_ns(), until_ns;
+    size_t wanted = rng_pool_wanted(feeder->pool, FEEDER_BUFFER, now_ns, &until_ns);
+
+    if (wanted > 0 && feeder->n_have > 0) {
+        feeder_give(feeder, now_ns);
+    } else if (wanted > 0) {
+        if (feeder->tick_ns == 0)
+            feeder->tick_ns = now_ns + FEEDER_TICK_NS;
+        feeder_fetch(feeder, wanted, now_ns, until_ns);
+    } else {
+        feeder->tick_ns = 0;
+        if (feeder->is_open && feeder->source->ops->want)
+            feeder->source->ops->want(feeder->source, 0);
+        feeder_poll(feeder, -1, 0, until_ns);
+    }
+}
+
+static void *feeder_run(void *opaque)
+{
+    struct rng_feeder *feeder = opaque;
+
+    while (!__atomic_load_n(&feeder->is_stopping, __ATOMIC_ACQUIRE))
+        feeder_turn(feeder);
+    feeder_close(feeder);
+    return NULL;
+}
+
+/* --- for main --- */
+
+struct rng_feeder *rng_feeder_create(struct rng_pool *pool, struct rng_source *source)
+{
+    struct rng_feeder *feeder = g_new0(struct rng_feeder, 1);
+
+    feeder->pool = pool;
+    feeder->source = source;
+    pthread_mutex_init(&feeder->lock, NULL);
+    return feeder;
+}
+
+void rng_feeder_destroy(struct rng_feeder *feeder)
+{
+    explicit_bzero(feeder->buffer, sizeof(feeder->buffer));
+    pthread_mutex_destroy(&feeder->lock);
+    g_free(feeder);
+}
+
+int rng_feeder_start(struct rng_feeder *feeder)
+{
+    int err = vu_thread_create("feeder", feeder_run, feeder, &feeder->thread);
+
+    feeder->is_running = err == 0;
+    return err;
+}
+
+void rng_feeder_stop(struct rng_feeder *feeder)
+{
+    if (!feeder->is_running)
+        return;
+    __atomic_store_n(&feeder->is_stopping, true, __ATOMIC_RELEASE);
+    (void)eventfd_write(feeder->pool->wake_fd, 1);
+    pthread_join(feeder->thread, NULL);
+    feeder->is_running = false;
+}
