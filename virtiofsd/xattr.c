@@ -127,14 +127,28 @@ static int xattr_get(struct fs_request *request, int fd, const char *host_name)
                              fs_xattr_get(share, fd, host_name, room.data, room.len));
 }
 
-int fs_do_getxattr(struct fs_request *request)
+/* `work` gets a descriptor of the request's inode. */
+static int xattr_on_inode(struct fs_request *request, const char *host_name,
+                          int (*work)(struct fs_request *request, int fd, const char *host_name))
 {
-    struct fs_share *share = request->share;
-    char host_name[XATTR_NAME_MAX + 1];
+    struct fs_inodes *inodes = request->share->inodes;
     struct fs_inode *inode;
     int fd, ret;
 
-    if (!fs_options_xattr(share->options))
+    fd = fs_inode_get_fd(inodes, request->header.nodeid, &inode);
+    if (fd < 0)
+        return fd;
+    ret = work(request, fd, host_name);
+    fs_inode_put(inodes, inode);
+    return ret;
+}
+
+int fs_do_getxattr(struct fs_request *request)
+{
+    char host_name[XATTR_NAME_MAX + 1];
+    int ret;
+
+    if (!fs_options_xattr(request->share->options))
         return -ENOSYS;
     ret = xattr_read_name(request, host_name);
     /* What a rule hides, or what could never be set, is not there. */
@@ -142,12 +156,7 @@ int fs_do_getxattr(struct fs_request *request)
         return -ENODATA;
     if (ret < 0)
         return ret;
-    fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &inode);
-    if (fd < 0)
-        return fd;
-    ret = xattr_get(request, fd, host_name);
-    fs_inode_put(share->inodes, inode);
-    return ret;
+    return xattr_on_inode(request, host_name, xattr_get);
 }
 
 /* Whether a listed name is for the user who asks: as the host's kernel would do it, trusted ones
@@ -283,44 +292,35 @@ static int xattr_read_set_args(struct fs_request *request)
 
 int fs_do_setxattr(struct fs_request *request)
 {
-    struct fs_share *share = request->share;
     char host_name[XATTR_NAME_MAX + 1];
-    struct fs_inode *inode;
-    int fd, ret;
+    int ret;
 
-    if (!fs_options_xattr(share->options))
+    if (!fs_options_xattr(request->share->options))
         return -ENOSYS;
     ret = xattr_read_set_args(request);
     if (ret == 0)
         ret = xattr_read_name(request, host_name);
     if (ret < 0)
         return ret;
-    fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &inode);
-    if (fd < 0)
-        return fd;
-    ret = xattr_set(request, fd, host_name);
-    fs_inode_put(share->inodes, inode);
-    return ret;
+    return xattr_on_inode(request, host_name, xattr_set);
+}
+
+static int xattr_remove(struct fs_request *request, int fd, const char *host_name)
+{
+    return fs_xattr_remove(request->share, fd, host_name);
 }
 
 int fs_do_removexattr(struct fs_request *request)
 {
-    struct fs_share *share = request->share;
     char host_name[XATTR_NAME_MAX + 1];
-    struct fs_inode *inode;
-    int fd, ret;
+    int ret;
 
-    if (!fs_options_xattr(share->options))
+    if (!fs_options_xattr(request->share->options))
         return -ENOSYS;
     ret = xattr_read_name(request, host_name);
     if (ret == 0 && request->out.left > 0)
         ret = -EINVAL;
     if (ret < 0)
         return ret;
-    fd = fs_inode_get_fd(share->inodes, request->header.nodeid, &inode);
-    if (fd < 0)
-        return fd;
-    ret = fs_xattr_remove(share, fd, host_name);
-    fs_inode_put(share->inodes, inode);
-    return ret;
+    return xattr_on_inode(request, host_name, xattr_remove);
 }

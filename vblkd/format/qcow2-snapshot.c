@@ -199,8 +199,9 @@ static int snapshot_create(struct qcow2 *q, GPtrArray *snapshots, struct qcow2_s
     return ret == 0 ? qcow2_snapshot_table_write(q, snapshots) : ret;
 }
 
-static int snapshot_apply(struct qcow2 *q, const struct qcow2_snapshot *snapshot)
+static int snapshot_apply(struct qcow2 *q, GPtrArray *snapshots, guint index)
 {
+    const struct qcow2_snapshot *snapshot = g_ptr_array_index(snapshots, index);
     uint32_t n_old = q->l1.n_entries, n_needed, n;
     g_autofree uint64_t *old = g_memdup2(q->l1.entries, (size_t)n_old * 8);
     g_autofree uint64_t *entries = NULL, *all = NULL;
@@ -364,50 +365,48 @@ bool qcow2_snapshot_create(struct vblk_image *image, const char *name, GError **
     return ret == 0 || snapshot_fail(q, ret, "no snapshot can be made", error);
 }
 
-bool qcow2_snapshot_apply(struct vblk_image *image, const char *id_or_name, GError **error)
+/* Makes `change` on the snapshot of that name. */
+static bool snapshot_change(struct vblk_image *image, const char *id_or_name,
+                            int (*change)(struct qcow2 *q, GPtrArray *snapshots, guint index),
+                            const char *what_failed, GError **error)
 {
     struct qcow2 *q = qcow2_of(image);
-    g_autoptr(GPtrArray) snapshots = NULL;
+    g_autoptr(GPtrArray) snapshots = qcow2_snapshot_list(image, error);
     int index, ret;
 
-    VU_LOCK_SCOPE(&q->flush_lock);
-    snapshots = qcow2_snapshot_list(image, error);
     if (!snapshots)
         return false;
     index = qcow2_snapshot_find(snapshots, id_or_name);
-    /* They would not tell what becomes different. */
-    if (index >= 0 && q->bitmaps && q->bitmaps->len > 0) {
-        g_set_error(error, G_IO_ERROR, G_IO_ERROR_BUSY,
-                    "%s: the snapshot cannot be applied: the image has bitmaps", q->name);
-        return false;
-    }
     ret = index < 0 ? -ENOENT : snapshot_begin(q);
     if (ret == 0) {
-        ret = snapshot_apply(q, g_ptr_array_index(snapshots, (guint)index));
+        ret = change(q, snapshots, (guint)index);
         if (ret == 0)
             ret = snapshot_settle(q);
         ret = snapshot_end(q, ret);
     }
-    return ret == 0 || snapshot_fail(q, ret, "the snapshot cannot be applied", error);
+    return ret == 0 || snapshot_fail(q, ret, what_failed, error);
+}
+
+bool qcow2_snapshot_apply(struct vblk_image *image, const char *id_or_name, GError **error)
+{
+    struct qcow2 *q = qcow2_of(image);
+
+    VU_LOCK_SCOPE(&q->flush_lock);
+    /* They would not tell what becomes different. */
+    if (q->bitmaps && q->bitmaps->len > 0) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_BUSY,
+                    "%s: the snapshot cannot be applied: the image has bitmaps", q->name);
+        return false;
+    }
+    return snapshot_change(image, id_or_name, snapshot_apply, "the snapshot cannot be applied",
+                           error);
 }
 
 bool qcow2_snapshot_delete(struct vblk_image *image, const char *id_or_name, GError **error)
 {
     struct qcow2 *q = qcow2_of(image);
-    g_autoptr(GPtrArray) snapshots = NULL;
-    int index, ret;
 
     VU_LOCK_SCOPE(&q->flush_lock);
-    snapshots = qcow2_snapshot_list(image, error);
-    if (!snapshots)
-        return false;
-    index = qcow2_snapshot_find(snapshots, id_or_name);
-    ret = index < 0 ? -ENOENT : snapshot_begin(q);
-    if (ret == 0) {
-        ret = snapshot_delete(q, snapshots, (guint)index);
-        if (ret == 0)
-            ret = snapshot_settle(q);
-        ret = snapshot_end(q, ret);
-    }
-    return ret == 0 || snapshot_fail(q, ret, "the snapshot cannot be deleted", error);
+    return snapshot_change(image, id_or_name, snapshot_delete, "the snapshot cannot be deleted",
+                           error);
 }
