@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "vhost-user/daemon/address.h"
 #include "vhost-user/daemon/listen.h"
 #include "vhost-user/histogram.h"
 
@@ -45,7 +46,7 @@ static void set_up(struct fixture *f, gconstpointer data)
     f->dir = g_dir_make_tmp("test-metrics-XXXXXX", NULL);
     f->path = g_build_filename(f->dir, "metrics", NULL);
     where = g_strconcat("unix:", f->path, NULL);
-    fd = vu_metrics_listen(where, &error);
+    fd = vu_address_listen("--metrics", where, &error);
     g_assert_no_error(error);
     g_assert_cmpint(g_stat(f->path, &st), ==, 0);
     g_assert_cmpuint(st.st_mode, ==, S_IFSOCK | 0600);
@@ -182,11 +183,11 @@ static void test_listen(void)
     int fd;
 
     for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
-        g_assert_cmpint(vu_metrics_listen(wrong[i], &error), ==, -1);
+        g_assert_cmpint(vu_address_listen("--metrics", wrong[i], &error), ==, -1);
         g_assert_true(g_str_has_prefix(error->message, "--metrics"));
         g_clear_error(&error);
     }
-    fd = vu_metrics_listen("127.0.0.1:0", &error);
+    fd = vu_address_listen("--metrics", "127.0.0.1:0", &error);
     g_assert_no_error(error);
     g_assert_cmpint(getsockname(fd, (struct sockaddr *)&address, &len), ==, 0);
     g_assert_cmpuint(ntohl(address.sin_addr.s_addr), ==, INADDR_LOOPBACK);

@@ -21,8 +21,8 @@
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
+#include "vhost-user/daemon/address.h"
 #include "vhost-user/daemon/daemon.h"
-#include "vhost-user/daemon/metrics.h"
 #include "vhost-user/log.h"
 
 #define LISTEN_FDS_START     3
@@ -31,7 +31,7 @@
 #define LISTEN_DYING_MS      5000
 #define LISTEN_MODE          0600
 #define LISTEN_MODE_SHARED   0660 /* with --socket-group */
-#define LISTEN_MAX_FILES     4
+#define LISTEN_MAX_FILES     32
 #define LISTEN_FD_PREFIX     "fd:"
 #define LISTEN_CONTROL       "control" /* the name of systemd's socket for that */
 #define LISTEN_MAX_ACTIVATED 8
@@ -382,7 +382,8 @@ bool vu_daemon_open_sockets(const struct vu_daemon_options *options,
     if (ok)
         ok = (fds[VU_DAEMON_SESSION] = vu_daemon_open_socket(options, error)) >= 0;
     if (ok && options->metrics != NULL)
-        ok = (fds[VU_DAEMON_METRICS] = vu_metrics_listen(options->metrics, error)) >= 0;
+        ok =
+            (fds[VU_DAEMON_METRICS] = vu_address_listen("--metrics", options->metrics, error)) >= 0;
     if (!ok) {
         vu_daemon_close_sockets(ret_sockets);
         vu_daemon_remove_socket();

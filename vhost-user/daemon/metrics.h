@@ -12,9 +12,6 @@
 struct vu_backend;
 struct vu_metrics;
 
-/* The socket of "unix:PATH" or "HOST:PORT" ("[::1]:9100"), which listens; -1 with *error. */
-int vu_metrics_listen(const char *where, GError **error);
-
 /* listen_fd is taken over; NULL is returned where it is -1, and allowed below. collect appends the
  * text; on the thread "metrics", while that runs. */
 struct vu_metrics *vu_metrics_create(int listen_fd, void (*collect)(void *opaque, GString *text),

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See address.h. */
+#include "vhost-user/daemon/address.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "vhost-user/cleanup.h"
+#include "vhost-user/daemon/listen.h"
+#include "vhost-user/daemon/options.h"
+
+#define ADDRESS_UNIX    "unix:"
+#define ADDRESS_BACKLOG 64
+
+/* HOST:PORT, [HOST]:PORT; false where it is neither. */
+static bool address_split(const char *where, struct vu_address *ret_address)
+{
+    const char *colon = strrchr(where, ':'), *host = where;
+    size_t host_len = colon ? (size_t)(colon - where) : 0;
+
+    if (host_len == 0 || colon[1] == '\0')
+        return false;
+    if (host[0] == '[' && host_len > 2 && host[host_len - 1] == ']') {
+        host++;
+        host_len -= 2;
+    } else if (memchr(host, ':', host_len)) {
+        return false;
+    }
+    ret_address->host = g_strndup(host, host_len);
+    ret_address->port = g_strdup(colon + 1);
+    return true;
+}
+
+bool vu_address_parse(const char *where, struct vu_address *ret_address, GError **error)
+{
+    *ret_address = (struct vu_address){0};
+    /* Without a name the kernel would choose one. */
+    if (g_str_has_prefix(where, ADDRESS_UNIX) && where[strlen(ADDRESS_UNIX)] != '\0') {
+        ret_address->path = g_strdup(where + strlen(ADDRESS_UNIX));
+        return true;
+    }
+    if (address_split(where, ret_address))
+        return true;
+    g_set_error(error, VU_OPTION_ERROR, 0, "expected unix:PATH or HOST:PORT, got \"%s\"", where);
+    return false;
+}
+
+void vu_address_clear(struct vu_address *address)
+{
+    g_clear_pointer(&address->path, g_free);
+    g_clear_pointer(&address->host, g_free);
+    g_clear_pointer(&address->port, g_free);
+}
+
+static int address_listen_at(const struct addrinfo *info)
+{
+    vu_autofd int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int on = 1;
+
+    /* A daemon that is started again finds its port in use by connections that have ended. */
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+        bind(fd, info->ai_addr, info->ai_addrlen) < 0 || listen(fd, ADDRESS_BACKLOG) < 0)
+        return -1;
+    return vu_steal_fd(&fd);
+}
+
+static int address_listen_port(const char *option, const char *where,
+                               const struct vu_address *address, GError **error)
+{
+    const struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *infos = NULL;
+    int fd = -1, err = getaddrinfo(address->host, address->port, &hints, &infos);
+    const char *why = err != 0 ? gai_strerror(err) : NULL;
+
+    for (const struct addrinfo *info = infos; info && fd < 0; info = info->ai_next)
+        fd = address_listen_at(info);
+    if (fd < 0)
+        g_set_error(error, VU_OPTION_ERROR, 0, "%s=%s: %s", option, where,
+                    why ? why : g_strerror(errno));
+    if (infos)
+        freeaddrinfo(infos);
+    return fd;
+}
+
+int vu_address_listen(const char *option, const char *where, GError **error)
+{
+    struct vu_address address;
+    int fd;
+
+    if (!vu_address_parse(where, &address, error)) {
+        g_prefix_error(error, "%s: ", option);
+        return -1;
+    }
+    if (address.path)
+        fd = vu_daemon_listen_at(option, address.path, error);
+    else
+        fd = address_listen_port(option, where, &address, error);
+    vu_address_clear(&address);
+    return fd;
+}
