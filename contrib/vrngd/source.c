@@ -6,6 +6,8 @@
 
 const struct rng_source_kind rng_source_kinds[] = {
     {.prefix = "getrandom", .form = "getrandom", .create = rng_source_create_getrandom},
+    {.prefix = "egd:", .form = "egd:HOST:PORT", .create = rng_source_create_egd},
+    {.prefix = "egd-poll:", .form = "egd-poll:HOST:PORT", .create = rng_source_create_egd_poll},
     {.prefix = "", .form = "PATH", .create = rng_source_create_file},
 };
 

@@ -83,3 +83,6 @@ void rng_source_destroy(struct rng_source *source);
 struct rng_source *rng_source_create_getrandom(const char *what, GError **error);
 /* A character device, a FIFO or a file. */
 struct rng_source *rng_source_create_file(const char *what, GError **error);
+/* An EGD server, HOST:PORT or unix:PATH; asked to wait until it has enough, or for what it has. */
+struct rng_source *rng_source_create_egd(const char *what, GError **error);
+struct rng_source *rng_source_create_egd_poll(const char *what, GError **error);
