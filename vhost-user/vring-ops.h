@@ -31,6 +31,10 @@ struct vu_vring_ops {
     /* One of a killed predecessor's. NULL: it broke the ring. */
     struct vu_elem *(*pop_again)(struct vu_vring *vring, const struct vu_resubmit_entry *entry);
 
+    /* Moves the position back over elem, where that was the last to be popped; else false. The
+     * inflight log keeps it. */
+    bool (*take_back)(struct vu_vring *vring, const struct vu_elem *elem);
+
     /* Writes the used entry of elem, which the driver cannot see yet, and adds it to the batch. */
     void (*put)(struct vu_vring *vring, struct vu_elem *elem);
     /* Makes the batch visible; true where the driver wants to be notified of it. The batch is then

@@ -267,6 +267,22 @@ static struct vu_elem *packed_pop_again(struct vu_vring *vring,
     return elem;
 }
 
+/* The last descriptor of a chain has its id; one that was used since is another's. */
+static bool packed_take_back(struct vu_vring *vring, const struct vu_elem *elem)
+{
+    const struct vu_packed_desc *ring = vring->desc;
+    struct vu_packed_pos pos = packed_avail_pos(vring);
+    unsigned last = (pos.slot + vring->num - 1) % vring->num;
+    unsigned first = (pos.slot + vring->num - elem->n_slots) % vring->num;
+    bool wrap = first < pos.slot ? pos.wrap : !pos.wrap;
+
+    if (le16_load(&ring[last].id) != elem->id ||
+        !packed_flags_available(le16_load(&ring[first].flags), wrap))
+        return false;
+    packed_set_avail_pos(vring, (struct vu_packed_pos){(uint16_t)first, wrap});
+    return true;
+}
+
 static void packed_put(struct vu_vring *vring, struct vu_elem *elem)
 {
     struct vu_packed_pos pos = packed_used_pos(vring);
@@ -356,6 +372,7 @@ const struct vu_vring_ops vu_vring_packed_ops = {
     .available = packed_available,
     .pop = packed_pop,
     .pop_again = packed_pop_again,
+    .take_back = packed_take_back,
     .put = packed_put,
     .publish = packed_publish,
     .set_kicks = packed_set_kicks,

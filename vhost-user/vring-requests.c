@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <sched.h>
 
+#include "vhost-user/cleanup.h"
 #include "vhost-user/inflight-log.h"
 #include "vhost-user/log.h"
 #include "vhost-user/vring-elem.h"
@@ -276,4 +277,18 @@ void vu_vring_push(struct vu_vring *vring, struct vu_elem *const *elems, unsigne
     }
     vring_publish_locked(vring);
     vu_vring_unlock_and_signal(vring);
+}
+
+bool vu_vring_give_back(struct vu_elem *elem)
+{
+    struct vu_vring *vring = elem->vring;
+    bool is_back = true;
+
+    VU_LOCK_SCOPE(&vring->lock);
+    /* Of a ring that is broken, or not running any more, the position is no matter. */
+    if (vring->started && !vring->broken && elem->epoch == vring->epoch)
+        is_back = !vu_has(vring->features, VU_F_IN_ORDER) && vring->ops->take_back(vring, elem);
+    if (is_back)
+        vu_elem_release_locked(elem);
+    return is_back;
 }

@@ -193,6 +193,16 @@ static struct vu_elem *split_pop_again(struct vu_vring *vring,
     return split_take(vring, entry->slot);
 }
 
+static bool split_take_back(struct vu_vring *vring, const struct vu_elem *elem)
+{
+    uint16_t before = (uint16_t)(vring->avail_idx - 1);
+
+    if (le16_load(&split_avail(vring)->ring[before & (vring->num - 1)]) != elem->id)
+        return false;
+    vring->avail_idx = before;
+    return true;
+}
+
 static void split_put(struct vu_vring *vring, struct vu_elem *elem)
 {
     unsigned slot = vring->used_idx & (vring->num - 1);
@@ -265,6 +275,7 @@ const struct vu_vring_ops vu_vring_split_ops = {
     .available = split_available,
     .pop = split_pop,
     .pop_again = split_pop_again,
+    .take_back = split_take_back,
     .put = split_put,
     .publish = split_publish,
     .set_kicks = split_set_kicks,

@@ -211,6 +211,14 @@ static inline void vu_elem_complete(struct vu_elem *elem, uint32_t written)
     vu_vring_push(elem->vring, &elem, 1);
 }
 
+/*
+ * For a device that has nothing to answer with while its queue stops (vu_device.quiesce): the
+ * request was never popped, and comes again where the ring, or a successor's, goes on. Only the
+ * last that was popped of those in flight, so the youngest first. False: it is not that one, or the
+ * driver has changed the ring since, or IN_ORDER was negotiated; it is still to be pushed.
+ */
+bool vu_vring_give_back(struct vu_elem *elem);
+
 /* Breaks the ring from outside (a device that found nonsense in a request): one log line "TAG:
  * reason", err signalled. */
 void vu_vring_break(struct vu_vring *vring, const char *format, ...)

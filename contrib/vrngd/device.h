@@ -33,6 +33,7 @@ struct rng_device {
     struct rng_source *instant; /* NULL: the feeder has the source */
     unsigned n_queues;
     struct rng_counters counters;
+    char queues[RNG_MAX_QUEUES]; /* their places: who owns a request */
 };
 
 /* All are borrowed and outlive the device. */

@@ -96,7 +96,9 @@ static void queue_wait(struct rng_device *device, struct vu_elem *elem, size_t s
     struct queue_wait *wait = g_new(struct queue_wait, 1);
 
     *wait = (struct queue_wait){
-        .request = {.size = size, .done = queue_on_data, .owner = elem->vring},
+        .request = {.size = size,
+                    .done = queue_on_data,
+                    .owner = &device->queues[elem->vring->index]},
         .device = device,
         .elem = elem,
     };
@@ -105,6 +107,17 @@ static void queue_wait(struct rng_device *device, struct vu_elem *elem, size_t s
 
 void rng_queue_quiesce(struct rng_device *device, unsigned queue)
 {
+    struct rng_request *request = rng_client_cancel_all(device->client, &device->queues[queue]);
+
+    while (request) {
+        struct queue_wait *wait = (struct queue_wait *)request;
+
+        request = request->next;
+        /* Only a driver that meddles with its ring gets it empty. */
+        if (!vu_vring_give_back(wait->elem))
+            vu_elem_complete(wait->elem, 0);
+        g_free(wait);
+    }
 }
 
 /* --- the worker --- */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ring-guest.h"
+#include "vhost-user/cleanup.h"
 
 #define W VU_DESC_F_WRITE
 
@@ -235,6 +236,85 @@ static void test_longest_chain(gconstpointer features)
     ring_guest_clear(&guest);
 }
 
+/* What a stopping device has no answer for comes again; with an inflight log as without. Each round
+ * begins at another place of the ring. */
+static void give_back_rounds(struct ring_guest *guest)
+{
+    struct vu_elem *elems[4];
+    uint32_t base;
+
+    for (unsigned round = 0; round < 40; round++) {
+        for (uint16_t id = 0; id < 8; id += 2)
+            ring_guest_add_simple(guest, id, 16);
+        g_assert_cmpuint(vu_vring_pop(&guest->vring, elems, 4), ==, 4);
+        vu_elem_complete(elems[0], 7);
+        ring_guest_assert_used(guest, 0, 7);
+        g_assert_false(vu_vring_give_back(elems[1]));
+        for (unsigned i = 3; i > 0; i--)
+            g_assert_true(vu_vring_give_back(elems[i]));
+        g_assert_cmpuint(vu_vring_n_working(&guest->vring), ==, 0);
+        g_assert_cmpint(vu_vring_stop(&guest->vring, NULL, round % 2 == 0 ? &base : NULL), ==, 0);
+        ring_guest_start(guest);
+        g_assert_cmpuint(vu_vring_pop(&guest->vring, elems, 4), ==, 3);
+        for (unsigned i = 0; i < 3; i++) {
+            vu_elem_complete(elems[i], i);
+            ring_guest_assert_used(guest, (uint16_t)(2 * i + 2), i);
+        }
+        if (round % 3 == 0) {
+            const struct ring_guest_desc desc = {guest->buffer_gpa, 16, W};
+
+            ring_guest_add(guest, 1, &desc, 1);
+            vu_elem_complete(ring_guest_pop_one(guest), 0);
+            ring_guest_assert_used(guest, 1, 0);
+        }
+    }
+}
+
+static void test_give_back(gconstpointer features)
+{
+    struct ring_guest guest;
+
+    ring_guest_init(&guest, 8, GPOINTER_TO_SIZE(features));
+    ring_guest_start(&guest);
+    give_back_rounds(&guest);
+    ring_guest_clear(&guest);
+}
+
+static void test_give_back_logged(gconstpointer features)
+{
+    struct vu_inflight_desc desc;
+    struct ring_guest guest;
+    vu_autofd int fd = -1;
+
+    ring_guest_init(&guest, 8, GPOINTER_TO_SIZE(features));
+    g_assert_cmpint(vu_inflight_create(1, 8, guest.packed, &guest.vring.inflight, &desc, &fd), ==,
+                    0);
+    ring_guest_start(&guest);
+    give_back_rounds(&guest);
+    g_assert_cmpint(vu_vring_stop(&guest.vring, NULL, NULL), ==, 0);
+    vu_inflight_destroy(guest.vring.inflight);
+    guest.vring.inflight = NULL;
+    ring_guest_clear(&guest);
+}
+
+/* A driver that changes what it made available gets an answer, and the ring stays where it is. */
+static void test_give_back_changed(gconstpointer features)
+{
+    struct ring_guest guest;
+    struct vu_elem *elem;
+
+    ring_guest_init(&guest, 8, GPOINTER_TO_SIZE(features));
+    ring_guest_start(&guest);
+    ring_guest_add_simple(&guest, 2, 16);
+    elem = ring_guest_pop_one(&guest);
+    le16_store(&ring_guest_avail(&guest)->ring[0], 3);
+    le16_store(&ring_guest_packed_desc(&guest, 1)->id, 3);
+    g_assert_false(vu_vring_give_back(elem));
+    vu_elem_complete(elem, 0);
+    ring_guest_assert_used(&guest, 2, 0);
+    ring_guest_clear(&guest);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -245,5 +325,8 @@ int main(int argc, char **argv)
     ring_guest_add_tests("vring", "in-order", test_in_order);
     ring_guest_add_tests("vring", "indirect", test_indirect);
     ring_guest_add_tests("vring", "longest-chain", test_longest_chain);
+    ring_guest_add_tests("vring", "give-back", test_give_back);
+    ring_guest_add_tests("vring", "give-back-logged", test_give_back_logged);
+    ring_guest_add_tests("vring", "give-back-changed", test_give_back_changed);
     return g_test_run();
 }
