@@ -46,8 +46,12 @@ struct virtio_device {
     uint32_t config_len; /* bytes; at most 4096 */
     unsigned n_queues;
     uint16_t queue_size; /* largest, of each */
-    /* Set by the transport: the configuration has changed, or (broken) the device cannot go on
-     * until it is reset. Any thread, with no lock of the device's held that ops take. */
+    /*
+     * Set by the transport, atomically and once it is ready: the configuration is about to change,
+     * or (broken) the device cannot go on until it is reset. Any thread; where the configuration
+     * changes, with the lock under which it is read: who knows of the change reads what is new, and
+     * who reads a part of each finds another generation. No other lock of the device's is held.
+     */
     void (*changed)(void *transport, bool is_broken);
     void *transport;
 };

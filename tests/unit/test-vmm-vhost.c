@@ -14,7 +14,7 @@
 #include "scripted-backend.h"
 #include "vhost-user/log.h"
 #include "vmm/cmdline.h"
-#include "vmm/vhost/vhost-device.h"
+#include "vmm/vhost/vhost-link.h"
 
 #define N_QUEUES 2
 #define PATIENCE (30 * G_USEC_PER_SEC)
@@ -57,6 +57,7 @@ static void place_serve(struct place *place, int fd)
         backend->wrong = place->wrong;
         backend->wrong_at = place->wrong_at;
     }
+    backend->config[0] = (uint8_t)place->n_sessions;
     place->current = backend;
     pthread_mutex_unlock(&place->lock);
     scripted_backend_run(backend);
@@ -298,6 +299,107 @@ static void test_reconnect(void)
     place_clear(&place);
 }
 
+/* What the transport was told, and what the configuration space began with just then. */
+struct told {
+    struct vhost_device *vhost;
+    unsigned n, n_broken; /* atomic */
+    uint8_t first;
+};
+
+static void on_changed(void *opaque, bool is_broken)
+{
+    struct told *told = opaque;
+
+    told->first = told->vhost->space[0];
+    __atomic_fetch_add(is_broken ? &told->n_broken : &told->n, 1, __ATOMIC_ACQ_REL);
+}
+
+static void rig_listen(struct rig *rig, struct told *told)
+{
+    *told = (struct told){.vhost = (struct vhost_device *)rig->device};
+    rig->device->transport = told;
+    __atomic_store_n(&rig->device->changed, on_changed, __ATOMIC_RELEASE);
+}
+
+static void wait_told(const unsigned *n)
+{
+    gint64 end = g_get_monotonic_time() + PATIENCE;
+
+    while (__atomic_load_n(n, __ATOMIC_ACQUIRE) == 0) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(2000);
+    }
+}
+
+/* Who sees any of the new configuration sees a new generation too. */
+static void test_config_change(void)
+{
+    struct place place;
+    struct rig rig;
+    struct told told;
+    uint8_t first = 0;
+
+    place_init(&place);
+    place_start(&place);
+    rig_init(&rig, &place);
+    g_assert_true(rig_create(&rig, NULL));
+    rig_listen(&rig, &told);
+    place_hang_up(&place);
+    wait_told(&told.n);
+    g_assert_cmpuint(told.first, ==, 1);
+    while (first != 2)
+        rig.device->ops->read_config(rig.device, 0, &first, 1);
+    rig_clear(&rig);
+    place_clear(&place);
+}
+
+/* A device that is live without a queue asks for no log of any. */
+static void test_no_queues(void)
+{
+    struct place place;
+    struct rig rig;
+
+    place_init(&place);
+    place_start(&place);
+    rig_init(&rig, &place);
+    g_assert_true(rig_create(&rig, NULL));
+    for (unsigned i = 0; i < N_QUEUES; i++)
+        rig.queues[i].enabled = false;
+    g_assert_cmpint(rig_start(&rig), ==, 0);
+    g_assert_cmpuint(place_n_seen(&place, VU_GET_INFLIGHT_FD), ==, 0);
+    g_assert_true(vhost_device_is_connected(rig.device));
+    rig_clear(&rig);
+    place_clear(&place);
+}
+
+/* Nobody knows where such rings stood. */
+static void test_packed_without_log(void)
+{
+    struct place place;
+    struct rig rig;
+    struct told told;
+
+    place_init(&place);
+    place.protocol_features &= ~VU_BIT(VU_PF_INFLIGHT_SHMFD);
+    place_start(&place);
+    rig_init(&rig, &place);
+    ((struct vmm_device_config *)g_ptr_array_index(rig.config.devices, 0))->packed = true;
+    g_assert_true(rig_create(&rig, NULL));
+    rig_listen(&rig, &told);
+    g_assert_cmpint(rig.device->ops->start(rig.device, RING_FEATURES | VU_BIT(VU_F_RING_PACKED),
+                                           rig.queues, N_QUEUES),
+                    ==, 0);
+    place_hang_up(&place);
+    wait_told(&told.n_broken);
+    wait_told(&told.n);
+    g_assert_cmpuint(place_n_started(&place), ==, 0);
+    rig.device->ops->stop(rig.device);
+    g_assert_cmpint(rig_start(&rig), ==, 0);
+    wait_started(&place, 2);
+    rig_clear(&rig);
+    place_clear(&place);
+}
+
 /* Started while nobody is there: it runs when somebody is. */
 static void test_late(void)
 {
@@ -394,6 +496,9 @@ int main(int argc, char **argv)
     vu_log_set_level(VU_LOG_OFF);
     g_test_add_func("/vmm/vhost/good", test_good);
     g_test_add_func("/vmm/vhost/reconnect", test_reconnect);
+    g_test_add_func("/vmm/vhost/config-change", test_config_change);
+    g_test_add_func("/vmm/vhost/no-queues", test_no_queues);
+    g_test_add_func("/vmm/vhost/packed-without-log", test_packed_without_log);
     g_test_add_func("/vmm/vhost/late", test_late);
     g_test_add_func("/vmm/vhost/nobody", test_nobody);
     for (unsigned i = HANGS_UP; i < N_WRONG; i++) {

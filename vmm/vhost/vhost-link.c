@@ -47,7 +47,8 @@ static int link_try_run(struct vhost_device *vhost)
     for (unsigned i = 0; i < vhost->device.n_queues; i++)
         if (vhost->queues[i].enabled)
             largest = MAX(largest, vhost->queues[i].size);
-    if (rc == 0 && vu_frontend_protocol_features(vhost->frontend) >> VU_PF_INFLIGHT_SHMFD & 1)
+    if (rc == 0 && largest > 0 &&
+        vu_frontend_protocol_features(vhost->frontend) >> VU_PF_INFLIGHT_SHMFD & 1)
         rc = vu_frontend_setup_inflight(vhost->frontend, vhost->device.n_queues, largest);
     for (unsigned i = 0; rc == 0 && i < vhost->device.n_queues; i++)
         if (vhost->queues[i].enabled)
@@ -62,7 +63,8 @@ int vhost_link_run_locked(struct vhost_device *vhost)
     vhost->is_running = true;
     if (rc == 0)
         return 0;
-    vu_warning("%s: the back-end does not start: %s", vhost->name, strerror(-rc));
+    if (vu_log_is_due(&vhost->next_log_ns))
+        vu_warning("%s: the back-end does not start: %s", vhost->name, strerror(-rc));
     vhost_link_halt_locked(vhost);
     return rc;
 }
@@ -79,6 +81,16 @@ void vhost_link_halt_locked(struct vhost_device *vhost)
 
 /* --- the configuration space --- */
 
+/* As `changed` of virtio-device.h has it. Until there is a transport, nobody needs to know. */
+static void link_tell(struct vhost_device *vhost, bool is_broken)
+{
+    void (*changed)(void *transport, bool is_broken) =
+        __atomic_load_n(&vhost->device.changed, __ATOMIC_ACQUIRE);
+
+    if (changed)
+        changed(vhost->device.transport, is_broken);
+}
+
 int vhost_link_fetch_config(struct vhost_device *vhost)
 {
     uint8_t space[VHOST_SPACE_LEN] = {0};
@@ -93,6 +105,7 @@ int vhost_link_fetch_config(struct vhost_device *vhost)
     vhost_kind_amend_config(vhost->device_config, vhost->device.n_queues, space);
     VU_LOCK_SCOPE(&vhost->config_lock);
 
+    link_tell(vhost, false);
     memcpy(vhost->space, space, sizeof(space));
     return 0;
 }
@@ -103,12 +116,6 @@ void vhost_link_config_changed(void *opaque)
 
     __atomic_store_n(&vhost->has_config_changed, true, __ATOMIC_RELEASE);
     eventfd_write(vhost->wake_fd, 1);
-}
-
-static void link_refresh_config(struct vhost_device *vhost)
-{
-    if (vhost_link_fetch_config(vhost) == 0 && vhost->device.changed)
-        vhost->device.changed(vhost->device.transport, false);
 }
 
 /* --- the thread --- */
@@ -156,6 +163,24 @@ static int link_try_reconnect(struct vhost_device *vhost)
     return rc;
 }
 
+/*
+ * Only the inflight log says where a packed ring stood. Without one a successor would take what is
+ * old for new: the driver has to begin anew, and is told so.
+ */
+static bool link_drop_lost_rings(struct vhost_device *vhost)
+{
+    uint64_t has = vu_frontend_protocol_features(vhost->frontend);
+
+    VU_LOCK_SCOPE(&vhost->lock);
+
+    if (!vhost->is_running || !(vhost->driver_features >> VU_F_RING_PACKED & 1) ||
+        has >> VU_PF_INFLIGHT_SHMFD & 1)
+        return false;
+    vhost_link_halt_locked(vhost);
+    vhost->is_wanted = false;
+    return true;
+}
+
 /* Until there is a successor, or nobody wants one. */
 static void link_reconnect(struct vhost_device *vhost)
 {
@@ -164,13 +189,18 @@ static void link_reconnect(struct vhost_device *vhost)
 
     vu_warning("%s: the back-end has gone; its requests wait for another at %s", vhost->name,
                vhost->path);
+    if (link_drop_lost_rings(vhost)) {
+        vu_error("%s: packed rings without an inflight log: the guest must reset the device",
+                 vhost->name);
+        link_tell(vhost, true);
+    }
     while (!link_is_ending(vhost)) {
         int rc = link_try_reconnect(vhost);
 
         if (rc == 0) {
             __atomic_fetch_add(&vhost->n_reconnects, 1, __ATOMIC_RELAXED);
             vu_info("%s: the back-end is back", vhost->name);
-            link_refresh_config(vhost);
+            (void)vhost_link_fetch_config(vhost);
             return;
         }
         if (rc != last && rc != -ENOENT && rc != -ECONNREFUSED)
@@ -202,7 +232,7 @@ static void *link_run(void *opaque)
             eventfd_read(vhost->wake_fd, &count);
         vu_frontend_dispatch(vhost->frontend);
         if (__atomic_exchange_n(&vhost->has_config_changed, false, __ATOMIC_ACQ_REL))
-            link_refresh_config(vhost);
+            (void)vhost_link_fetch_config(vhost); /* one that fails has said so */
     }
     return NULL;
 }

@@ -28,6 +28,7 @@ struct vhost_device {
     uint64_t driver_features;
     bool is_wanted;  /* the driver has started the device */
     bool is_running; /* the front-end has the queues, and hands them to any successor */
+    uint64_t next_log_ns;
 
     pthread_mutex_t config_lock; /* innermost */
     uint8_t space[VHOST_SPACE_LEN];
@@ -45,7 +46,7 @@ int vhost_link_run_locked(struct vhost_device *vhost);
 /* The back-end, or what comes after it, leaves the queues alone. */
 void vhost_link_halt_locked(struct vhost_device *vhost);
 
-/* Reads the configuration space from the back-end, and amends it. 0 or -errno. */
+/* Reads the configuration space from the back-end, amends it, and tells of it. 0 or -errno. */
 int vhost_link_fetch_config(struct vhost_device *vhost);
 /* For struct vu_frontend_ops. */
 void vhost_link_config_changed(void *opaque);
