@@ -33,7 +33,7 @@ static void msix_settle(struct msix *msix, struct msix_vector *vector)
         vmm_vm_remove_irqfd(msix->vm, vector->gsi, vector->eventfd);
         vector->is_attached = false;
     }
-    if (rc < 0)
+    if (rc < 0 && vu_log_is_due(&msix->next_log_ns))
         vu_error("msix: a vector cannot be routed: %s", strerror(-rc));
 }
 

@@ -33,6 +33,7 @@ struct msix {
     unsigned n_vectors;
     uint8_t capability;         /* offset in the configuration space */
     bool is_enabled, is_masked; /* as the capability's control says */
+    uint64_t next_log_ns;
     struct msix_vector vectors[MSIX_MAX_VECTORS];
 };
 

@@ -117,12 +117,10 @@ void pci_device_unmap(struct pci_device *device)
 
 uint32_t pci_device_config_read(struct pci_device *device, unsigned offset, unsigned len)
 {
-    uint32_t value;
-
     if (offset + len > PCI_CONFIG_LEN)
         return 0;
-    if (device->ops->config_read && device->ops->config_read(device, offset, len, &value))
-        return value;
+    if (device->ops->config_reading)
+        device->ops->config_reading(device, offset, len);
     return pci_get(device->config + offset, len);
 }
 

@@ -33,9 +33,8 @@ struct pci_bar {
 struct pci_device_ops {
     /* The guest has written [offset, offset + len) of the configuration space. */
     void (*config_written)(struct pci_device *device, unsigned offset, unsigned len);
-    /* A capability of the device's own that is more than bytes; false: as bytes. */
-    bool (*config_read)(struct pci_device *device, unsigned offset, unsigned len,
-                        uint32_t *ret_value);
+    /* It is about to read there: bytes that are more than that are brought up to date. */
+    void (*config_reading)(struct pci_device *device, unsigned offset, unsigned len);
     /* Power-on state of everything behind the configuration space. */
     void (*reset)(struct pci_device *device);
     void (*destroy)(struct pci_device *device);

@@ -29,6 +29,57 @@ static const struct pci_identity bridge_identity = {
 
 static const struct pci_device_ops bridge_ops = {NULL};
 
+/* --- INTA --- */
+
+/* Slots share four lines, which are high as long as any of theirs is. */
+static void host_update_pins(struct pci_host *host, unsigned slot, uint32_t wanted, uint32_t off)
+{
+    uint32_t sharing = 0x11111111u << slot % VMM_N_PCI_LINES;
+    bool was = host->pins & ~host->pins_off & sharing, is = wanted & ~off & sharing;
+
+    host->pins = wanted;
+    host->pins_off = off;
+    if (was != is)
+        vmm_vm_set_irq(host->vm, VMM_GSI_PCI + slot % VMM_N_PCI_LINES, is);
+}
+
+static uint32_t host_with_bit(uint32_t bits, unsigned slot, bool value)
+{
+    return value ? bits | 1u << slot : bits & ~(1u << slot);
+}
+
+static void host_set_pin(void *opaque, unsigned slot, bool level)
+{
+    struct pci_host *host = opaque;
+
+    VU_LOCK_SCOPE(&host->pins_lock);
+
+    host_update_pins(host, slot, host_with_bit(host->pins, slot, level), host->pins_off);
+}
+
+/* The command register can keep a pin from the line. */
+static void host_obey_command(struct pci_host *host, const struct pci_device *device)
+{
+    bool is_off = pci_get(device->config + PCI_COMMAND, 2) & PCI_COMMAND_INTX_DISABLE;
+
+    VU_LOCK_SCOPE(&host->pins_lock);
+
+    host_update_pins(host, device->slot, host->pins,
+                     host_with_bit(host->pins_off, device->slot, is_off));
+}
+
+/* The status register has what the device wants, whether it may or not. */
+static void host_show_pin(struct pci_host *host, struct pci_device *device)
+{
+    VU_LOCK_SCOPE(&host->pins_lock);
+
+    device->config[PCI_STATUS] &= (uint8_t)~PCI_STATUS_INTERRUPT;
+    if (host->pins >> device->slot & 1)
+        device->config[PCI_STATUS] |= PCI_STATUS_INTERRUPT;
+}
+
+/* --- configuration space --- */
+
 /* bdf: bus, device and function as ECAM has them. */
 static struct pci_device *host_find(struct pci_host *host, unsigned bdf)
 {
@@ -44,7 +95,10 @@ static uint32_t host_config_read(struct pci_host *host, unsigned bdf, unsigned o
     VU_LOCK_SCOPE(&host->lock);
 
     device = host_find(host, bdf);
-    return device ? pci_device_config_read(device, offset, len) : UINT32_MAX;
+    if (!device)
+        return UINT32_MAX;
+    host_show_pin(host, device);
+    return pci_device_config_read(device, offset, len);
 }
 
 static void host_config_write(struct pci_host *host, unsigned bdf, unsigned offset, unsigned len,
@@ -55,8 +109,10 @@ static void host_config_write(struct pci_host *host, unsigned bdf, unsigned offs
     VU_LOCK_SCOPE(&host->lock);
 
     device = host_find(host, bdf);
-    if (device)
-        pci_device_config_write(device, offset, len, value);
+    if (!device)
+        return;
+    pci_device_config_write(device, offset, len, value);
+    host_obey_command(host, device);
 }
 
 /* --- ECAM --- */
@@ -138,27 +194,6 @@ static void data_write(void *opaque, uint64_t offset, unsigned len, uint64_t val
 
 static const struct vmm_bus_ops data_ops = {data_read, data_write};
 
-/* --- INTA --- */
-
-/* Slots share four lines, which are high as long as any of theirs is. */
-static void host_set_pin(void *opaque, unsigned slot, bool level)
-{
-    struct pci_host *host = opaque;
-    uint32_t sharing = 0x11111111u << slot % VMM_N_PCI_LINES;
-    bool was, is;
-
-    VU_LOCK_SCOPE(&host->pins_lock);
-
-    was = host->pins & sharing;
-    if (level)
-        host->pins |= 1u << slot;
-    else
-        host->pins &= ~(1u << slot);
-    is = host->pins & sharing;
-    if (was != is)
-        vmm_vm_set_irq(host->vm, VMM_GSI_PCI + slot % VMM_N_PCI_LINES, is);
-}
-
 /* --- life --- */
 
 struct pci_host *pci_host_create(struct vmm_bus *memory, struct vmm_bus *ports, struct vmm_vm *vm)
@@ -234,6 +269,7 @@ int pci_host_plug(struct pci_host *host, struct pci_device *device, int slot)
     device->set_pin = host_set_pin;
     device->pin_opaque = host;
     host->slots[slot] = device;
+    host_obey_command(host, device);
     host_place_bars(device);
     return slot;
 }
@@ -256,6 +292,7 @@ void pci_host_reset(struct pci_host *host)
         if (!host->slots[i])
             continue;
         pci_device_reset(host->slots[i]);
+        host_obey_command(host, host->slots[i]);
         host_place_bars(host->slots[i]);
     }
 }

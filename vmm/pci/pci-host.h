@@ -24,7 +24,8 @@ struct pci_host {
 
     pthread_mutex_t pins_lock; /* innermost */
     struct vmm_vm *vm;
-    uint32_t pins; /* under pins_lock: slots that raise INTA */
+    /* Under pins_lock: slots that want INTA, and those whose command register keeps it off. */
+    uint32_t pins, pins_off;
 };
 
 /* Appears on both buses. NULL where its addresses are taken (a bug). */

@@ -60,7 +60,7 @@ static uint32_t common_read_queue(struct virtio_pci *pci, uint64_t offset)
     }
 }
 
-uint64_t virtio_pci_common_read(struct virtio_pci *pci, uint64_t offset, unsigned len)
+static uint32_t common_read(struct virtio_pci *pci, uint64_t offset)
 {
     switch (offset) {
     case VIRTIO_PCI_COMMON_DFSELECT:
@@ -86,6 +86,13 @@ uint64_t virtio_pci_common_read(struct virtio_pci *pci, uint64_t offset, unsigne
     }
 }
 
+uint64_t virtio_pci_common_read(struct virtio_pci *pci, uint64_t offset, unsigned len)
+{
+    uint64_t value = common_read(pci, offset);
+
+    return len == 8 ? value | (uint64_t)common_read(pci, offset + 4) << 32 : value;
+}
+
 /* --- status --- */
 
 static bool common_features_good(const struct virtio_pci *pci)
@@ -94,17 +101,38 @@ static bool common_features_good(const struct virtio_pci *pci)
            pci->driver_features >> VIRTIO_F_VERSION_1 & 1;
 }
 
+/* A ring that could never work is not enabled, which the driver can read back. */
+static bool common_queue_good(const struct virtio_pci *pci, const struct virtio_queue *queue)
+{
+    bool is_packed = pci->driver_features >> VIRTIO_F_RING_PACKED & 1;
+
+    return queue->size > 0 && queue->size <= queue->max_size &&
+           (is_packed || (queue->size & (queue->size - 1)) == 0);
+}
+
+/* The features may have become others since a queue was enabled. */
+static int common_check_queues(const struct virtio_pci *pci)
+{
+    for (unsigned i = 0; i < pci->device->n_queues; i++)
+        if (pci->queues[i].enabled && !common_queue_good(pci, &pci->queues[i]))
+            return -EINVAL;
+    return 0;
+}
+
 static void common_start(struct virtio_pci *pci)
 {
-    int rc = virtio_pci_connect_calls(pci);
+    int rc = common_check_queues(pci);
 
+    if (rc == 0)
+        rc = virtio_pci_connect_calls(pci);
     if (rc == 0)
         rc = pci->device->ops->start(pci->device, pci->driver_features, pci->queues,
                                      pci->device->n_queues);
     pci->is_live = rc == 0;
     if (rc == 0)
         return;
-    vu_error("slot %x: the device cannot start: %s", pci->pci.slot, strerror(-rc));
+    if (vu_log_is_due(&pci->next_log_ns))
+        vu_error("slot %x: the device cannot start: %s", pci->pci.slot, strerror(-rc));
     virtio_pci_disconnect_calls(pci);
     virtio_pci_changed(pci, true);
 }
@@ -160,15 +188,6 @@ static void common_write_status(struct virtio_pci *pci, uint8_t status)
 }
 
 /* --- queues --- */
-
-/* A ring that could never work is not enabled, which the driver can read back. */
-static bool common_queue_good(const struct virtio_pci *pci, const struct virtio_queue *queue)
-{
-    bool is_packed = pci->driver_features >> VIRTIO_F_RING_PACKED & 1;
-
-    return queue->size > 0 && queue->size <= queue->max_size &&
-           (is_packed || (queue->size & (queue->size - 1)) == 0);
-}
 
 static uint64_t common_set_half(uint64_t old, uint32_t value, bool high)
 {

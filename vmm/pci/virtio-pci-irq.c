@@ -15,6 +15,9 @@ void virtio_pci_raise(struct virtio_pci *pci, uint8_t bits)
 {
     VU_LOCK_SCOPE(&pci->isr_lock);
 
+    /* A reset clears the status first and then takes the ISR: what comes later is of before it. */
+    if (!(__atomic_load_n(&pci->status, __ATOMIC_ACQUIRE) & VIRTIO_CONFIG_S_DRIVER_OK))
+        return;
     pci->isr |= bits;
     if (pci->pci.set_pin)
         pci->pci.set_pin(pci->pci.pin_opaque, pci->pci.slot, true);
@@ -38,7 +41,8 @@ void virtio_pci_changed(void *opaque, bool is_broken)
     struct virtio_pci *pci = opaque;
     uint8_t status = __atomic_load_n(&pci->status, __ATOMIC_ACQUIRE);
 
-    __atomic_fetch_add(&pci->config_generation, 1, __ATOMIC_ACQ_REL);
+    if (!is_broken)
+        __atomic_fetch_add(&pci->config_generation, 1, __ATOMIC_ACQ_REL);
     if (is_broken && status)
         __atomic_fetch_or(&pci->status, VIRTIO_CONFIG_S_NEEDS_RESET, __ATOMIC_ACQ_REL);
     if (!(status & VIRTIO_CONFIG_S_DRIVER_OK))

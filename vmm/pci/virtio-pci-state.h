@@ -36,7 +36,8 @@ struct virtio_pci {
     uint8_t status;            /* atomic, likewise */
     bool is_live;              /* the device is started */
     uint8_t config_generation; /* atomic, likewise */
-    uint64_t notify_gpa;       /* where the ioeventfds are; 0: nowhere. The bridge's lock's */
+    uint64_t next_log_ns;
+    uint64_t notify_gpa; /* where the ioeventfds are; 0: nowhere. The bridge's lock's */
 
     pthread_mutex_t isr_lock; /* innermost */
     uint8_t isr;
@@ -55,7 +56,7 @@ void virtio_pci_reset_locked(struct virtio_pci *pci);
 int virtio_pci_connect_calls(struct virtio_pci *pci);
 void virtio_pci_disconnect_calls(struct virtio_pci *pci);
 
-/* Adds to the ISR status and raises INTA where that is how the driver has it. Any thread. */
+/* Adds to the ISR status and raises INTA, where there is a driver. Any thread. */
 void virtio_pci_raise(struct virtio_pci *pci, uint8_t bits);
 /* Reads the ISR status, which clears it and lowers INTA. */
 uint8_t virtio_pci_take_isr(struct virtio_pci *pci);

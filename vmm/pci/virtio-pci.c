@@ -15,6 +15,7 @@
 
 #define REGISTERS_BAR 4
 #define PCI_CFG_AT    0x84 /* the capability through which configuration space reaches a BAR */
+#define PCI_CFG_DATA  (PCI_CFG_AT + 16u) /* what the BAR has there, 4 bytes */
 #define MSIX_AT       0x98
 
 /* Capabilities, where QEMU has them. virtio 1.3 section 4.1.4. */
@@ -123,7 +124,7 @@ static void registers_moved(void *opaque, uint64_t gpa)
             rc = vmm_vm_add_ioeventfd(pci->vm, gpa + at, pci->queues[i].kick_fd);
     }
     pci->notify_gpa = gpa;
-    if (rc < 0)
+    if (rc < 0 && vu_log_is_due(&pci->next_log_ns))
         vu_warning("slot %x: kicks take the long way: %s", pci->pci.slot, strerror(-rc));
 }
 
@@ -146,26 +147,27 @@ static struct pci_bar *window_target(struct virtio_pci *pci, uint32_t *ret_offse
     return &pci->pci.bars[index];
 }
 
-static bool window_is_at(unsigned offset)
+static bool window_is_at(unsigned offset, unsigned len)
 {
-    return offset >= PCI_CFG_AT + 16u && offset < PCI_CFG_AT + 20u;
+    return offset < PCI_CFG_DATA + 4 && offset + len > PCI_CFG_DATA;
 }
 
-static bool pci_config_read(struct pci_device *device, unsigned offset, unsigned len,
-                            uint32_t *ret_value)
+static void pci_config_reading(struct pci_device *device, unsigned offset, unsigned len)
 {
     struct virtio_pci *pci = (struct virtio_pci *)device;
     const struct pci_bar *bar;
     unsigned width;
+    uint64_t value;
     uint32_t at;
 
-    if (!window_is_at(offset))
-        return false;
+    if (!window_is_at(offset, len))
+        return;
     bar = window_target(pci, &at, &width);
     if (!bar)
-        return false;
-    *ret_value = (uint32_t)bar->ops->read(bar->opaque, at, width);
-    return true;
+        return;
+    value = bar->ops->read(bar->opaque, at, width);
+    for (unsigned i = 0; i < width; i++)
+        device->config[PCI_CFG_DATA + i] = (uint8_t)(value >> (8 * i));
 }
 
 static void pci_config_written(struct pci_device *device, unsigned offset, unsigned len)
@@ -176,11 +178,11 @@ static void pci_config_written(struct pci_device *device, unsigned offset, unsig
     uint32_t at;
 
     msix_config_written(&pci->msix, device);
-    if (!window_is_at(offset))
+    if (!window_is_at(offset, len))
         return;
     bar = window_target(pci, &at, &width);
     if (bar)
-        bar->ops->write(bar->opaque, at, width, pci_get(device->config + PCI_CFG_AT + 16, width));
+        bar->ops->write(bar->opaque, at, width, pci_get(device->config + PCI_CFG_DATA, width));
 }
 
 static void pci_reset(struct pci_device *device)
@@ -203,6 +205,8 @@ static void pci_destroy(struct pci_device *device)
         pci->device->ops->stop(pci->device);
         virtio_pci_disconnect_calls(pci);
     }
+    __atomic_store_n(&pci->status, 0, __ATOMIC_RELEASE); /* the device has no driver to tell */
+    virtio_pci_take_isr(pci);
     for (unsigned i = 0; i < pci->device->n_queues; i++)
         vu_clear_fd(&pci->queues[i].kick_fd);
     pci->device->ops->destroy(pci->device);
@@ -215,7 +219,7 @@ static void pci_destroy(struct pci_device *device)
 
 static const struct pci_device_ops virtio_pci_ops = {
     .config_written = pci_config_written,
-    .config_read = pci_config_read,
+    .config_reading = pci_config_reading,
     .reset = pci_reset,
     .destroy = pci_destroy,
 };
@@ -253,8 +257,6 @@ struct virtio_pci *virtio_pci_create(struct vmm_vm *vm, GMainContext *context,
     pci->vm = vm;
     pci->context = g_main_context_ref(context);
     pci->device = device;
-    device->changed = virtio_pci_changed;
-    device->transport = pci;
     for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
         pci->queues[i].kick_fd = pci->queues[i].call_fd = -1;
     pci_add_capabilities(&pci->pci);
@@ -274,6 +276,8 @@ struct virtio_pci *virtio_pci_create(struct vmm_vm *vm, GMainContext *context,
     };
     pci_device_add_bar(&pci->pci, REGISTERS_BAR);
     virtio_pci_reset_locked(pci);
+    device->transport = pci;
+    __atomic_store_n(&device->changed, virtio_pci_changed, __ATOMIC_RELEASE);
     return pci;
 }
 
