@@ -70,7 +70,11 @@ static const char man_text[] =
     "cloud\\-hypervisor \\-\\-memory size=4G,shared=on \\e\n"
     "    \\-\\-disk vhost_user=true,socket=/run/disk.sock,num_queues=4,queue_size=128 ...\n"
     "crosvm run \\-\\-vhost\\-user block,socket=/run/disk.sock ...\n"
-    ".EE\n";
+    ".EE\n"
+    ".SH SEE ALSO\n"
+    ".BR vblkctl (1),\n"
+    ".BR vblk\\-img (1),\n"
+    ".BR outboard (7)\n";
 
 static const char *const capabilities[] = {"read-only", "blk-file", NULL};
 

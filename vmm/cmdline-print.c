@@ -5,6 +5,44 @@
 #include "vhost-user/daemon/options-words.h"
 #include "vmm/cmdline.h"
 
+static const char print_man_text[] =
+    ".SH EXAMPLES\n"
+    "A guest with a shared folder and a disk, whose daemons run already, and a socket for QMP:\n"
+    ".PP\n"
+    ".EX\n"
+    "vmm \\-smp 2 \\-m 2G \\-kernel vmlinuz \\-initrd initrd \\e\n"
+    "    \\-append \"console=ttyS0 root=/dev/vda\" \\e\n"
+    "    \\-object memory\\-backend\\-memfd,id=mem,size=2G \\-machine memory\\-backend=mem \\e\n"
+    "    \\-chardev socket,id=share,path=/run/share.sock \\e\n"
+    "    \\-device vhost\\-user\\-fs\\-pci,chardev=share,tag=myfs \\e\n"
+    "    \\-chardev socket,id=disk,path=/run/disk.sock \\e\n"
+    "    \\-device vhost\\-user\\-blk\\-pci,chardev=disk \\e\n"
+    "    \\-qmp unix:/run/vm.qmp\n"
+    ".EE\n"
+    ".PP\n"
+    "Two nodes of memory, each in huge pages of a host node:\n"
+    ".PP\n"
+    ".EX\n"
+    "vmm \\-smp 4 \\-m 8G \\-kernel vmlinuz \\e\n"
+    "    \\-object memory\\-backend\\-memfd,id=m0,size=4G,hugetlb=on,host\\-nodes=0,policy=bind "
+    "\\e\n"
+    "    \\-object memory\\-backend\\-memfd,id=m1,size=4G,hugetlb=on,host\\-nodes=1,policy=bind "
+    "\\e\n"
+    "    \\-numa node,cpus=0\\-1,memdev=m0 \\-numa node,cpus=2\\-3,memdev=m1 ...\n"
+    ".EE\n"
+    ".PP\n"
+    "What a running machine can be asked and told, by vblkctl(1) or any client of QMP:\n"
+    ".PP\n"
+    ".EX\n"
+    "vblkctl \\-\\-socket=/run/vm.qmp query\\-status\n"
+    "vblkctl \\-\\-socket=/run/vm.qmp system_reset\n"
+    ".EE\n"
+    ".SH SEE ALSO\n"
+    ".BR virtiofsd (1),\n"
+    ".BR vblkd (1),\n"
+    ".BR vblkctl (1),\n"
+    ".BR outboard (7)\n";
+
 typedef void (*print_row_fn)(const struct vmm_cmdline_option *option);
 
 static void print_all(void (*group)(const char *name), print_row_fn row)
@@ -40,7 +78,8 @@ static void print_help_row(const struct vmm_cmdline_option *option)
 void vmm_cmdline_print_help(void)
 {
     puts("Usage: vmm -kernel FILE [OPTION]...\n"
-         "Runs a Linux guest on KVM whose devices are vhost-user back-ends. Options are QEMU's.");
+         "Runs a Linux guest on KVM whose devices are vhost-user back-ends. Options are\n"
+         "those of QEMU.");
     print_all(print_help_group, print_help_row);
 }
 
@@ -92,8 +131,6 @@ void vmm_cmdline_print_man(void)
     print_all(print_man_group, print_man_row);
     puts(".SH EXIT STATUS\n"
          "0 when the guest has switched itself off, or after quit; 1 where it could not start or "
-         "go on.\n"
-         ".SH SEE ALSO\n"
-         ".BR virtiofsd (1),\n"
-         ".BR vblkd (1)");
+         "go on.");
+    fputs(print_man_text, stdout);
 }

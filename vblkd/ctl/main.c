@@ -89,7 +89,8 @@ static const char main_man_text[] =
     ".SH SEE ALSO\n"
     ".BR vblkd (1),\n"
     ".BR virtiofsd (1),\n"
-    ".BR vblk\\-img (1)\n";
+    ".BR vblk\\-img (1),\n"
+    ".BR outboard (7)\n";
 
 static int fail(GError *error)
 {

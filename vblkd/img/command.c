@@ -253,5 +253,5 @@ void img_command_print_man(void)
     puts(".SH EXIT STATUS\n"
          "0 on success, 1 on failure. check: 2 for corruptions, 3 for leaked clusters alone, 63\n"
          "where the format has no checks. compare: 1 for images that differ, 2 on failure.\n"
-         ".SH SEE ALSO\n.BR vblkd (1)");
+         ".SH SEE ALSO\n.BR vblkd (1),\n.BR outboard (7)");
 }
