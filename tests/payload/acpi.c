@@ -96,14 +96,26 @@ static bool acpi_begins_with(const char *text, const char *word)
     return *word == '\0';
 }
 
-unsigned payload_argument(const struct payload_info *info, const char *name)
+static const char *acpi_find_word(const struct payload_info *info, const char *word)
 {
     const char *text = (const char *)(uintptr_t)info->cmdline;
+
+    while (*text != '\0' && !acpi_begins_with(text, word))
+        text++;
+    return *text != '\0' ? text : NULL;
+}
+
+bool payload_has_word(const struct payload_info *info, const char *word)
+{
+    return acpi_find_word(info, word) != NULL;
+}
+
+unsigned payload_argument(const struct payload_info *info, const char *name)
+{
+    const char *text = acpi_find_word(info, name);
     unsigned value = 0;
 
-    while (*text != '\0' && !acpi_begins_with(text, name))
-        text++;
-    if (*text == '\0')
+    if (text == NULL)
         return 0;
     while (*name++ != '\0')
         text++;

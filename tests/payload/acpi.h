@@ -25,3 +25,5 @@ uint64_t payload_get(const uint8_t *at, unsigned len);
 
 /* The number behind a word of the command line ("cpus="); 0 where it is not there. */
 unsigned payload_argument(const struct payload_info *info, const char *name);
+/* Whether a word is there. */
+bool payload_has_word(const struct payload_info *info, const char *word);

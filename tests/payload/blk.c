@@ -7,6 +7,7 @@
  * say "split" (the back-end has no packed rings) and "long" (go on for some seconds, on rings that
  * it has, while the back-end is killed).
  */
+#include "acpi.h"
 #include "virtio.h"
 
 #define F_EVENT_IDX (1ull << 29)
@@ -136,24 +137,9 @@ void payload_ap_main(unsigned index)
 {
 }
 
-static bool has_word(const struct payload_info *info, const char *word)
-{
-    const char *at = (const char *)(uintptr_t)info->cmdline;
-
-    for (; at && *at; at++) {
-        unsigned n = 0;
-
-        while (word[n] && at[n] == word[n])
-            n++;
-        if (!word[n])
-            return true;
-    }
-    return false;
-}
-
 void payload_main(const struct payload_info *info)
 {
-    bool has_packed = !has_word(info, "split");
+    bool has_packed = !payload_has_word(info, "split");
     struct virtio virtio;
 
     if (!payload_check(virtio_find(&virtio, 2), "a disk in the bus"))
@@ -168,7 +154,7 @@ void payload_main(const struct payload_info *info)
         check_rings(&virtio, F_PACKED, 20, "packed");
     check_interrupts(&virtio);
     check_frozen(&virtio);
-    if (has_word(info, "long")) {
+    if (payload_has_word(info, "long")) {
         check_rings(&virtio, 0, 150, "long split");
         check_rings(&virtio, has_packed ? F_PACKED : 0, 150, "long packed");
     }

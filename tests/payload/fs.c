@@ -4,6 +4,7 @@
  * queue, and all of it again after a reset. The folder has a file "hello" that begins with "hello
  * from the host". The command line may say "split": the back-end has no packed rings.
  */
+#include "acpi.h"
 #include "virtio.h"
 
 #define F_VERSION1    (1ull << 32)
@@ -137,16 +138,6 @@ static void check_session(struct virtio *virtio, uint64_t features, bool is_dest
     }
 }
 
-static bool has_word(const struct payload_info *info, const char *word)
-{
-    const char *at = (const char *)(uintptr_t)info->cmdline;
-
-    for (; at && *at; at++)
-        if (starts_with((const uint8_t *)at, word))
-            return true;
-    return false;
-}
-
 void payload_main(const struct payload_info *info)
 {
     struct virtio virtio;
@@ -164,6 +155,6 @@ void payload_main(const struct payload_info *info)
     check_session(&virtio, 0, false);
     virtio_reset(&virtio);
     payload_print("# and another\n");
-    check_session(&virtio, has_word(info, "split") ? 0 : F_PACKED, true);
+    check_session(&virtio, payload_has_word(info, "split") ? 0 : F_PACKED, true);
     payload_finish();
 }

@@ -54,19 +54,26 @@ void payload_irq_set(unsigned vector, payload_handler handler)
     irq_handlers[vector] = handler;
 }
 
+static void irq_set_gate(unsigned vector, uint64_t at)
+{
+    irq_gates[vector] = (struct irq_gate){
+        .offset_low = (uint16_t)at,
+        .selector = IRQ_CODE,
+        .flags = IRQ_GATE,
+        .offset_middle = (uint16_t)(at >> 16),
+        .offset_high = (uint32_t)(at >> 32),
+    };
+}
+
+void payload_irq_set_entry(unsigned vector, void (*entry)(void))
+{
+    irq_set_gate(vector, (uintptr_t)entry);
+}
+
 void payload_irq_init(void)
 {
-    for (unsigned i = 0; i < IRQ_N_VECTORS; i++) {
-        uint64_t at = (uintptr_t)payload_irq_entries + (uint64_t)i * IRQ_ENTRY_LEN;
-
-        irq_gates[i] = (struct irq_gate){
-            .offset_low = (uint16_t)at,
-            .selector = IRQ_CODE,
-            .flags = IRQ_GATE,
-            .offset_middle = (uint16_t)(at >> 16),
-            .offset_high = (uint32_t)(at >> 32),
-        };
-    }
+    for (unsigned i = 0; i < IRQ_N_VECTORS; i++)
+        irq_set_gate(i, (uintptr_t)payload_irq_entries + (uint64_t)i * IRQ_ENTRY_LEN);
 }
 
 void payload_irq_init_cpu(void)

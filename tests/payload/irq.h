@@ -12,6 +12,8 @@ void payload_irq_init(void);
 /* On each CPU: its table of handlers and its APIC, with a spurious vector. */
 void payload_irq_init_cpu(void);
 void payload_irq_set(unsigned vector, payload_handler handler);
+/* An entry of its own, in assembly. */
+void payload_irq_set_entry(unsigned vector, void (*entry)(void));
 void payload_irq_end(void);
 
 /* An input of the I/O APIC, as a vector to the CPU with that APIC id. */

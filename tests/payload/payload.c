@@ -32,11 +32,16 @@ void *memset(void *to, int value, size_t len)
     return to;
 }
 
-static void print_char(char c)
+static void send_char(uint64_t c)
 {
     while (!(payload_in8(COM1 + 5) & 0x20))
         ;
     payload_out8(COM1, (uint8_t)c);
+}
+
+static void print_char(char c)
+{
+    payload_in_ring_0(send_char, (uint8_t)c);
 }
 
 static void print_number(uint64_t value, unsigned base)
@@ -98,11 +103,17 @@ void payload_finish(void)
     payload_print("1..%u\n", (uint64_t)payload_n_checks);
 }
 
-void payload_power_off(void)
+static void sleep_for_good(uint64_t type)
 {
-    payload_out8(ACPI_PORT + 1, ACPI_SLEEP_OFF);
+    payload_out8(ACPI_PORT + 1, (uint8_t)type);
     for (;;)
         __asm__ volatile("cli; hlt");
+}
+
+void payload_power_off(void)
+{
+    payload_in_ring_0(sleep_for_good, ACPI_SLEEP_OFF);
+    __builtin_unreachable();
 }
 
 void payload_reset(void)

@@ -2,7 +2,8 @@
 /*
  * What a bare-metal guest of the tests stands on. It begins in payload_main, on the first CPU, in
  * ring 0 and long mode, with interrupts off and the first 4 GiB mapped to themselves; there is no
- * library and nobody beneath it. It prints TAP to COM1 and ends by the ACPI sleep register.
+ * library and nobody beneath it. It prints TAP to COM1 and ends by the ACPI sleep register, both of
+ * them in any ring.
  */
 #pragma once
 
@@ -41,6 +42,27 @@ void payload_power_off(void) __attribute__((noreturn));
 void payload_reset(void) __attribute__((noreturn));
 
 /* --- the machine --- */
+
+static inline unsigned payload_ring(void)
+{
+    uint16_t selector;
+
+    __asm__ volatile("mov %%cs, %0" : "=r"(selector));
+    return selector & 3;
+}
+
+/* Calls what only ring 0 may do. From ring 3 (user.h) by an invalid instruction: where KVM emulates
+ * ring 0 there is no `int`. */
+static inline void payload_in_ring_0(void (*run)(uint64_t argument), uint64_t argument)
+{
+    if (payload_ring() == 0)
+        run(argument);
+    else
+        __asm__ volatile("ud2"
+                         : "+a"(run), "+D"(argument)
+                         :
+                         : "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "cc", "memory");
+}
 
 static inline void payload_out8(uint16_t port, uint8_t value)
 {

@@ -5,9 +5,15 @@
  * that lies in a page below 1 MiB. All of them go on in long mode, with the first 4 GiB mapped to
  * themselves.
  */
-#define CODE_64 0x08
-#define CODE_32 0x18
-#define DATA    0x10
+#define CODE_64   0x08
+#define CODE_32   0x18
+#define DATA      0x10
+#define USER_DATA 0x23
+#define USER_CODE 0x2b
+#define TSS       0x30
+
+#define USER_FLAGS 0x202 /* the bit that is always set, and interrupts */
+#define IRQ_UD     6
 
     .section .note.pvh, "a", @note
     .align 4
@@ -27,15 +33,15 @@ payload_start:
     mov $payload_stacks + 16384, %esp
     mov %ebx, payload_info
     /* Page tables: two levels that point on, then 2048 pages of 2 MiB. */
-    movl $tables_pdpt + 3, tables_pml4
-    mov $tables_directories + 3, %eax
+    movl $tables_pdpt + 7, tables_pml4
+    mov $tables_directories + 7, %eax
     mov $tables_pdpt, %edi
     mov $4, %ecx
 1:  mov %eax, (%edi)
     add $0x1000, %eax
     add $8, %edi
     loop 1b
-    mov $0x83, %eax
+    mov $0x87, %eax
     mov $tables_directories, %edi
     mov $2048, %ecx
 2:  mov %eax, (%edi)
@@ -158,6 +164,63 @@ irq_common:
     add $8, %rsp
     iretq
 
+    /* payload_user_enter(run, argument, stack), see user.h. The stack of ring 0 goes on below what
+     * it holds now when ring 3 is interrupted. */
+    .global payload_user_enter
+payload_user_enter:
+    push %rbx
+    push %rbp
+    push %r12
+    push %r13
+    push %r14
+    push %r15
+    mov %rsp, user_kernel_stack
+    mov %rsp, payload_tss + 4
+    mov %rdi, %rax
+    mov %rsi, %rdi
+    push $USER_DATA
+    push %rdx
+    push $USER_FLAGS
+    push $USER_CODE
+    push $1f
+    iretq
+1:  call *%rax
+    mov $user_leave, %eax
+    ud2
+user_leave:
+    mov user_kernel_stack, %rsp
+    pop %r15
+    pop %r14
+    pop %r13
+    pop %r12
+    pop %rbp
+    pop %rbx
+    ret
+
+    /* The handler of ud2, by which ring 3 calls ring 0: rax says what. */
+    .global payload_user_called
+payload_user_called:
+    testb $3, 8(%rsp)
+    jz payload_irq_entries + 16 * IRQ_UD
+    addq $2, (%rsp)
+    cld
+    sub $8, %rsp
+    call *%rax
+    add $8, %rsp
+    iretq
+
+    /* payload_user_load_tss() */
+    .global payload_user_load_tss
+payload_user_load_tss:
+    mov $payload_tss, %eax
+    mov %ax, gdt_tss + 2
+    shr $16, %eax
+    mov %al, gdt_tss + 4
+    mov %ah, gdt_tss + 7
+    mov $TSS, %eax
+    ltr %ax
+    ret
+
     .section .data
     .align 16
     .global payload_gdt_pointer
@@ -166,6 +229,11 @@ payload_gdt:
     .quad 0x00af9b000000ffff /* code of 64 bits */
     .quad 0x00cf93000000ffff /* data */
     .quad 0x00cf9b000000ffff /* code of 32 bits */
+    .quad 0x00cff3000000ffff /* data of ring 3 */
+    .quad 0x00affb000000ffff /* code of ring 3 */
+gdt_tss:
+    .quad 0x0000890000000067 /* the base is filled in */
+    .quad 0
 payload_gdt_end:
 payload_gdt_pointer:
     .word payload_gdt_end - payload_gdt - 1
@@ -176,6 +244,14 @@ payload_next_stack:
     .long 0
 payload_info:
     .long 0
+    .align 8
+user_kernel_stack:
+    .quad 0
+    /* Only the stack of ring 0 is used. */
+    .align 16
+payload_tss:
+    .skip 102
+    .word 104
 
     .section .bss
     .align 4096

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* PCI and virtio registers as a driver uses them; see virtio.h. virtio 1.3 sections 2.7, 2.8, 4.1.
+/* PCI and virtio registers as a driver uses them; see virtio.h. virtio 1.3 section 4.1.
  */
 #include "virtio.h"
 
@@ -16,18 +16,6 @@
 #define COMMON_DRIVER        12
 #define COMMON_CONFIG_VECTOR 16
 #define COMMON_STATUS        20
-#define COMMON_SELECT        22
-#define COMMON_SIZE          24
-#define COMMON_VECTOR        26
-#define COMMON_ENABLE        28
-#define COMMON_NOTIFY_OFF    30
-#define COMMON_DESC          32
-#define COMMON_DRIVER_AREA   40
-#define COMMON_DEVICE_AREA   48
-
-#define F_PACKED             (1ull << 34)
-
-#define TRIES                200000000u
 
 static uint64_t bar_address(const struct virtio *virtio, unsigned index)
 {
@@ -163,126 +151,4 @@ bool virtio_irq_waits(unsigned interrupt)
         if (*irr >> interrupt % 32 & 1)
             return true;
     return false;
-}
-
-/* --- queues --- */
-
-/* desc at 0, the driver's part at 1024, the device's at 2048. */
-#define DRIVER_AT 1024
-#define DEVICE_AT 2048
-
-static void write_address(volatile uint8_t *at, volatile void *memory)
-{
-    virtio_write32(at, (uint32_t)(uintptr_t)memory);
-    virtio_write32(at + 4, 0);
-}
-
-bool virtio_queue_init(struct virtio_queue *queue, struct virtio *virtio, unsigned index,
-                       unsigned size, void *memory)
-{
-    *queue = (struct virtio_queue){
-        .virtio = virtio,
-        .index = index,
-        .size = size,
-        .is_packed = virtio->features & F_PACKED,
-        .wrap = true,
-        .memory = memory,
-    };
-    for (unsigned i = 0; i < 4096; i++)
-        queue->memory[i] = 0;
-    virtio_write16(virtio->common + COMMON_SELECT, (uint16_t)index);
-    virtio_write16(virtio->common + COMMON_SIZE, (uint16_t)size);
-    virtio_write16(virtio->common + COMMON_VECTOR, 1);
-    write_address(virtio->common + COMMON_DESC, queue->memory);
-    write_address(virtio->common + COMMON_DRIVER_AREA, queue->memory + DRIVER_AT);
-    write_address(virtio->common + COMMON_DEVICE_AREA, queue->memory + DEVICE_AT);
-    virtio_write16(virtio->common + COMMON_ENABLE, 1);
-    return virtio_read16(virtio->common + COMMON_ENABLE) == 1;
-}
-
-static void queue_kick(const struct virtio_queue *queue)
-{
-    struct virtio *virtio = queue->virtio;
-    uint32_t offset;
-
-    __sync_synchronize();
-    virtio_write16(virtio->common + COMMON_SELECT, (uint16_t)queue->index);
-    offset = virtio_read16(virtio->common + COMMON_NOTIFY_OFF) * virtio->multiplier;
-    virtio_write16(virtio->notify + offset, (uint16_t)queue->index);
-}
-
-static void write_descriptor(volatile uint8_t *at, const struct virtio_part *part)
-{
-    *(volatile uint64_t *)at = (uintptr_t)part->at;
-    virtio_write32(at + 8, part->len);
-}
-
-static int64_t request_split(struct virtio_queue *queue, const struct virtio_part *parts,
-                             unsigned n)
-{
-    volatile uint8_t *avail = queue->memory + DRIVER_AT, *used = queue->memory + DEVICE_AT;
-    unsigned at = queue->next % queue->size;
-
-    for (unsigned i = 0; i < n; i++) {
-        volatile uint8_t *descriptor = queue->memory + 16 * i;
-
-        write_descriptor(descriptor, &parts[i]);
-        virtio_write16(descriptor + 12, (uint16_t)((i + 1 < n ? 1 : 0) | (parts[i].is_in ? 2 : 0)));
-        virtio_write16(descriptor + 14, (uint16_t)(i + 1));
-    }
-    virtio_write16(avail + 4 + 2 * at, 0);
-    __sync_synchronize();
-    virtio_write16(avail + 2, ++queue->next);
-    queue_kick(queue);
-    for (unsigned i = 0; i < TRIES; i++)
-        if (virtio_read16(used + 2) == queue->next)
-            return virtio_read32(used + 4 + 8 * at + 4);
-    return -1;
-}
-
-/* Bits 7 and 15 of a packed descriptor's flags, for one made available now. */
-static uint16_t packed_available(bool wrap)
-{
-    return wrap ? 1u << 7 : 1u << 15;
-}
-
-static int64_t request_packed(struct virtio_queue *queue, const struct virtio_part *parts,
-                              unsigned n)
-{
-    volatile uint8_t *first = queue->memory + 16 * queue->next;
-    uint16_t first_flags = 0;
-    bool first_wrap = queue->wrap;
-
-    for (unsigned i = 0; i < n; i++) {
-        volatile uint8_t *descriptor = queue->memory + 16 * queue->next;
-        uint16_t flags = (uint16_t)((i + 1 < n ? 1 : 0) | (parts[i].is_in ? 2 : 0) |
-                                    packed_available(queue->wrap));
-
-        write_descriptor(descriptor, &parts[i]);
-        virtio_write16(descriptor + 12, 7); /* the buffer's id */
-        if (i == 0)
-            first_flags = flags;
-        else
-            virtio_write16(descriptor + 14, flags);
-        if (++queue->next == queue->size) {
-            queue->next = 0;
-            queue->wrap = !queue->wrap;
-        }
-    }
-    __sync_synchronize();
-    virtio_write16(first + 14, first_flags);
-    queue_kick(queue);
-    for (unsigned i = 0; i < TRIES; i++) {
-        uint16_t flags = virtio_read16(first + 14);
-        bool is_avail = flags >> 7 & 1, is_used = flags >> 15 & 1;
-
-        if (is_avail == first_wrap && is_used == first_wrap)
-            return virtio_read16(first + 12) == 7 ? (int64_t)virtio_read32(first + 8) : -1;
-    }
-    return -1;
-}
-
-int64_t virtio_request(struct virtio_queue *queue, const struct virtio_part *parts, unsigned n)
-{
-    return queue->is_packed ? request_packed(queue, parts, n) : request_split(queue, parts, n);
 }

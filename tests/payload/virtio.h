@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A small driver of modern virtio devices on PCI for payloads: finding one, its registers, a queue
- * of split or packed layout with one request at a time. Polls; interrupts are looked for where the
- * local APIC keeps them until somebody takes them.
+ * A small driver of modern virtio devices on PCI for payloads: finding one, its registers
+ * (virtio.c); queues of split or packed layout, with as many requests in flight as they hold
+ * (virtio-queue.c). It works in ring 0 and in ring 3. Who has no handler of interrupts may look for
+ * them where the local APIC keeps them.
  */
 #pragma once
 
@@ -31,9 +32,15 @@ struct virtio_queue {
     struct virtio *virtio;
     unsigned index, size;
     bool is_packed;
-    uint16_t next; /* entry to add at, and the last used one seen */
-    bool wrap;
-    volatile uint8_t *memory;
+    volatile uint8_t *memory, *notify;
+    /* The next entry to make available, and the next to be used; wraps: of a packed ring. */
+    uint16_t next, used;
+    bool wrap, used_wrap;
+    unsigned n_free, n_ids;              /* descriptors; ids that no request has */
+    uint16_t ids[VIRTIO_RING_LEN];       /* the free ones; of a split ring: descriptors */
+    uint16_t following[VIRTIO_RING_LEN]; /* of a split ring: the chain's next descriptor */
+    uint8_t n_parts[VIRTIO_RING_LEN];    /* of the request that begins there */
+    void *tags[VIRTIO_RING_LEN];
 };
 
 static inline void virtio_write8(volatile uint8_t *at, uint8_t value)
@@ -78,8 +85,17 @@ bool virtio_is_pending(const struct virtio *virtio, unsigned vector);
  */
 bool virtio_irq_waits(unsigned interrupt);
 
-/* Sets a queue up, before DRIVER_OK. memory: 4 KiB, zero. */
+/* Sets a queue up, before DRIVER_OK. memory: 4 KiB; it is zeroed. */
 bool virtio_queue_init(struct virtio_queue *queue, struct virtio *virtio, unsigned index,
                        unsigned size, void *memory);
+/* Makes a request available; false where there is no room. */
+bool virtio_add(struct virtio_queue *queue, const struct virtio_part *parts, unsigned n, void *tag);
+void virtio_kick(const struct virtio_queue *queue);
+/* Takes a used one, if there is one: its tag and used.len. */
+bool virtio_take(struct virtio_queue *queue, void **ret_tag, uint32_t *ret_len);
+/* The same, but waits for one, for a good while. With n_irqs it looks again only when that has
+ * changed: an interrupt's handler counts there. */
+bool virtio_wait(struct virtio_queue *queue, const volatile unsigned *n_irqs, void **ret_tag,
+                 uint32_t *ret_len);
 /* Adds a request, kicks, waits. Returns used.len, or -1 when it takes too long. */
 int64_t virtio_request(struct virtio_queue *queue, const struct virtio_part *parts, unsigned n);

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A disk behind a vhost-user back-end, driven from ring 3: several requests in flight over split
+ * and packed rings, polled and with interrupts.
+ *
+ * Each sector is lines "sector NNNNNNN P": its number, and who wrote it. The host has written the
+ * first 256 KiB (h); each pass reads these, and writes and reads as much behind the last one (a, b,
+ * ...). The command line may say "split": the back-end has no packed rings.
+ */
+#include "acpi.h"
+#include "irq.h"
+#include "user.h"
+#include "virtio.h"
+
+#define F_VERSION_1   (1ull << 32)
+#define F_PACKED      (1ull << 34)
+
+#define TYPE_IN       0
+#define TYPE_OUT      1
+#define TYPE_FLUSH    4
+
+#define INTERRUPT     0x50
+#define IN_FLIGHT     12
+#define BLOCK         4096
+#define BLOCK_SECTORS (BLOCK / 512)
+#define N_BLOCKS      64 /* a power of two */
+
+struct header {
+    uint32_t type, reserved;
+    uint64_t sector;
+};
+
+struct request {
+    struct header header;
+    uint8_t status;
+    uint8_t data[BLOCK];
+};
+
+static uint8_t ring[4096] __attribute__((aligned(4096)));
+static struct request requests[IN_FLIGHT];
+static volatile unsigned n_irqs;
+static bool has_packed;
+
+void payload_ap_main(unsigned index)
+{
+}
+
+static void on_interrupt(void)
+{
+    n_irqs++;
+    payload_irq_end();
+}
+
+static void fill_line(uint8_t line[16], uint64_t sector, char pass)
+{
+    static const char word[] = "sector ";
+
+    for (unsigned i = 0; i < 7; i++)
+        line[i] = (uint8_t)word[i];
+    for (unsigned i = 13; i >= 7; i--, sector /= 10)
+        line[i] = (uint8_t)('0' + sector % 10);
+    line[14] = (uint8_t)pass;
+    line[15] = '\n';
+}
+
+static void fill(uint8_t *data, uint64_t sector, char pass)
+{
+    for (unsigned i = 0; i < BLOCK; i += 16)
+        fill_line(data + i, sector + i / 512, pass);
+}
+
+static bool is_filled(const uint8_t *data, uint64_t sector, char pass)
+{
+    uint8_t line[16];
+
+    for (unsigned i = 0; i < BLOCK; i++) {
+        if (i % 16 == 0)
+            fill_line(line, sector + i / 512, pass);
+        if (data[i] != line[i % 16])
+            return false;
+    }
+    return true;
+}
+
+static bool submit(struct virtio_queue *queue, struct request *request, uint32_t type,
+                   uint64_t sector, char pass)
+{
+    struct virtio_part parts[] = {
+        {&request->header, sizeof(request->header), false},
+        {request->data, BLOCK, type == TYPE_IN},
+        {&request->status, 1, true},
+    };
+
+    request->header = (struct header){.type = type, .sector = sector};
+    request->status = 0xff;
+    if (type == TYPE_OUT)
+        fill(request->data, sector, pass);
+    if (!virtio_add(queue, parts, 3, request))
+        return false;
+    virtio_kick(queue);
+    return true;
+}
+
+static bool is_done(const struct request *request, uint32_t len, char pass)
+{
+    bool is_write = request->header.type == TYPE_OUT;
+
+    return request->status == 0 && len == (is_write ? 1 : BLOCK + 1) &&
+           (is_write || is_filled(request->data, request->header.sector, pass));
+}
+
+/* Where the n-th request of a region goes: to each block once, in an order of its own. */
+static uint64_t sector_of(uint64_t first, unsigned n)
+{
+    return first + n * 37 % N_BLOCKS * BLOCK_SECTORS;
+}
+
+/* All blocks of a region, as many at a time as there are requests. */
+static bool move_region(struct virtio_queue *queue, const volatile unsigned *counter, uint32_t type,
+                        uint64_t first, char pass)
+{
+    unsigned n_begun = 0;
+
+    for (; n_begun < IN_FLIGHT; n_begun++)
+        if (!submit(queue, &requests[n_begun], type, sector_of(first, n_begun), pass))
+            return false;
+    for (unsigned n_done = 0; n_done < N_BLOCKS; n_done++) {
+        void *tag = NULL;
+        uint32_t len;
+
+        if (!virtio_wait(queue, counter, &tag, &len) || !is_done(tag, len, pass))
+            return false;
+        if (n_begun < N_BLOCKS && !submit(queue, tag, type, sector_of(first, n_begun++), pass))
+            return false;
+    }
+    return true;
+}
+
+static bool flush(struct virtio_queue *queue)
+{
+    struct request *request = &requests[0];
+    struct virtio_part parts[] = {
+        {&request->header, sizeof(request->header), false},
+        {&request->status, 1, true},
+    };
+
+    request->header = (struct header){.type = TYPE_FLUSH};
+    request->status = 0xff;
+    return virtio_request(queue, parts, 2) == 1 && request->status == 0;
+}
+
+static void make_pass(struct virtio *virtio, uint64_t features, bool has_irqs, char pass)
+{
+    const uint64_t region = (uint64_t)N_BLOCKS * BLOCK_SECTORS;
+    const volatile unsigned *counter = has_irqs ? &n_irqs : NULL;
+    struct virtio_queue queue;
+
+    payload_print("# pass %c: %s rings, %s\n", (int)pass, features ? "packed" : "split",
+                  has_irqs ? "interrupts" : "polled");
+    payload_check(virtio_negotiate(virtio, F_VERSION_1 | features), "features");
+    virtio_enable_msix(virtio);
+    virtio_route(virtio, 1, INTERRUPT, !has_irqs);
+    n_irqs = 0;
+    payload_check(virtio_queue_init(&queue, virtio, 0, 64, ring), "queue");
+    virtio_set_ok(virtio);
+    payload_check(move_region(&queue, counter, TYPE_IN, 0, 'h'), "what the host wrote is read");
+    payload_check(move_region(&queue, counter, TYPE_OUT, region * (unsigned)(pass - 'a' + 1), pass),
+                  "writing");
+    payload_check(move_region(&queue, counter, TYPE_IN, region * (unsigned)(pass - 'a' + 1), pass),
+                  "what was written is read");
+    payload_check(flush(&queue), "flushed");
+    payload_check((n_irqs > 0) == has_irqs, "interrupts, if they were wanted");
+    virtio_reset(virtio);
+}
+
+static void drive(void *argument)
+{
+    struct virtio virtio;
+
+    payload_check(payload_ring() == 3, "in ring 3");
+    if (!payload_check(virtio_find(&virtio, 2), "a disk in the bus"))
+        return;
+    make_pass(&virtio, 0, false, 'a');
+    make_pass(&virtio, 0, true, 'b');
+    if (!has_packed)
+        return;
+    make_pass(&virtio, F_PACKED, false, 'c');
+    make_pass(&virtio, F_PACKED, true, 'd');
+}
+
+void payload_main(const struct payload_info *info)
+{
+    has_packed = !payload_has_word(info, "split");
+    payload_irq_init();
+    payload_irq_init_cpu();
+    payload_irq_set(INTERRUPT, on_interrupt);
+    payload_user_init();
+    payload_user_run(drive, NULL);
+    payload_check(payload_ring() == 0, "back in ring 0");
+    payload_finish();
+}
