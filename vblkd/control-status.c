@@ -6,6 +6,7 @@
 #include "vblkd/device.h"
 #include "vhost-user/daemon/control-status.h"
 #include "vhost-user/daemon/json-build.h"
+#include "vhost-user/daemon/stats.h"
 
 #define STATUS_BLOCK 512 /* of st_blocks */
 
@@ -54,6 +55,11 @@ JsonNode *blk_control_query_status(struct vu_control_call *call, GError **error)
     vu_json_add_number(json, "physical-block-size", device->physical_block_size);
     vu_control_add_front_end(json, call->backend, status_features, G_N_ELEMENTS(status_features));
     return vu_json_finish(json);
+}
+
+JsonNode *blk_control_query_stats(struct vu_control_call *call, GError **error)
+{
+    return vu_stats_to_json(call->backend, vu_control_bool(call, "histograms", false));
 }
 
 /* --- the chain --- */

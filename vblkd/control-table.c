@@ -77,7 +77,7 @@ static const struct vu_control_command control_commands[] = {
      .help = "The image, how it is served, and the front-end.",
      .run = blk_control_query_status},
     {.name = "query-blockstats",
-     .help = "Requests, bytes, errors and durations, of each queue and in total.",
+     .help = "The same as query-stats.",
      CONTROL_ARGUMENTS(control_stats),
      .run = blk_control_query_stats},
     {.name = "query-named-block-nodes",

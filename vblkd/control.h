@@ -11,9 +11,7 @@ extern const struct vu_control_table blk_control_table;
 
 JsonNode *blk_control_query_status(struct vu_control_call *call, GError **error);
 JsonNode *blk_control_query_nodes(struct vu_control_call *call, GError **error);
-
-/* --- control-stats.c --- */
-
+/* query-blockstats: query-stats by the name that QEMU has for it. */
 JsonNode *blk_control_query_stats(struct vu_control_call *call, GError **error);
 
 /* --- control-throttle.c --- */

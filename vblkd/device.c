@@ -108,11 +108,6 @@ static void device_meet_driver(void *opaque, bool goes_on)
     device_use_choice(device);
 }
 
-static void device_log_summary(void *opaque)
-{
-    blk_counters_log(opaque);
-}
-
 static void device_attach(void *opaque, struct vu_backend *backend)
 {
     struct blk_device *device = opaque;
@@ -222,7 +217,7 @@ void blk_device_describe(const struct blk_device *device, struct vu_device *ret_
         .reset = device_reset,
         .meet_driver = device_meet_driver,
         .commands = &blk_control_table,
+        .stats = &blk_stats,
         .collect_metrics = blk_metrics_collect,
-        .log_summary = device_log_summary,
     };
 }

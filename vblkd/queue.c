@@ -177,7 +177,6 @@ static void queue_process(void *opaque, struct vu_vring *vring, struct vu_elem *
     queue->vring = vring;
     queue->begin_ns = vu_now_ns();
     queue->pass_ns = 0;
-    blk_counters_begin(queue->counters, n);
     for (unsigned i = 0; i < n; i++) {
         queue_begin(queue, elems[i]);
         /* A disk that has the first of them works while the others are made: 1, 2, 4, ... */
@@ -210,7 +209,7 @@ static int queue_start(void *opaque, unsigned index)
     int err = queue_create_engine(queue, device->options.aio);
 
     if (!queue->counters)
-        __atomic_store_n(&queue->counters, blk_counters_create(), __ATOMIC_RELEASE);
+        __atomic_store_n(&queue->counters, vu_counters_create(BLK_N_KINDS), __ATOMIC_RELEASE);
     if (err == 0)
         queue_register_file(queue, blk_device_image(device));
     return err;
@@ -296,7 +295,7 @@ void blk_queues_destroy(struct blk_queue *queues)
     for (unsigned i = 0; i < VBLK_MAX_QUEUES; i++) {
         queue_free_requests(queues[i].free);
         queue_free_requests(queues[i].returned);
-        blk_counters_destroy(queues[i].counters);
+        vu_counters_destroy(queues[i].counters);
     }
     g_free(queues);
 }

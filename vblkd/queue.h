@@ -49,8 +49,8 @@ struct blk_request {
 struct blk_queue {
     struct blk_device *device;
     unsigned index;
-    struct blk_request *returned;        /* atomic: helpers -> worker, for reuse */
-    struct blk_queue_counters *counters; /* atomic pointer; NULL: it never ran */
+    struct blk_request *returned; /* atomic: helpers -> worker, for reuse */
+    struct vu_counters *counters; /* atomic pointer; NULL: it never ran */
 
     /* the worker's */
     struct vblk_aio *aio;

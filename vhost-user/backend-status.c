@@ -45,6 +45,7 @@ bool vu_backend_get_queue(struct vu_backend *backend, unsigned queue,
         .is_enabled = vring->enabled,
         .is_broken = vring->broken,
         .size = vring->num,
+        .n_working = vring->n_in_flight - vring->n_kept,
         .stats = vring->stats,
     };
     return true;

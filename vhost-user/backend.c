@@ -90,6 +90,13 @@ struct vu_vring *vu_backend_vring(struct vu_backend *backend, unsigned queue)
     return queue < backend->device.n_queues ? &backend->queues[queue].vring : NULL;
 }
 
+const struct vu_device *vu_backend_device(const struct vu_backend *backend, void **ret_opaque)
+{
+    if (ret_opaque)
+        *ret_opaque = backend->opaque;
+    return &backend->device;
+}
+
 /* Leaves the back-end as it was before the first message. Rings first: what they run on goes after
  * them. */
 static void backend_tear_down(struct vu_backend *backend)

@@ -19,6 +19,7 @@
 
 struct vu_backend;
 struct vu_control_table;
+struct vu_stats;
 
 struct vu_device {
     const char *name;  /* for log lines: "virtiofsd" */
@@ -47,13 +48,16 @@ struct vu_device {
     void (*reset)(void *device);
     /* Its commands on the daemon's control socket, called with the device (daemon/control.h). */
     const struct vu_control_table *commands;
-    /* Appends what it has counted, as daemon/metrics.h says; any thread. */
+    /* What its queues count (daemon/stats.h), which every daemon tells in the same ways. */
+    const struct vu_stats *stats;
+    /* Appends what else there is to know, as daemon/metrics.h says; any thread. */
     void (*collect_metrics)(void *device, struct vu_backend *backend, GString *text);
     /* A driver begins (a new inflight log, RESET_DEVICE); or goes on, where the front-end has
      * brought the log of an earlier session, of this process or of one that is gone. Before rings
      * start. */
     void (*meet_driver)(void *device, bool goes_on);
-    /* Logs what the device has done so far, in a few lines, for SIGUSR1; on the main thread. */
+    /* Logs what else the device has done so far, in a few lines, for SIGUSR1; on the main thread.
+     */
     void (*log_summary)(void *device);
     /* Writes the state of a stopped device to fd, or reads it from there to the end: a file of the
      * session's own, which is moved over the front-end's pipe without blocking anything. 0 or
@@ -112,7 +116,8 @@ void vu_backend_get_status(struct vu_backend *backend, struct vu_backend_status 
 /* A queue at this moment. Any thread; false beyond n_queues. */
 struct vu_queue_status {
     bool is_started, is_enabled, is_broken;
-    unsigned size; /* entries of its ring */
+    unsigned size;      /* entries of its ring */
+    unsigned n_working; /* requests that the device has */
     struct vu_vring_stats stats;
 };
 bool vu_backend_get_queue(struct vu_backend *backend, unsigned queue,
@@ -120,3 +125,6 @@ bool vu_backend_get_queue(struct vu_backend *backend, unsigned queue,
 
 /* The ring of a queue, for counters; NULL beyond n_queues. Lives as long as the back-end. */
 struct vu_vring *vu_backend_vring(struct vu_backend *backend, unsigned queue);
+
+/* The device as it was given, and (may be NULL) what its callbacks take. */
+const struct vu_device *vu_backend_device(const struct vu_backend *backend, void **ret_opaque);

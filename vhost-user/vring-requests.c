@@ -112,6 +112,8 @@ void vu_vring_account_locked(struct vu_vring *vring, struct vu_elem *elem)
 {
     vring->n_slots += elem->n_slots;
     vring->stats.n_popped++;
+    if (vring->n_in_flight - vring->n_kept > vring->stats.max_working)
+        vring->stats.max_working = vring->n_in_flight - vring->n_kept;
     if (!vu_has(vring->features, VU_F_IN_ORDER))
         return;
     if (vring->order_tail != NULL)

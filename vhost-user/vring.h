@@ -71,6 +71,7 @@ struct vu_resubmit;   /* see inflight-log.h */
 
 struct vu_vring_stats { /* guarded by lock */
     uint64_t n_popped, n_pushed, n_kicks, n_notifies, n_polls_won;
+    uint64_t max_working; /* the most that were popped and not pushed at a time */
 };
 
 struct vu_vring {

@@ -34,22 +34,22 @@ static JsonNode *control_query_status(struct vu_control_call *call, GError **err
 
 static JsonNode *control_query_counters(struct vu_control_call *call, GError **error)
 {
-    const struct fs_counters *counters = &((const struct fs_share *)call->opaque)->counters;
+    const struct fs_share *share = call->opaque;
+    g_autofree struct vu_counter *sums = fs_counters_sum(&share->counters);
     JsonBuilder *json = json_builder_new();
     JsonNode *node;
 
     json_builder_begin_array(json);
     for (uint32_t i = 0; i < FS_N_COUNTERS; i++) {
-        uint64_t n = __atomic_load_n(&counters->n[i], __ATOMIC_RELAXED);
+        const struct vu_counter *counter = &sums[i];
 
-        if (n == 0)
+        if (counter->n == 0)
             continue;
         json_builder_begin_object(json);
         vu_json_add_text(json, "request", fs_counters_name(i));
         vu_json_add_number(json, "opcode", i);
-        vu_json_add_number(json, "operations", n);
-        vu_json_add_number(json, "failed",
-                           __atomic_load_n(&counters->n_failed[i], __ATOMIC_RELAXED));
+        vu_json_add_number(json, "operations", counter->n);
+        vu_json_add_number(json, "failed", counter->n_errors);
         json_builder_end_object(json);
     }
     json_builder_end_array(json);

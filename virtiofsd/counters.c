@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The line about requests, at the end of a session and when the guest unmounts. */
+/* See counters.h. */
 #include "virtiofsd/counters.h"
 
 #include <glib.h>
 
+#include "vhost-user/daemon/stats.h"
 #include "vhost-user/log.h"
 #include "virtiofsd/request.h"
 
@@ -12,18 +13,61 @@ struct counter_row {
     uint64_t n;
 };
 
-static int counter_compare(const void *a, const void *b)
-{
-    uint64_t n_a = ((const struct counter_row *)a)->n, n_b = ((const struct counter_row *)b)->n;
-
-    return n_a < n_b ? 1 : n_a > n_b ? -1 : 0;
-}
-
 const char *fs_counters_name(uint32_t opcode)
 {
     const struct fs_operation *operation = fs_operation_find(opcode);
 
     return operation ? operation->name : "unknown";
+}
+
+struct vu_counters *fs_counters_of_queue(struct fs_counters *counters, unsigned queue)
+{
+    struct vu_counters **slot = &counters->queues[queue], *found, *made;
+
+    g_assert(queue < FS_N_QUEUES);
+    found = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+    if (found)
+        return found;
+    made = vu_counters_create(FS_N_COUNTERS);
+    if (__atomic_compare_exchange_n(slot, &found, made, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        return made;
+    vu_counters_destroy(made);
+    return found;
+}
+
+void fs_counters_clear(struct fs_counters *counters)
+{
+    for (unsigned i = 0; i < FS_N_QUEUES; i++)
+        g_clear_pointer(&counters->queues[i], vu_counters_destroy);
+}
+
+struct vu_counted fs_counters_describe(const struct fs_request *request, int result)
+{
+    uint32_t opcode = result != FS_NO_ANSWER ? request->header.opcode : 0;
+
+    return (struct vu_counted){
+        .kind = opcode < FS_N_COUNTERS ? opcode : 0,
+        .is_failed = result < 0,
+        .n_bytes = result >= 0 ? request->done : 0,
+    };
+}
+
+struct vu_counter *fs_counters_sum(const struct fs_counters *counters)
+{
+    struct vu_counter *sums = g_new0(struct vu_counter, FS_N_COUNTERS);
+
+    for (unsigned i = 0; i < FS_N_QUEUES; i++)
+        vu_counters_sum(sums, __atomic_load_n(&counters->queues[i], __ATOMIC_ACQUIRE));
+    return sums;
+}
+
+/* --- the log --- */
+
+static int counter_compare(const void *a, const void *b)
+{
+    uint64_t n_a = ((const struct counter_row *)a)->n, n_b = ((const struct counter_row *)b)->n;
+
+    return n_a < n_b ? 1 : n_a > n_b ? -1 : 0;
 }
 
 static void counters_log_rows(struct counter_row *rows)
@@ -44,10 +88,11 @@ static void counters_log_rows(struct counter_row *rows)
 
 void fs_counters_log(struct fs_counters *counters)
 {
+    g_autofree struct vu_counter *sums = fs_counters_sum(counters);
     struct counter_row rows[FS_N_COUNTERS];
 
     for (uint32_t i = 0; i < FS_N_COUNTERS; i++) {
-        uint64_t n = __atomic_load_n(&counters->n[i], __ATOMIC_RELAXED);
+        uint64_t n = sums[i].n;
         uint64_t before = __atomic_exchange_n(&counters->n_logged[i], n, __ATOMIC_RELAXED);
 
         /* Another thread may be at it as well. */
@@ -56,12 +101,25 @@ void fs_counters_log(struct fs_counters *counters)
     counters_log_rows(rows);
 }
 
-void fs_counters_log_all(const struct fs_counters *counters)
-{
-    struct counter_row rows[FS_N_COUNTERS];
+/* --- all other ways --- */
 
-    for (uint32_t i = 0; i < FS_N_COUNTERS; i++)
-        rows[i] = (struct counter_row){.opcode = i,
-                                       .n = __atomic_load_n(&counters->n[i], __ATOMIC_RELAXED)};
-    counters_log_rows(rows);
+/* Opcode 0 is nobody's. */
+static const char *counters_kind_name(unsigned kind)
+{
+    return kind == 0 || fs_operation_find(kind) ? fs_counters_name(kind) : NULL;
 }
+
+static const struct vu_counters *counters_get(const void *opaque, unsigned queue)
+{
+    const struct fs_share *share = opaque;
+
+    return __atomic_load_n(&share->counters.queues[queue], __ATOMIC_ACQUIRE);
+}
+
+const struct vu_stats fs_stats = {
+    .metrics = "outboard_fs",
+    .n_kinds = FS_N_COUNTERS,
+    .is_sparse = true,
+    .kind_name = counters_kind_name,
+    .counters = counters_get,
+};

@@ -38,7 +38,6 @@ static void device_log_summary(void *device)
     struct fs_share *share = device;
     struct fs_inodes_usage usage;
 
-    fs_counters_log_all(&share->counters);
     fs_inodes_get_usage(share->inodes, &usage);
     vu_info("virtiofsd: %u inodes, %u of them with a descriptor, %u open files", usage.n_inodes,
             usage.n_fds, fs_handles_count(share->handles));
@@ -108,6 +107,7 @@ void fs_device_describe(const struct fs_options *options, struct vu_device *ret_
         .quiesce = device_quiesce,
         .reset = device_reset,
         .commands = &fs_control_table,
+        .stats = &fs_stats,
         .collect_metrics = fs_metrics_collect,
         .log_summary = device_log_summary,
     };

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <glib.h>
 
+#include "vhost-user/cpu.h"
 #include "vhost-user/log.h"
 #include "vhost-user/turn.h"
 #include "vhost-user/worker.h"
@@ -237,10 +238,11 @@ static int dispatch_run(struct fs_request *request)
         if (ret < 0)
             return ret;
     }
-    if (operation->flags & FS_OP_SLOW)
-        return fs_request_hand_on(request, operation->handler);
     if (operation->flags & FS_OP_PACED)
         return fs_pace_run(request);
+    request->clock_ns = 0;
+    if (operation->flags & FS_OP_SLOW)
+        return fs_request_hand_on(request, operation->handler);
     return operation->handler(request);
 }
 
@@ -261,21 +263,40 @@ static void dispatch_log(const struct fs_request *request, const char *tag, int 
 /* Answers that wait for the rest of their batch. */
 struct dispatch_done {
     struct vu_vring *vring;
+    struct vu_counters *counters;
     struct vu_elem *elems[DISPATCH_PUSH_MAX];
+    struct vu_counted counted[DISPATCH_PUSH_MAX];
     unsigned n;
-    uint64_t moved; /* bytes of data that took their time */
+    uint64_t moved;              /* bytes of data that took their time */
+    uint64_t begin_ns, clock_ns; /* of the batch; as that of a request */
 };
+
+/* has_queue: the calling thread, still. */
+static void dispatch_count(struct dispatch_done *done, bool has_queue)
+{
+    uint64_t now_ns = done->clock_ns ? done->clock_ns : vu_now_ns();
+
+    for (unsigned i = 0; i < done->n; i++) {
+        done->counted[i].ns = now_ns - done->begin_ns;
+        vu_counters_end(done->counters, &done->counted[i], has_queue);
+    }
+}
 
 static void dispatch_push(struct dispatch_done *done)
 {
-    if (done->n > 0)
-        vu_vring_push(done->vring, done->elems, done->n);
+    if (done->n == 0)
+        return;
+    dispatch_count(done, true);
+    vu_vring_push(done->vring, done->elems, done->n);
     done->n = 0;
     done->moved = 0;
 }
 
-static void dispatch_add(struct dispatch_done *done, struct vu_elem *elem)
+static void dispatch_add(struct dispatch_done *done, const struct fs_request *request, int result)
 {
+    struct vu_elem *elem = request->elem;
+
+    done->counted[done->n] = fs_counters_describe(request, result);
     done->elems[done->n++] = elem;
     done->moved += elem->out_len + elem->written;
     if (done->n == DISPATCH_PUSH_MAX || done->moved >= DISPATCH_PUSH_BYTES)
@@ -283,20 +304,19 @@ static void dispatch_add(struct dispatch_done *done, struct vu_elem *elem)
 }
 
 /*
- * The request that the queue was taken away for: its thread was a helper, for this once. Once that
- * is over and the element pushed, by whomever, the share may be gone.
+ * The request that the queue was taken away for: its thread was a helper, for this once. What was
+ * done before is pushed by whoever has the queue now, and counted here. Once the request is over
+ * and its element pushed, by whomever, the share may be gone.
  */
-static void dispatch_finish_alone(struct fs_request *request, int result)
+static void dispatch_finish_alone(struct fs_request *request, struct dispatch_done *done,
+                                  int result)
 {
-    struct vu_elem *elem = request->elem;
-
     if (result != FS_LATER && vu_log_get_level() >= VU_LOG_DEBUG)
-        dispatch_log(request, elem->vring->log_tag, result);
+        dispatch_log(request, done->vring->log_tag, result);
+    dispatch_count(done, false);
     vu_helpers_take_back(request->share->helpers);
-    if (result == FS_LATER)
-        return;
-    fs_request_finish(request, result);
-    vu_elem_complete(elem, elem->written);
+    if (result != FS_LATER)
+        fs_request_complete(request, result);
 }
 
 /* dispatch_run, while the watch may take the rest of the batch. False where it did. */
@@ -310,20 +330,26 @@ static bool dispatch_run_watched(struct fs_request *request, const struct vu_tur
 
 void fs_request_process(void *device, struct vu_vring *vring, struct vu_elem **elems, unsigned n)
 {
-    struct dispatch_done done = {.vring = vring};
+    struct fs_share *share = device;
+    struct dispatch_done done = {
+        .vring = vring,
+        .counters = fs_counters_of_queue(&share->counters, vring->index),
+        .begin_ns = vu_now_ns(),
+    };
     struct fs_request request;
 
+    done.clock_ns = request.popped_ns = done.begin_ns;
     for (unsigned i = 0; i < n; i++) {
         const struct vu_turn_rest rest = {elems + i + 1, done.elems, n - i - 1, done.n};
-        int result = fs_request_decode(device, elems[i], &request);
+        int result = fs_request_decode(share, elems[i], &request);
         bool ours = true;
 
-        if (result != FS_NO_ANSWER)
-            fs_counters_add(&request.share->counters, request.header.opcode);
+        request.clock_ns = done.clock_ns;
         if (result == 0)
             ours = dispatch_run_watched(&request, &rest, &result);
+        done.clock_ns = request.clock_ns;
         if (!ours) {
-            dispatch_finish_alone(&request, result);
+            dispatch_finish_alone(&request, &done, result);
             return;
         }
         if (vu_log_get_level() >= VU_LOG_DEBUG)
@@ -331,7 +357,7 @@ void fs_request_process(void *device, struct vu_vring *vring, struct vu_elem **e
         if (result == FS_LATER)
             continue;
         fs_request_finish(&request, result);
-        dispatch_add(&done, elems[i]);
+        dispatch_add(&done, &request, result);
     }
     dispatch_push(&done);
 }

@@ -17,13 +17,10 @@ struct hand_on {
 static void hand_on_run(struct vu_job *job)
 {
     struct hand_on *hand_on = (struct hand_on *)job;
-    struct vu_elem *elem = hand_on->request.elem;
     int result = hand_on->handler(&hand_on->request);
 
-    if (result != FS_LATER) {
-        fs_request_finish(&hand_on->request, result);
-        vu_elem_complete(elem, elem->written);
-    }
+    if (result != FS_LATER)
+        fs_request_complete(&hand_on->request, result);
     g_free(hand_on);
 }
 
@@ -37,6 +34,7 @@ int fs_request_hand_on(struct fs_request *request, fs_handler handler)
     hand_on->job.run = hand_on_run;
     hand_on->handler = handler;
     hand_on->request = *request;
+    hand_on->request.clock_ns = 0;
     if (vu_helpers_take(helpers, &hand_on->job))
         return FS_LATER;
     g_free(hand_on);

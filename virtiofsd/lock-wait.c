@@ -77,7 +77,6 @@ static void *lock_wait_run(void *opaque)
 {
     struct lock_wait *wait = opaque;
     struct fs_lock_waits *waits = wait->waits;
-    struct vu_elem *elem = wait->request.elem;
     int result;
 
     pthread_detach(pthread_self());
@@ -86,8 +85,7 @@ static void *lock_wait_run(void *opaque)
     if (result == -EINTR)
         result = -ENOLCK;
     lock_wait_set_mask(SIG_BLOCK);
-    fs_request_finish(&wait->request, result);
-    vu_elem_complete(elem, elem->written);
+    fs_request_complete(&wait->request, result);
 
     {
         VU_LOCK_SCOPE(&waits->lock);

@@ -23,10 +23,11 @@ static int pace_run_timed(struct fs_request *request)
     struct fs_share *share = request->share;
     bool in_doubt = pace_take(&share->doubt_metadata);
     long n_waits = in_doubt ? fs_thread_n_waits() : 0;
-    uint64_t begin_ns = vu_now_ns();
+    uint64_t begin_ns = request->clock_ns ? request->clock_ns : vu_now_ns();
     int result = request->operation->handler(request);
 
-    if (vu_now_ns() - begin_ns <= FS_PACE_SLOW_NS)
+    request->clock_ns = vu_now_ns();
+    if (request->clock_ns - begin_ns <= FS_PACE_SLOW_NS)
         pace_take(&share->slow_metadata);
     else if (!in_doubt)
         __atomic_store_n(&share->doubt_metadata, FS_PACE_HOLD, __ATOMIC_RELAXED);
@@ -37,8 +38,10 @@ static int pace_run_timed(struct fs_request *request)
 
 int fs_pace_run(struct fs_request *request)
 {
-    if (request->share->options->max_helpers == 0)
+    if (request->share->options->max_helpers == 0) {
+        request->clock_ns = 0;
         return request->operation->handler(request);
+    }
     if (__atomic_load_n(&request->share->slow_metadata, __ATOMIC_RELAXED) > 0)
         return fs_request_hand_on(request, pace_run_timed);
     return pace_run_timed(request);

@@ -14,6 +14,7 @@
 #include <glib.h>
 #include <string.h>
 
+#include "vhost-user/cpu.h"
 #include "vhost-user/log.h"
 
 #define REQUEST_LARGEST_ERRNO 511 /* beyond are the kernel's own; FUSE refuses them */
@@ -192,8 +193,6 @@ void fs_request_finish(struct fs_request *request, int result)
     struct fuse_out_header header = {.len = sizeof(header), .unique = request->header.unique};
     struct vu_iov_cursor in;
 
-    if (result < 0 && result != FS_NO_ANSWER)
-        fs_counters_add_failed(&request->share->counters, request->header.opcode);
     if (result == FS_NO_ANSWER || (operation && operation->flags & FS_OP_NO_REPLY)) {
         elem->written = 0;
         return;
@@ -209,4 +208,16 @@ void fs_request_finish(struct fs_request *request, int result)
     if (result > 0 && operation->reply_len > 0)
         vu_iov_write(&in, &request->reply, (size_t)result);
     elem->written = header.len;
+}
+
+void fs_request_complete(struct fs_request *request, int result)
+{
+    struct vu_counted counted = fs_counters_describe(request, result);
+    struct vu_elem *elem = request->elem;
+
+    fs_request_finish(request, result);
+    counted.ns = (request->clock_ns ? request->clock_ns : vu_now_ns()) - request->popped_ns;
+    vu_counters_end(fs_counters_of_queue(&request->share->counters, elem->vring->index), &counted,
+                    false);
+    vu_elem_complete(elem, elem->written);
 }

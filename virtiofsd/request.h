@@ -88,7 +88,9 @@ struct fs_request {
                                  BATCH_FORGET's list */
     struct vu_iov_cursor extensions; /* FS_OP_CREATES: for fs_extensions_read */
     struct vu_iov_cursor in;         /* the guest's room behind struct fuse_out_header */
-    uint32_t done;                   /* READ, WRITE: bytes moved before the request was handed on */
+    uint32_t done;                   /* READ, WRITE: bytes moved so far */
+    uint64_t popped_ns;              /* when it came */
+    uint64_t clock_ns; /* the time, where this thread has just looked at the clock; 0 elsewhere */
     union fs_reply reply;
 };
 
@@ -145,6 +147,9 @@ void fs_request_process(void *device, struct vu_vring *vring, struct vu_elem **e
 /* Fills header and reply for result (>= 0 reply bytes, -errno, or FS_NO_ANSWER) and sets
  * elem->written. Does not push. */
 void fs_request_finish(struct fs_request *request, int result);
+/* The same on a thread that does not have the queue; counts the request and pushes it. The share
+ * may be gone afterwards. */
+void fs_request_complete(struct fs_request *request, int result);
 
 /* --- helpers: threads for requests that would sleep --- */
 

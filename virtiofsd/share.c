@@ -189,6 +189,7 @@ void fs_share_close(struct fs_share *share)
     vu_clear_fd(&share->proc_fds);
     vu_clear_fd(&share->label_tasks);
     g_clear_pointer(&share->capability_name, g_free);
+    fs_counters_clear(&share->counters);
 }
 
 int fs_share_reopen(const struct fs_share *share, int fd, int flags)

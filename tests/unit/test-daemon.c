@@ -29,6 +29,14 @@ void vu_backend_get_status(struct vu_backend *backend, struct vu_backend_status 
     *ret_status = (struct vu_backend_status){.n_sessions = 3};
 }
 
+/* One that counts nothing. */
+const struct vu_device *vu_backend_device(const struct vu_backend *backend, void **ret_opaque)
+{
+    static const struct vu_device none;
+
+    return &none;
+}
+
 bool vu_backend_get_queue(struct vu_backend *backend, unsigned queue,
                           struct vu_queue_status *ret_status)
 {

@@ -316,12 +316,21 @@ static void test_activation_names(struct fixture *f, gconstpointer data)
 {
     static const struct {
         const char *n_fds, *names;
-        int session, control; /* -1: refused; none */
+        int fds[VU_DAEMON_N_SOCKETS]; /* -1: refused; none */
     } rows[] = {
-        {"1", "vblkd.socket", 3, -1},     {"2", "control:x", 4, 3}, {"2", "x:control", 3, 4},
-        {"2", "control:control", -1, -1}, {"2", "x:y", -1, -1},     {"1", "control", -1, -1},
+        {"1", "vblkd.socket", {3, -1, -1}},
+        {"2", "control:x", {4, 3, -1}},
+        {"2", "x:control", {3, 4, -1}},
+        {"2", "control:control", {-1, -1, -1}},
+        {"2", "x:y", {-1, -1, -1}},
+        {"1", "control", {-1, -1, -1}},
+        {"2", "metrics:x", {4, -1, 3}},
+        {"3", "x:metrics:control", {3, 5, 4}},
+        {"3", "x:metrics:metrics", {-1, -1, -1}},
+        {"2", "control:metrics", {-1, -1, -1}},
     };
-    int saved[2] = {fcntl(3, F_DUPFD_CLOEXEC, 100), fcntl(4, F_DUPFD_CLOEXEC, 100)};
+    int saved[3] = {fcntl(3, F_DUPFD_CLOEXEC, 100), fcntl(4, F_DUPFD_CLOEXEC, 100),
+                    fcntl(5, F_DUPFD_CLOEXEC, 100)};
     int fd = fcntl(expect_open(f), F_DUPFD_CLOEXEC, 50);
 
     vu_daemon_forget_socket();
@@ -330,15 +339,14 @@ static void test_activation_names(struct fixture *f, gconstpointer data)
         struct vu_daemon_sockets sockets;
         GError *error = NULL;
 
-        dup2(fd, 3);
-        dup2(fd, 4);
+        for (int k = 3; k <= 5; k++)
+            dup2(fd, k);
         set_activation(getpid(), rows[i].n_fds);
         g_setenv("LISTEN_FDNAMES", rows[i].names, TRUE);
         if (vu_daemon_open_sockets(&f->options, &sockets, &error)) {
-            g_assert_cmpint(sockets.fds[VU_DAEMON_SESSION], ==, rows[i].session);
-            g_assert_cmpint(sockets.fds[VU_DAEMON_CONTROL], ==, rows[i].control);
+            g_assert_true(memcmp(sockets.fds, rows[i].fds, sizeof(sockets.fds)) == 0);
         } else {
-            g_assert_cmpint(rows[i].session, ==, -1);
+            g_assert_cmpint(rows[i].fds[VU_DAEMON_SESSION], ==, -1);
             g_assert_nonnull(error);
             g_clear_error(&error);
         }
@@ -347,7 +355,7 @@ static void test_activation_names(struct fixture *f, gconstpointer data)
     g_unsetenv("LISTEN_FDS");
     g_unsetenv("LISTEN_PID");
     g_unsetenv("LISTEN_FDNAMES");
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         close(3 + i);
         if (saved[i] >= 0)
             dup2(saved[i], 3 + i);

@@ -102,7 +102,7 @@ static void print_node(JsonNode *node, int indent)
     }
 }
 
-/* --- query-blockstats --- */
+/* --- query-stats --- */
 
 static int64_t print_number(JsonObject *object, const char *name)
 {
@@ -128,7 +128,7 @@ static void print_stats_of(const char *title, JsonObject *stats)
         if (!kind || print_number(kind, "operations") == 0)
             continue;
         print_padded(title, 7);
-        print_padded(name, 13);
+        print_padded(name, 20);
         printf("%12" PRId64 " %8" PRId64 " %12.1f %11.1f %11.1f %12.1f\n",
                print_number(kind, "operations"), print_number(kind, "failed"),
                (double)print_number(kind, "bytes") / (1 << 20), print_us(kind, "p50_ns"),
@@ -147,7 +147,7 @@ static bool print_stats(JsonNode *result)
         return false;
     queues = json_object_get_array_member(object, "queues");
     total = json_object_get_object_member(object, "total");
-    printf("%-7s%-13s%12s %8s %12s %11s %11s %12s\n", "queue", "kind", "requests", "failed", "MiB",
+    printf("%-7s%-20s%12s %8s %12s %11s %11s %12s\n", "queue", "kind", "requests", "failed", "MiB",
            "p50 us", "p99 us", "max us");
     for (guint i = 0; i < json_array_get_length(queues); i++) {
         JsonObject *queue = json_array_get_object_element(queues, i);
@@ -272,6 +272,7 @@ static const struct print_command {
     bool (*print)(JsonNode *result); /* false: it does not look like that */
 } print_own[] = {
     {"query-blockstats", print_stats},
+    {"query-stats", print_stats},
     {"query-commands", print_commands},
 };
 

@@ -5,6 +5,8 @@
 
 #include "vhost-user/daemon/control-request.h"
 #include "vhost-user/daemon/json-build.h"
+#include "vhost-user/daemon/process.h"
+#include "vhost-user/daemon/stats.h"
 #include "vhost-user/log.h"
 
 static const char *const builtin_types[] = {
@@ -104,6 +106,16 @@ static JsonNode *builtin_query_commands(struct vu_control_call *call, GError **e
     return node;
 }
 
+static JsonNode *builtin_query_stats(struct vu_control_call *call, GError **error)
+{
+    return vu_stats_to_json(call->backend, vu_control_bool(call, "histograms", false));
+}
+
+static JsonNode *builtin_query_process(struct vu_control_call *call, GError **error)
+{
+    return vu_process_to_json();
+}
+
 static JsonNode *builtin_set_log_level(struct vu_control_call *call, GError **error)
 {
     int level = vu_control_choice(call, "level", 0) + VU_LOG_OFF;
@@ -134,11 +146,26 @@ static const struct vu_control_argument builtin_log_level_rows[] = {
      .help = "The least important lines to write."},
 };
 
+static const struct vu_control_argument builtin_stats_rows[] = {
+    {.name = "histograms",
+     .type = VU_CONTROL_BOOL,
+     .help = "Add the histograms of durations: [nanoseconds that a bucket ends before, requests]."},
+};
+
 static const struct vu_control_command builtin_commands[] = {
     {.name = "query-version", .help = "The program and its version.", .run = builtin_query_version},
     {.name = "query-commands",
      .help = "All commands with their arguments.",
      .run = builtin_query_commands},
+    {.name = "query-stats",
+     .help = "Requests, errors, bytes and durations of each kind of request, for each queue and in "
+             "total.",
+     .arguments = builtin_stats_rows,
+     .n_arguments = G_N_ELEMENTS(builtin_stats_rows),
+     .run = builtin_query_stats},
+    {.name = "query-process",
+     .help = "What the process takes of the host: memory, CPU time, threads, descriptors.",
+     .run = builtin_query_process},
     {.name = "set-log-level",
      .help = "Which log lines are written from now on.",
      .arguments = builtin_log_level_rows,

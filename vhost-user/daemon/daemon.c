@@ -29,7 +29,9 @@
 #include "vhost-user/cleanup.h"
 #include "vhost-user/daemon/listen.h"
 #include "vhost-user/daemon/metrics.h"
+#include "vhost-user/daemon/process.h"
 #include "vhost-user/daemon/ready.h"
+#include "vhost-user/daemon/stats.h"
 #include "vhost-user/daemon/supervise.h"
 #include "vhost-user/log.h"
 #include "vhost-user/thread.h"
@@ -196,6 +198,7 @@ static gboolean daemon_on_usr1(void *opaque)
 {
     const struct daemon *daemon = opaque;
 
+    vu_stats_log(daemon->backend);
     if (daemon->device->log_summary)
         daemon->device->log_summary(daemon->opaque);
     return G_SOURCE_CONTINUE;
@@ -257,6 +260,8 @@ static void daemon_collect(void *opaque, GString *text)
     const struct daemon *daemon = opaque;
 
     vu_metrics_add_session(text, daemon->name, daemon->backend, daemon->device->n_queues);
+    vu_process_add_metrics(text);
+    vu_stats_add_metrics(daemon->backend, text);
     if (daemon->device->collect_metrics)
         daemon->device->collect_metrics(daemon->opaque, daemon->backend, text);
 }

@@ -33,7 +33,6 @@
 #define LISTEN_MODE_SHARED   0660 /* with --socket-group */
 #define LISTEN_MAX_FILES     32
 #define LISTEN_FD_PREFIX     "fd:"
-#define LISTEN_CONTROL       "control" /* the name of systemd's socket for that */
 #define LISTEN_MAX_ACTIVATED 8
 
 /* Where a socket is to be made, and the option that says so, for messages. */
@@ -85,34 +84,46 @@ bool vu_daemon_is_listening(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
 }
 
-/* Checks a descriptor that somebody else opened. `origin` names it: "--fd=5". */
-static int listen_adopt(int fd, const char *origin, GError **error)
+/* Checks a descriptor that somebody else opened: a stream socket of that domain (AF_UNSPEC: any).
+ * `origin` names it: "--fd=5". */
+static int listen_adopt(int fd, int wanted, const char *origin, GError **error)
 {
     int domain = 0, type = 0, flags = fcntl(fd, F_GETFD);
     socklen_t len = sizeof(int);
 
     if (flags < 0)
         return listen_fail(error, errno, "%s: expected an open socket", origin);
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || domain != AF_UNIX ||
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 ||
+        (wanted != AF_UNSPEC && domain != wanted) ||
         getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_STREAM)
-        return listen_fail(error, 0, "%s: expected a unix stream socket", origin);
+        return listen_fail(error, 0, "%s: expected a %sstream socket", origin,
+                           wanted == AF_UNIX ? "unix " : "");
     fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
     return fd;
 }
 
-/* Whether systemd calls its socket i so ($LISTEN_FDNAMES, the names of a unit's
+/* What systemd calls a socket that is not for front-ends. */
+static const char *const listen_names[VU_DAEMON_N_SOCKETS] = {
+    [VU_DAEMON_CONTROL] = "control",
+    [VU_DAEMON_METRICS] = "metrics",
+};
+
+/* What systemd has its socket i for ($LISTEN_FDNAMES, the names of a unit's
  * FileDescriptorName=). */
-static bool listen_is_named(guint i, const char *name)
+static enum vu_daemon_socket listen_get_purpose(guint i)
 {
     const char *names = g_getenv("LISTEN_FDNAMES");
     g_auto(GStrv) split = g_strsplit(names ? names : "", ":", -1);
 
-    return i < g_strv_length(split) && strcmp(split[i], name) == 0;
+    for (unsigned k = 0; i < g_strv_length(split) && k < VU_DAEMON_N_SOCKETS; k++)
+        if (listen_names[k] && strcmp(split[i], listen_names[k]) == 0)
+            return (enum vu_daemon_socket)k;
+    return VU_DAEMON_SESSION;
 }
 
-/* The only one of systemd's sockets that is called so, or (NULL) is not called LISTEN_CONTROL; -1:
- * none is. False with *error where there are more. */
-static bool listen_find_activated(const char *name, int *ret_fd, GError **error)
+/* The only one of systemd's sockets that is for that; -1: none is. False with *error where there
+ * are more. */
+static bool listen_find_activated(enum vu_daemon_socket purpose, int *ret_fd, GError **error)
 {
     const char *n_fds = g_getenv("LISTEN_FDS");
     g_autofree char *origin = g_strdup_printf("LISTEN_FDS=%s", n_fds);
@@ -120,15 +131,19 @@ static bool listen_find_activated(const char *name, int *ret_fd, GError **error)
 
     *ret_fd = -1;
     for (guint i = 0; i < MIN(n, LISTEN_MAX_ACTIVATED); i++) {
-        if (name ? !listen_is_named(i, name) : listen_is_named(i, LISTEN_CONTROL))
+        if (listen_get_purpose(i) != purpose)
             continue;
         if (*ret_fd >= 0) {
-            listen_fail(error, 0, "%s: expected one socket from systemd", origin);
+            listen_fail(error, 0, "%s: expected one socket from systemd%s%s", origin,
+                        listen_names[purpose] ? " of the name " : "",
+                        listen_names[purpose] ? listen_names[purpose] : "");
             return false;
         }
         *ret_fd = LISTEN_FDS_START + (int)i;
     }
-    return *ret_fd < 0 || listen_adopt(*ret_fd, origin, error) >= 0;
+    /* Metrics may be asked for at a port. */
+    return *ret_fd < 0 || listen_adopt(*ret_fd, purpose == VU_DAEMON_METRICS ? AF_UNSPEC : AF_UNIX,
+                                       origin, error) >= 0;
 }
 
 /* For front-ends; the last to be asked for. */
@@ -136,10 +151,10 @@ static int listen_adopt_activated(GError **error)
 {
     int fd;
 
-    if (!listen_find_activated(NULL, &fd, error))
+    if (!listen_find_activated(VU_DAEMON_SESSION, &fd, error))
         return -1;
     if (fd < 0)
-        return listen_fail(error, 0, "no socket from systemd but the one called " LISTEN_CONTROL);
+        return listen_fail(error, 0, "no socket from systemd but those for other purposes");
     g_unsetenv("LISTEN_FDS");
     g_unsetenv("LISTEN_PID");
     g_unsetenv("LISTEN_FDNAMES");
@@ -328,7 +343,7 @@ int vu_daemon_open_socket(const struct vu_daemon_options *options, GError **erro
     gid_t gid = 0;
 
     if (options->fd >= 0)
-        return listen_adopt(options->fd, origin, error);
+        return listen_adopt(options->fd, AF_UNIX, origin, error);
     if (vu_daemon_is_activated())
         return listen_adopt_activated(error);
     if (options->socket_group != NULL && listen_find_group(options->socket_group, &gid, error) < 0)
@@ -346,12 +361,36 @@ static int listen_adopt_named(const char *text, const char *origin, GError **err
 
     if (!g_ascii_isdigit(*number) || *end != '\0' || fd > G_MAXINT)
         return listen_fail(error, 0, "%s: expected the number of a descriptor", origin);
-    if (listen_adopt((int)fd, origin, error) < 0)
+    if (listen_adopt((int)fd, AF_UNIX, origin, error) < 0)
         return -1;
     if (!vu_daemon_is_listening((int)fd))
         return listen_fail(error, 0, "%s: expected a listening socket", origin);
     fcntl((int)fd, F_SETFL, fcntl((int)fd, F_GETFL) | O_NONBLOCK);
     return (int)fd;
+}
+
+/* systemd's, where there is one, for what no option says. False with *error. */
+static bool listen_use_activated(const struct vu_daemon_options *options,
+                                 enum vu_daemon_socket purpose, int *ret_fd, GError **error)
+{
+    *ret_fd = -1;
+    if (options->fd >= 0 || !vu_daemon_is_activated())
+        return true;
+    if (!listen_find_activated(purpose, ret_fd, error))
+        return false;
+    if (*ret_fd >= 0)
+        fcntl(*ret_fd, F_SETFL, fcntl(*ret_fd, F_GETFL) | O_NONBLOCK);
+    return true;
+}
+
+/* The same as vu_daemon_open_control, for --metrics. */
+static bool listen_open_metrics(const struct vu_daemon_options *options, int *ret_fd,
+                                GError **error)
+{
+    if (options->metrics == NULL)
+        return listen_use_activated(options, VU_DAEMON_METRICS, ret_fd, error);
+    *ret_fd = vu_address_listen("--metrics", options->metrics, error);
+    return *ret_fd >= 0;
 }
 
 bool vu_daemon_open_control(const struct vu_daemon_options *options, int *ret_fd, GError **error)
@@ -360,8 +399,7 @@ bool vu_daemon_open_control(const struct vu_daemon_options *options, int *ret_fd
 
     *ret_fd = -1;
     if (options->control == NULL)
-        return options->fd >= 0 || !vu_daemon_is_activated() ||
-               listen_find_activated(LISTEN_CONTROL, ret_fd, error);
+        return listen_use_activated(options, VU_DAEMON_CONTROL, ret_fd, error);
     if (g_str_has_prefix(options->control, LISTEN_FD_PREFIX))
         *ret_fd = listen_adopt_named(options->control, origin, error);
     else
@@ -377,13 +415,11 @@ bool vu_daemon_open_sockets(const struct vu_daemon_options *options,
 
     for (unsigned i = 0; i < VU_DAEMON_N_SOCKETS; i++)
         fds[i] = -1;
-    /* First, for the other one has the environment forgotten. */
-    ok = vu_daemon_open_control(options, &fds[VU_DAEMON_CONTROL], error);
+    /* The last of them has the environment forgotten. */
+    ok = vu_daemon_open_control(options, &fds[VU_DAEMON_CONTROL], error) &&
+         listen_open_metrics(options, &fds[VU_DAEMON_METRICS], error);
     if (ok)
         ok = (fds[VU_DAEMON_SESSION] = vu_daemon_open_socket(options, error)) >= 0;
-    if (ok && options->metrics != NULL)
-        ok =
-            (fds[VU_DAEMON_METRICS] = vu_address_listen("--metrics", options->metrics, error)) >= 0;
     if (!ok) {
         vu_daemon_close_sockets(ret_sockets);
         vu_daemon_remove_socket();

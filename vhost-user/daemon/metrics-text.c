@@ -25,6 +25,16 @@ static void metrics_append_seconds(GString *text, uint64_t ns)
     g_string_append_printf(text, "%" PRIu64 ".%09" PRIu64, ns / 1000000000, ns % 1000000000);
 }
 
+void vu_metrics_add_seconds(GString *text, const char *name, const char *labels, uint64_t ns)
+{
+    g_string_append(text, name);
+    if (labels)
+        g_string_append_printf(text, "{%s}", labels);
+    g_string_append_c(text, ' ');
+    metrics_append_seconds(text, ns);
+    g_string_append_c(text, '\n');
+}
+
 void vu_metrics_add_histogram(GString *text, const char *name, const char *labels,
                               const uint64_t *counts, uint64_t total_ns)
 {

@@ -28,6 +28,8 @@ void vu_metrics_stop(struct vu_metrics *metrics);
 void vu_metrics_begin(GString *text, const char *name, const char *type, const char *help);
 /* One sample. labels: "queue=\"0\"" or the like, escaped where need be; NULL: none. */
 void vu_metrics_add(GString *text, const char *name, const char *labels, uint64_t value);
+/* One sample of nanoseconds, in seconds. */
+void vu_metrics_add_seconds(GString *text, const char *name, const char *labels, uint64_t ns);
 /* A whole histogram of durations (histogram.h), in seconds, a bucket for each doubling. */
 void vu_metrics_add_histogram(GString *text, const char *name, const char *labels,
                               const uint64_t *counts, uint64_t total_ns);

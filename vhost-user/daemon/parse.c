@@ -81,7 +81,8 @@ const struct vu_option vu_daemon_option_rows[] = {
     {.name = "metrics", .is_long = true, .type = VU_OPTION_STRING, .offset = OFFSET(metrics),
      .metavar = "unix:PATH|HOST:PORT", .group = PARSE_GROUP,
      .help = "Tell what has been counted to Prometheus, by HTTP at /metrics: on a unix socket (mode "
-             "0600), or on a port, where whoever can connect can read."},
+             "0600), or on a port, where whoever can connect can read. Without this, on the socket that "
+             "systemd calls \"metrics\", if any."},
     {.name = "exit-on-disconnect", .is_long = true, .type = VU_OPTION_FLAG,
      .offset = OFFSET(exit_on_disconnect), .group = PARSE_GROUP,
      .help = "End when the front-end goes. Without it, the daemon waits for the next one."},

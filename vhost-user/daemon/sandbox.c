@@ -29,6 +29,7 @@
 #include "vhost-user/cleanup.h"
 #include "vhost-user/daemon/listen.h"
 #include "vhost-user/daemon/options.h"
+#include "vhost-user/daemon/process.h"
 #include "vhost-user/daemon/sanitized.h"
 #include "vhost-user/daemon/supervise.h"
 
@@ -225,8 +226,10 @@ static const struct sandbox_mode_info {
 static bool sandbox_enter(const struct vu_sandbox_options *options, struct vu_sandbox *sandbox,
                           GError **error)
 {
+    vu_process_prepare();
     if (!sandbox_mode_infos[options->mode].enter(options, sandbox, error))
         return false;
+    vu_process_count_fds(sandbox->proc_fds);
     capng_get_caps_process();
     if (!sandbox_drop_groups(error))
         return false;
