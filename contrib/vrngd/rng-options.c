@@ -17,7 +17,9 @@ static const struct vu_option options_rows[] = {
     {.name = "source", .is_long = true, .type = VU_OPTION_STRING, FIELD(source),
      .metavar = "SOURCE", .group = GROUP_SOURCE,
      .help = "Where random bytes come from. getrandom: the host's kernel (the default). PATH: a character "
-             "device such as /dev/hwrng, a FIFO, or a file, which is read once."},
+             "device such as /dev/hwrng, a FIFO, or a file, which is read once. egd:HOST:PORT or "
+             "egd:unix:PATH: a server that speaks EGD (PATH may be an abstract @NAME); egd-poll: "
+             "instead of egd: takes what the server has at once, and asks again a second later."},
 
     {.name = "num-queues", .is_long = true, .type = VU_OPTION_INT, FIELD(num_queues), .min = 1,
      .max = RNG_MAX_QUEUES, .metavar = "N", .group = GROUP_DEVICE,

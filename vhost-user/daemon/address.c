@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -61,6 +63,8 @@ static int address_listen_at(const struct addrinfo *info)
 
     /* A daemon that is started again finds its port in use by connections that have ended. */
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+        /* Connections inherit it: an answer does not wait for more of the same. */
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
         bind(fd, info->ai_addr, info->ai_addrlen) < 0 || listen(fd, ADDRESS_BACKLOG) < 0)
         return -1;
     return vu_steal_fd(&fd);
