@@ -7,9 +7,11 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 
 #define FIXTURE_SECTOR 512
+#define FIXTURE_ROOM   (UINT64_C(1) << 30)
 
 bool qcow2_fixture_can_run(void)
 {
@@ -46,13 +48,28 @@ int qcow2_fixture_shell(const struct qcow2_fixture *fixture, const char *format,
     return WEXITSTATUS(status);
 }
 
+/* Memory, where it will do: thousands of flushes take their time on a disk. Else the user's choice.
+ */
+static char *fixture_make_dir(void)
+{
+    const char *memory = "/dev/shm";
+    g_autofree char *dir = g_build_filename(memory, "outboard-qcow2-XXXXXX", NULL);
+    g_autoptr(GError) error = NULL;
+    struct statvfs space;
+    char *other;
+
+    if (statvfs(memory, &space) == 0 && space.f_bavail * space.f_frsize >= FIXTURE_ROOM &&
+        g_mkdtemp(dir))
+        return g_steal_pointer(&dir);
+    other = g_dir_make_tmp("outboard-qcow2-XXXXXX", &error);
+    g_assert_no_error(error);
+    return other;
+}
+
 void qcow2_fixture_init(struct qcow2_fixture *fixture, uint64_t size)
 {
-    g_autoptr(GError) error = NULL;
-
     memset(fixture, 0, sizeof(*fixture));
-    fixture->dir = g_dir_make_tmp("outboard-qcow2-XXXXXX", &error);
-    g_assert_no_error(error);
+    fixture->dir = fixture_make_dir();
     fixture->path = qcow2_fixture_path(fixture, "image");
     fixture->size = size;
     fixture->shadow = g_malloc0(size);
