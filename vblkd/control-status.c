@@ -59,7 +59,8 @@ JsonNode *blk_control_query_status(struct vu_control_call *call, GError **error)
 
 JsonNode *blk_control_query_stats(struct vu_control_call *call, GError **error)
 {
-    return vu_stats_to_json(call->backend, vu_control_bool(call, "histograms", false));
+    return vu_stats_to_json(call->backends, call->n_backends,
+                            vu_control_bool(call, "histograms", false));
 }
 
 /* --- the chain --- */

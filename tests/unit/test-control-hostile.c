@@ -51,7 +51,7 @@ static void set_up(struct fixture *f, gconstpointer data)
     g_assert_cmpint(bind(fd, (struct sockaddr *)&address, sizeof(address)), ==, 0);
     g_assert_cmpint(listen(fd, 8), ==, 0);
     f->control = vu_control_create(fd, "tester", &table, f);
-    g_assert_cmpint(vu_control_start(f->control, NULL, f->stop_fd), ==, 0);
+    g_assert_cmpint(vu_control_start(f->control, NULL, 0, f->stop_fd), ==, 0);
     f->witness = client_connect(f->path);
 }
 

@@ -111,7 +111,7 @@ static void set_up(struct fixture *f, gconstpointer data)
     f->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     g_assert_cmpint(pipe(f->slow), ==, 0);
     f->control = vu_control_create(listen_at(f->path), "tester", &table, f);
-    g_assert_cmpint(vu_control_start(f->control, NULL, f->stop_fd), ==, 0);
+    g_assert_cmpint(vu_control_start(f->control, NULL, 0, f->stop_fd), ==, 0);
 }
 
 static void tear_down(struct fixture *f, gconstpointer data)

@@ -91,7 +91,7 @@ static void test_json(void)
         "\"histogram\":[[1024,1],[3072,1]]}},{\"queue\":1,*}],\"total\":{\"depth\":0,"
         "\"max_depth\":0,\"get\":{\"operations\":3,*},\"put\":{\"operations\":1,*}}}";
     struct vu_backend *backend = set_up(true);
-    JsonNode *node = vu_stats_to_json(backend, true);
+    JsonNode *node = vu_stats_to_json(&backend, 1, true);
     g_autofree char *text = json_to_string(node, FALSE);
 
     if (!g_pattern_match_simple(expected, text))
@@ -118,7 +118,7 @@ static void test_metrics(void)
     struct vu_backend *backend = set_up(false);
     g_autoptr(GString) text = g_string_new(NULL);
 
-    vu_stats_add_metrics(backend, text);
+    vu_stats_add_metrics(&backend, 1, text);
     for (size_t i = 0; i < G_N_ELEMENTS(samples); i++)
         if (!strstr(text->str, samples[i]))
             g_error("%s not in %s", samples[i], text->str);

@@ -108,7 +108,8 @@ static JsonNode *builtin_query_commands(struct vu_control_call *call, GError **e
 
 static JsonNode *builtin_query_stats(struct vu_control_call *call, GError **error)
 {
-    return vu_stats_to_json(call->backend, vu_control_bool(call, "histograms", false));
+    return vu_stats_to_json(call->backends, call->n_backends,
+                            vu_control_bool(call, "histograms", false));
 }
 
 static JsonNode *builtin_query_process(struct vu_control_call *call, GError **error)

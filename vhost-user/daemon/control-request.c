@@ -213,7 +213,9 @@ static void request_fill_call(struct vu_control_call *call, struct control_room 
                 command < control_builtin_table.commands + control_builtin_table.n_commands
             ? (void *)room
             : room->opaque;
-    call->backend = room->backend;
+    call->backends = room->backends;
+    call->n_backends = room->n_backends;
+    call->backend = room->n_backends > 0 ? room->backends[0] : NULL;
     call->command = command;
     call->arguments = arguments ? json_object_ref(arguments) : json_object_new();
 }

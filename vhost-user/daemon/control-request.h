@@ -10,7 +10,8 @@ struct control_room {
     const char *program;
     struct vu_control_table own; /* the daemon's */
     void *opaque;                /* of its commands */
-    struct vu_backend *backend;
+    struct vu_backend *const *backends;
+    unsigned n_backends;
     int stop_fd; /* what `quit` writes to */
 };
 

@@ -333,13 +333,15 @@ void vu_control_destroy(struct vu_control *control)
     g_free(control);
 }
 
-int vu_control_start(struct vu_control *control, struct vu_backend *backend, int stop_fd)
+int vu_control_start(struct vu_control *control, struct vu_backend *const *backends,
+                     unsigned n_backends, int stop_fd)
 {
     int err;
 
     if (!control)
         return 0;
-    control->room.backend = backend;
+    control->room.backends = backends;
+    control->room.n_backends = n_backends;
     control->room.stop_fd = stop_fd;
     control->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (control->wake_fd < 0)

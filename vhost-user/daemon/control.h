@@ -65,7 +65,10 @@ struct vu_control_argument {
 struct vu_control_call {
     struct vu_control *control;
     void *opaque;               /* as vu_control_create was given */
-    struct vu_backend *backend; /* what vu_daemon_run serves, for what any thread may ask of it */
+    struct vu_backend *backend; /* what vu_daemon_run serves, for what any thread may ask of it;
+                                   the first where it serves several devices */
+    struct vu_backend *const *backends; /* all of them */
+    unsigned n_backends;
     const struct vu_control_command *command;
     JsonObject *arguments;         /* checked; read by the functions below */
     int fds[VU_CONTROL_MAX_FILES]; /* of the FILEs given, in the order of rows; -1: none, taken */
@@ -107,8 +110,10 @@ struct vu_control *vu_control_create(int listen_fd, const char *program,
                                      const struct vu_control_table *table, void *opaque);
 void vu_control_destroy(struct vu_control *control);
 
-/* Starts the thread; vu_daemon_run does this. `quit` writes to stop_fd, an eventfd. 0 or -errno. */
-int vu_control_start(struct vu_control *control, struct vu_backend *backend, int stop_fd);
+/* Starts the thread; vu_daemon_run does this. The array outlives it. `quit` writes to stop_fd, an
+ * eventfd. 0 or -errno. */
+int vu_control_start(struct vu_control *control, struct vu_backend *const *backends,
+                     unsigned n_backends, int stop_fd);
 /* Waits for the commands that run, sends what is to be sent, and ends the threads. */
 void vu_control_stop(struct vu_control *control);
 

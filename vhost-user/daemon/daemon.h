@@ -20,9 +20,13 @@
 #include "vhost-user/daemon/control.h"
 #include "vhost-user/daemon/options.h"
 
+#define VU_DAEMON_MAX_DEVICES 64 /* of one process */
+
 struct vu_daemon_options {
-    char *socket_path;
-    int fd; /* a listening socket, or an already connected one; -1: none */
+    char *socket_path;       /* the last that was given */
+    GPtrArray *socket_paths; /* all of them, in their order; NULL: none */
+    unsigned max_devices;    /* the program's; 1: all paths but the last are overridden */
+    int fd;                  /* a listening socket, or an already connected one; -1: none */
     char *socket_group;
     char *control; /* a path, or fd:N; NULL: no control socket */
     char *metrics; /* unix:PATH or HOST:PORT; NULL: none */
@@ -55,6 +59,7 @@ struct vu_program {
     const char *device_type;     /* of --print-capabilities: "fs", "block", "rng" */
     const char *const *capability_features;  /* NULL ended, may be NULL */
     const struct vu_control_table *commands; /* of --control, for the man page; may be NULL */
+    unsigned max_devices;                    /* sockets of one process; 0: 1 */
 };
 
 /*
@@ -87,6 +92,8 @@ enum vu_daemon_socket {
 };
 struct vu_daemon_sockets {
     int fds[VU_DAEMON_N_SOCKETS];
+    int more[VU_DAEMON_MAX_DEVICES - 1]; /* for front-ends of further devices */
+    unsigned n_more;
 };
 
 /* All that the options ask for. False with *error, and nothing left behind. */
@@ -102,3 +109,19 @@ void vu_daemon_close_sockets(struct vu_daemon_sockets *sockets);
  */
 int vu_daemon_run(const struct vu_daemon_options *options, const struct vu_device *device,
                   void *opaque, struct vu_daemon_sockets *sockets);
+
+/* One of several devices. */
+struct vu_daemon_device {
+    const struct vu_device *device;
+    void *opaque;
+};
+
+/*
+ * The same for as many devices as there are sockets, VU_DAEMON_SESSION and then `more`, each with a
+ * session thread of its own. name: the program's. Commands, and metrics beside those of the
+ * sessions, are asked of the first device, which knows the others. --exit-on-disconnect: ends when
+ * all front-ends have gone.
+ */
+int vu_daemon_run_devices(const struct vu_daemon_options *options, const char *name,
+                          const struct vu_daemon_device *devices,
+                          struct vu_daemon_sockets *sockets);

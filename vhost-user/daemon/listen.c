@@ -31,9 +31,9 @@
 #define LISTEN_DYING_MS      5000
 #define LISTEN_MODE          0600
 #define LISTEN_MODE_SHARED   0660 /* with --socket-group */
-#define LISTEN_MAX_FILES     32
+#define LISTEN_MAX_FILES     (VU_DAEMON_MAX_DEVICES + 32)
 #define LISTEN_FD_PREFIX     "fd:"
-#define LISTEN_MAX_ACTIVATED 8
+#define LISTEN_MAX_ACTIVATED (VU_DAEMON_MAX_DEVICES + 2)
 
 /* Where a socket is to be made, and the option that says so, for messages. */
 struct listen_place {
@@ -121,44 +121,47 @@ static enum vu_daemon_socket listen_get_purpose(guint i)
     return VU_DAEMON_SESSION;
 }
 
-/* The only one of systemd's sockets that is for that; -1: none is. False with *error where there
- * are more. */
-static bool listen_find_activated(enum vu_daemon_socket purpose, int *ret_fd, GError **error)
+/* Those of systemd's sockets that are for that, in their order. How many; -1 with *error: more than
+ * max, or what is no socket. */
+static int listen_find_activated(enum vu_daemon_socket purpose, int *ret_fds, unsigned max,
+                                 GError **error)
 {
     const char *n_fds = g_getenv("LISTEN_FDS");
     g_autofree char *origin = g_strdup_printf("LISTEN_FDS=%s", n_fds);
+    /* Metrics may be asked for at a port. */
+    int domain = purpose == VU_DAEMON_METRICS ? AF_UNSPEC : AF_UNIX;
     guint64 n = g_ascii_strtoull(n_fds, NULL, 10);
+    unsigned n_found = 0;
 
-    *ret_fd = -1;
     for (guint i = 0; i < MIN(n, LISTEN_MAX_ACTIVATED); i++) {
         if (listen_get_purpose(i) != purpose)
             continue;
-        if (*ret_fd >= 0) {
-            listen_fail(error, 0, "%s: expected one socket from systemd%s%s", origin,
-                        listen_names[purpose] ? " of the name " : "",
-                        listen_names[purpose] ? listen_names[purpose] : "");
-            return false;
-        }
-        *ret_fd = LISTEN_FDS_START + (int)i;
+        if (n_found == max)
+            return listen_fail(error, 0, "%s: expected %s from systemd%s%s", origin,
+                               max == 1 ? "one socket" : "fewer sockets",
+                               listen_names[purpose] ? " of the name " : "",
+                               listen_names[purpose] ? listen_names[purpose] : "");
+        ret_fds[n_found] = listen_adopt(LISTEN_FDS_START + (int)i, domain, origin, error);
+        if (ret_fds[n_found] < 0)
+            return -1;
+        n_found++;
     }
-    /* Metrics may be asked for at a port. */
-    return *ret_fd < 0 || listen_adopt(*ret_fd, purpose == VU_DAEMON_METRICS ? AF_UNSPEC : AF_UNIX,
-                                       origin, error) >= 0;
+    return (int)n_found;
 }
 
 /* For front-ends; the last to be asked for. */
-static int listen_adopt_activated(GError **error)
+static int listen_adopt_activated(int *ret_fds, unsigned max, GError **error)
 {
-    int fd;
+    int n = listen_find_activated(VU_DAEMON_SESSION, ret_fds, max, error);
 
-    if (!listen_find_activated(VU_DAEMON_SESSION, &fd, error))
+    if (n < 0)
         return -1;
-    if (fd < 0)
+    if (n == 0)
         return listen_fail(error, 0, "no socket from systemd but those for other purposes");
     g_unsetenv("LISTEN_FDS");
     g_unsetenv("LISTEN_PID");
     g_unsetenv("LISTEN_FDNAMES");
-    return fd;
+    return n;
 }
 
 /* The group's number, by name or number; -1 with *error. */
@@ -337,19 +340,50 @@ int vu_daemon_listen_at(const char *option, const char *path, GError **error)
     return listen_at_path(&(struct listen_place){option, path}, NULL, error);
 }
 
-int vu_daemon_open_socket(const struct vu_daemon_options *options, GError **error)
+/* Sockets at the paths that were given. How many, or -1 with *error and none left open. */
+static int listen_at_paths(const struct vu_daemon_options *options, int *ret_fds, unsigned max,
+                           GError **error)
 {
-    g_autofree char *origin = g_strdup_printf("--fd=%d", options->fd);
+    const GPtrArray *paths = max > 1 ? options->socket_paths : NULL;
+    unsigned n = paths != NULL ? MIN(paths->len, max) : 1;
     gid_t gid = 0;
 
-    if (options->fd >= 0)
-        return listen_adopt(options->fd, AF_UNIX, origin, error);
-    if (vu_daemon_is_activated())
-        return listen_adopt_activated(error);
     if (options->socket_group != NULL && listen_find_group(options->socket_group, &gid, error) < 0)
         return -1;
-    return listen_at_path(&(struct listen_place){"--socket-path", options->socket_path},
-                          options->socket_group ? &gid : NULL, error);
+    for (unsigned i = 0; i < n; i++) {
+        const char *path = paths != NULL ? g_ptr_array_index(paths, i) : options->socket_path;
+
+        ret_fds[i] = listen_at_path(&(struct listen_place){"--socket-path", path},
+                                    options->socket_group ? &gid : NULL, error);
+        if (ret_fds[i] >= 0)
+            continue;
+        while (i-- > 0)
+            vu_clear_fd(&ret_fds[i]);
+        return -1;
+    }
+    return (int)n;
+}
+
+/* The sockets for front-ends, at most max. How many, or -1 with *error. */
+static int listen_open_sessions(const struct vu_daemon_options *options, int *ret_fds, unsigned max,
+                                GError **error)
+{
+    g_autofree char *origin = g_strdup_printf("--fd=%d", options->fd);
+
+    if (options->fd >= 0) {
+        ret_fds[0] = listen_adopt(options->fd, AF_UNIX, origin, error);
+        return ret_fds[0] < 0 ? -1 : 1;
+    }
+    if (vu_daemon_is_activated())
+        return listen_adopt_activated(ret_fds, max, error);
+    return listen_at_paths(options, ret_fds, max, error);
+}
+
+int vu_daemon_open_socket(const struct vu_daemon_options *options, GError **error)
+{
+    int fd;
+
+    return listen_open_sessions(options, &fd, 1, error) < 0 ? -1 : fd;
 }
 
 /* "fd:5": the inherited socket 5, which listens. -1 with *error. */
@@ -376,7 +410,7 @@ static bool listen_use_activated(const struct vu_daemon_options *options,
     *ret_fd = -1;
     if (options->fd >= 0 || !vu_daemon_is_activated())
         return true;
-    if (!listen_find_activated(purpose, ret_fd, error))
+    if (listen_find_activated(purpose, ret_fd, 1, error) < 0)
         return false;
     if (*ret_fd >= 0)
         fcntl(*ret_fd, F_SETFL, fcntl(*ret_fd, F_GETFL) | O_NONBLOCK);
@@ -407,6 +441,22 @@ bool vu_daemon_open_control(const struct vu_daemon_options *options, int *ret_fd
     return *ret_fd >= 0;
 }
 
+/* Those for front-ends. False with *error. */
+static bool listen_fill_sessions(const struct vu_daemon_options *options,
+                                 struct vu_daemon_sockets *sockets, GError **error)
+{
+    int fds[VU_DAEMON_MAX_DEVICES];
+    int n = listen_open_sessions(options, fds, CLAMP(options->max_devices, 1, G_N_ELEMENTS(fds)),
+                                 error);
+
+    if (n < 0)
+        return false;
+    sockets->fds[VU_DAEMON_SESSION] = fds[0];
+    for (int i = 1; i < n; i++)
+        sockets->more[sockets->n_more++] = fds[i];
+    return true;
+}
+
 bool vu_daemon_open_sockets(const struct vu_daemon_options *options,
                             struct vu_daemon_sockets *ret_sockets, GError **error)
 {
@@ -415,11 +465,11 @@ bool vu_daemon_open_sockets(const struct vu_daemon_options *options,
 
     for (unsigned i = 0; i < VU_DAEMON_N_SOCKETS; i++)
         fds[i] = -1;
+    ret_sockets->n_more = 0;
     /* The last of them has the environment forgotten. */
     ok = vu_daemon_open_control(options, &fds[VU_DAEMON_CONTROL], error) &&
-         listen_open_metrics(options, &fds[VU_DAEMON_METRICS], error);
-    if (ok)
-        ok = (fds[VU_DAEMON_SESSION] = vu_daemon_open_socket(options, error)) >= 0;
+         listen_open_metrics(options, &fds[VU_DAEMON_METRICS], error) &&
+         listen_fill_sessions(options, ret_sockets, error);
     if (!ok) {
         vu_daemon_close_sockets(ret_sockets);
         vu_daemon_remove_socket();
@@ -431,6 +481,8 @@ void vu_daemon_close_sockets(struct vu_daemon_sockets *sockets)
 {
     for (unsigned i = 0; i < VU_DAEMON_N_SOCKETS; i++)
         vu_clear_fd(&sockets->fds[i]);
+    for (unsigned i = 0; i < sockets->n_more; i++)
+        vu_clear_fd(&sockets->more[i]);
 }
 
 /* One of the files we made, which is ours no more. False: there is none. */

@@ -14,7 +14,7 @@ void vu_metrics_begin(GString *text, const char *name, const char *type, const c
 void vu_metrics_add(GString *text, const char *name, const char *labels, uint64_t value)
 {
     g_string_append(text, name);
-    if (labels)
+    if (labels && *labels)
         g_string_append_printf(text, "{%s}", labels);
     g_string_append_printf(text, " %" PRIu64 "\n", value);
 }
@@ -28,7 +28,7 @@ static void metrics_append_seconds(GString *text, uint64_t ns)
 void vu_metrics_add_seconds(GString *text, const char *name, const char *labels, uint64_t ns)
 {
     g_string_append(text, name);
-    if (labels)
+    if (labels && *labels)
         g_string_append_printf(text, "{%s}", labels);
     g_string_append_c(text, ' ');
     metrics_append_seconds(text, ns);
@@ -69,38 +69,55 @@ static const struct metrics_ring {
      offsetof(struct vu_vring_stats, n_polls_won)},
 };
 
-static void metrics_add_ring(GString *text, const struct metrics_ring *ring,
-                             struct vu_backend *backend, unsigned n_queues)
+const char *vu_metrics_device(char text[VU_METRICS_DEVICE_LEN], unsigned device, unsigned n_devices)
 {
-    struct vu_queue_status queue;
-    char labels[32];
+    text[0] = '\0';
+    if (n_devices > 1)
+        g_snprintf(text, VU_METRICS_DEVICE_LEN, "device=\"%u\"", device);
+    return text;
+}
 
-    vu_metrics_begin(text, ring->name, "counter", ring->help);
+static void metrics_add_ring(GString *text, const struct metrics_ring *ring,
+                             struct vu_backend *backend, const char *device)
+{
+    unsigned n_queues = vu_backend_device(backend, NULL)->n_queues;
+    struct vu_queue_status queue;
+    char labels[64];
+
     for (unsigned i = 0; i < n_queues && vu_backend_get_queue(backend, i, &queue); i++) {
         if (queue.stats.n_popped == 0 && !queue.is_started)
             continue;
-        g_snprintf(labels, sizeof(labels), "queue=\"%u\"", i);
+        g_snprintf(labels, sizeof(labels), "%s%squeue=\"%u\"", device, *device ? "," : "", i);
         vu_metrics_add(text, ring->name, labels,
                        *(const uint64_t *)((const char *)&queue.stats + ring->offset));
     }
 }
 
-void vu_metrics_add_session(GString *text, const char *program, struct vu_backend *backend,
-                            unsigned n_queues)
+void vu_metrics_add_sessions(GString *text, const char *program, struct vu_backend *const *backends,
+                             unsigned n_backends)
 {
+    static const char connected[] = "outboard_front_end_connected";
+    static const char total[] = "outboard_sessions_total";
     g_autofree char *labels =
         g_strdup_printf("program=\"%s\",version=\"%s\"", program, VU_PACKAGE_VERSION);
-    struct vu_backend_status status;
+    g_autofree struct vu_backend_status *status = g_new(struct vu_backend_status, n_backends);
+    char device[VU_METRICS_DEVICE_LEN];
 
     vu_metrics_begin(text, "outboard_build_info", "gauge", "The program and its version.");
     vu_metrics_add(text, "outboard_build_info", labels, 1);
-    vu_backend_get_status(backend, &status);
-    vu_metrics_begin(text, "outboard_front_end_connected", "gauge",
-                     "Whether a front-end is connected.");
-    vu_metrics_add(text, "outboard_front_end_connected", NULL, status.is_connected);
-    vu_metrics_begin(text, "outboard_sessions_total", "counter",
-                     "Front-ends that have connected so far.");
-    vu_metrics_add(text, "outboard_sessions_total", NULL, status.n_sessions);
-    for (size_t i = 0; i < G_N_ELEMENTS(metrics_rings); i++)
-        metrics_add_ring(text, &metrics_rings[i], backend, n_queues);
+    vu_metrics_begin(text, connected, "gauge", "Whether a front-end is connected.");
+    for (unsigned i = 0; i < n_backends; i++) {
+        vu_backend_get_status(backends[i], &status[i]);
+        vu_metrics_add(text, connected, vu_metrics_device(device, i, n_backends),
+                       status[i].is_connected);
+    }
+    vu_metrics_begin(text, total, "counter", "Front-ends that have connected so far.");
+    for (unsigned i = 0; i < n_backends; i++)
+        vu_metrics_add(text, total, vu_metrics_device(device, i, n_backends), status[i].n_sessions);
+    for (size_t r = 0; r < G_N_ELEMENTS(metrics_rings); r++) {
+        vu_metrics_begin(text, metrics_rings[r].name, "counter", metrics_rings[r].help);
+        for (unsigned i = 0; i < n_backends; i++)
+            metrics_add_ring(text, &metrics_rings[r], backends[i],
+                             vu_metrics_device(device, i, n_backends));
+    }
 }

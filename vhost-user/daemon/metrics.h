@@ -33,6 +33,11 @@ void vu_metrics_add_seconds(GString *text, const char *name, const char *labels,
 /* A whole histogram of durations (histogram.h), in seconds, a bucket for each doubling. */
 void vu_metrics_add_histogram(GString *text, const char *name, const char *labels,
                               const uint64_t *counts, uint64_t total_ns);
-/* What every daemon has: its version, the session, the rings. */
-void vu_metrics_add_session(GString *text, const char *program, struct vu_backend *backend,
-                            unsigned n_queues);
+/* What every daemon has: its version; sessions and their rings, with a label "device" where there
+ * are several. */
+void vu_metrics_add_sessions(GString *text, const char *program, struct vu_backend *const *backends,
+                             unsigned n_backends);
+/* That label; "" where there is one device. */
+#define VU_METRICS_DEVICE_LEN 24
+const char *vu_metrics_device(char text[VU_METRICS_DEVICE_LEN], unsigned device,
+                              unsigned n_devices);

@@ -57,15 +57,27 @@ static bool parse_debug(void *target, const char *name, const char *value, GErro
     return true;
 }
 
+static bool parse_socket_path(void *target, const char *name, const char *value, GError **error)
+{
+    struct vu_daemon_options *options = target;
+
+    if (!options->socket_paths)
+        options->socket_paths = g_ptr_array_new_with_free_func(g_free);
+    g_ptr_array_add(options->socket_paths, g_strdup(value));
+    g_free(options->socket_path);
+    options->socket_path = g_strdup(value);
+    return true;
+}
+
 /* clang-format off */
 const struct vu_option vu_daemon_option_rows[] = {
-    {.name = "socket-path", .is_long = true, .type = VU_OPTION_STRING, .offset = OFFSET(socket_path),
+    {.name = "socket-path", .is_long = true, .type = VU_OPTION_CALL, .parse = parse_socket_path,
      .metavar = "PATH", .group = PARSE_GROUP,
      .help = "Listen on a unix socket at PATH. A stale socket file is replaced, a live one is not."},
-    {.name = "socket", .is_long = true, .type = VU_OPTION_STRING, .offset = OFFSET(socket_path),
+    {.name = "socket", .is_long = true, .type = VU_OPTION_CALL, .parse = parse_socket_path,
      .metavar = "PATH", .group = PARSE_GROUP},
-    {.name = "vhost_user_socket", .in_o_list = true, .type = VU_OPTION_STRING,
-     .offset = OFFSET(socket_path), .metavar = "PATH", .group = PARSE_GROUP,
+    {.name = "vhost_user_socket", .in_o_list = true, .type = VU_OPTION_CALL,
+     .parse = parse_socket_path, .metavar = "PATH", .group = PARSE_GROUP,
      .help = "The same as --socket-path."},
     {.name = "socket-group", .is_long = true, .type = VU_OPTION_STRING,
      .offset = OFFSET(socket_group), .metavar = "GROUP", .group = PARSE_GROUP,
@@ -133,12 +145,14 @@ void vu_daemon_options_init(struct vu_daemon_options *options)
         .fd = -1,
         .log_level = VU_LOG_INFO,
         .poll_us = PARSE_POLL_US_DEFAULT,
+        .max_devices = 1,
     };
 }
 
 void vu_daemon_options_clear(struct vu_daemon_options *options)
 {
     g_clear_pointer(&options->socket_path, g_free);
+    g_clear_pointer(&options->socket_paths, g_ptr_array_unref);
     g_clear_pointer(&options->socket_group, g_free);
     g_clear_pointer(&options->control, g_free);
     g_clear_pointer(&options->metrics, g_free);
@@ -211,6 +225,9 @@ static bool parse_check(const struct vu_daemon_options *options, GError **error)
         problem = "--socket-group: expected --socket-path with it";
     else if (options->background && options->fd < 0 && options->socket_path == NULL)
         problem = "--daemonize: expected --socket-path or --fd with it";
+    else if (options->max_devices > 1 && options->socket_paths != NULL &&
+             options->socket_paths->len > options->max_devices)
+        problem = "--socket-path: more sockets than a process may have";
     else if (options->fd < 0 && options->socket_path == NULL && !vu_daemon_is_activated())
         problem = "no socket: expected --socket-path=PATH, --fd=N or socket activation";
     if (problem != NULL)
@@ -241,6 +258,7 @@ bool vu_daemon_parse(const struct vu_program *program, struct vu_daemon_options 
         tables[n_tables] = own[n_tables];
     tables[n_tables++] =
         (struct vu_option_table){vu_daemon_option_rows, vu_daemon_n_option_rows, options};
+    options->max_devices = MAX(program->max_devices, 1);
     parse_secure_standard_fds();
     ok = vu_options_parse_all(tables, n_tables, argc, argv, NULL, &ignored, &error);
     for (size_t i = 0; ok && i < G_N_ELEMENTS(parse_printers); i++)

@@ -12,6 +12,7 @@
 #define STATS_MAX_LABELS 96
 
 struct stats_part {
+    unsigned device, queue;
     struct vu_counter *kinds; /* NULL: a queue that never ran */
     struct vu_queue_status ring;
 };
@@ -19,7 +20,9 @@ struct stats_part {
 /* The counters of all queues at one moment, more or less. */
 struct stats {
     const struct vu_stats *what;
-    unsigned n_queues;
+    const char *device_name; /* of the first */
+    unsigned n_devices;
+    unsigned n_queues; /* of all devices */
     struct stats_part *queues;
     struct stats_part total;
     char **names; /* of the kinds; NULL: nothing to tell of it */
@@ -49,25 +52,38 @@ static void stats_read_queue(struct stats *stats, struct stats_part *queue,
     total->stats.max_working = MAX(total->stats.max_working, queue->ring.stats.max_working);
 }
 
-/* False where the device counts nothing, and there is nothing to be cleared. */
-static bool stats_read(struct stats *stats, struct vu_backend *backend)
+static void stats_read_device(struct stats *stats, struct vu_backend *backend, unsigned index)
 {
     void *opaque;
     const struct vu_device *device = vu_backend_device(backend, &opaque);
-    const struct vu_stats *what = device->stats;
+
+    stats->queues = g_renew(struct stats_part, stats->queues, stats->n_queues + device->n_queues);
+    for (unsigned i = 0; i < device->n_queues; i++) {
+        struct stats_part *queue = &stats->queues[stats->n_queues++];
+
+        *queue = (struct stats_part){.device = index, .queue = i};
+        stats_read_queue(stats, queue, stats->what->counters(opaque, i),
+                         vu_backend_get_queue(backend, i, &queue->ring));
+    }
+}
+
+/* False where the devices count nothing, and there is nothing to be cleared. */
+static bool stats_read(struct stats *stats, struct vu_backend *const *backends, unsigned n_backends)
+{
+    const struct vu_device *first = vu_backend_device(backends[0], NULL);
+    const struct vu_stats *what = first->stats;
 
     if (!what)
         return false;
     *stats = (struct stats){
         .what = what,
-        .n_queues = device->n_queues,
-        .queues = g_new0(struct stats_part, device->n_queues),
+        .device_name = first->name,
+        .n_devices = n_backends,
         .total.kinds = g_new0(struct vu_counter, what->n_kinds),
         .names = g_new0(char *, what->n_kinds),
     };
-    for (unsigned i = 0; i < stats->n_queues; i++)
-        stats_read_queue(stats, &stats->queues[i], what->counters(opaque, i),
-                         vu_backend_get_queue(backend, i, &stats->queues[i].ring));
+    for (unsigned i = 0; i < n_backends; i++)
+        stats_read_device(stats, backends[i], i);
     for (unsigned k = 0; k < what->n_kinds; k++)
         stats->names[k] = stats_name(what, &stats->total.kinds[k], k);
     return true;
@@ -141,19 +157,22 @@ static void stats_add_part(JsonBuilder *json, const struct stats *stats,
             stats_add_kind(json, stats->names[k], &part->kinds[k], with_histograms);
 }
 
-JsonNode *vu_stats_to_json(struct vu_backend *backend, bool with_histograms)
+JsonNode *vu_stats_to_json(struct vu_backend *const *backends, unsigned n_backends,
+                           bool with_histograms)
 {
     JsonBuilder *json = vu_json_begin();
     struct stats stats;
 
-    if (!stats_read(&stats, backend))
+    if (!stats_read(&stats, backends, n_backends))
         return vu_json_finish(json);
     vu_json_begin_array(json, "queues");
     for (unsigned i = 0; i < stats.n_queues; i++) {
         if (!stats.queues[i].kinds)
             continue;
         json_builder_begin_object(json);
-        vu_json_add_number(json, "queue", i);
+        if (stats.n_devices > 1)
+            vu_json_add_number(json, "device", stats.queues[i].device);
+        vu_json_add_number(json, "queue", stats.queues[i].queue);
         vu_control_add_ring(json, &stats.queues[i].ring);
         stats_add_part(json, &stats, &stats.queues[i], with_histograms);
         json_builder_end_object(json);
@@ -182,6 +201,17 @@ static const struct stats_metric {
      offsetof(struct vu_counter, n_bytes)},
 };
 
+/* The labels that tell a queue from the others. */
+static void stats_label_queue(const struct stats *stats, const struct stats_part *queue,
+                              char labels[STATS_MAX_LABELS])
+{
+    char device[VU_METRICS_DEVICE_LEN];
+
+    vu_metrics_device(device, queue->device, stats->n_devices);
+    g_snprintf(labels, STATS_MAX_LABELS, "%s%squeue=\"%u\"", device, *device ? "," : "",
+               queue->queue);
+}
+
 /* Begins a metric; its full name, g_free. */
 static char *stats_begin_metric(const struct stats *stats, GString *text, const char *name,
                                 const char *type, const char *help)
@@ -200,11 +230,12 @@ static void stats_add_metric(const struct stats *stats, GString *text,
     for (unsigned i = 0; i < stats->n_queues; i++)
         for (unsigned k = 0; stats->queues[i].kinds && k < stats->what->n_kinds; k++) {
             const char *counter = (const char *)&stats->queues[i].kinds[k];
-            char labels[STATS_MAX_LABELS];
+            char queue[STATS_MAX_LABELS], labels[2 * STATS_MAX_LABELS];
 
             if (!stats_shows(stats, &stats->queues[i], k))
                 continue;
-            g_snprintf(labels, sizeof(labels), "queue=\"%u\",operation=\"%s\"", i, stats->names[k]);
+            stats_label_queue(stats, &stats->queues[i], queue);
+            g_snprintf(labels, sizeof(labels), "%s,operation=\"%s\"", queue, stats->names[k]);
             vu_metrics_add(text, name, labels, *(const uint64_t *)(counter + metric->offset));
         }
 }
@@ -220,7 +251,7 @@ static void stats_add_depths(const struct stats *stats, GString *text, const cha
 
         if (!queue->kinds)
             continue;
-        g_snprintf(labels, sizeof(labels), "queue=\"%u\"", i);
+        stats_label_queue(stats, queue, labels);
         vu_metrics_add(text, name, labels,
                        is_max ? queue->ring.stats.max_working : queue->ring.n_working);
     }
@@ -242,11 +273,11 @@ static void stats_add_durations(const struct stats *stats, GString *text)
     }
 }
 
-void vu_stats_add_metrics(struct vu_backend *backend, GString *text)
+void vu_stats_add_metrics(struct vu_backend *const *backends, unsigned n_backends, GString *text)
 {
     struct stats stats;
 
-    if (!stats_read(&stats, backend))
+    if (!stats_read(&stats, backends, n_backends))
         return;
     for (size_t i = 0; i < G_N_ELEMENTS(stats_metrics); i++)
         stats_add_metric(&stats, text, &stats_metrics[i]);
@@ -259,15 +290,13 @@ void vu_stats_add_metrics(struct vu_backend *backend, GString *text)
 
 /* --- the log --- */
 
-void vu_stats_log(struct vu_backend *backend)
+void vu_stats_log(struct vu_backend *const *backends, unsigned n_backends)
 {
-    const char *device_name;
     struct stats stats;
     bool any = false;
 
-    if (!stats_read(&stats, backend))
+    if (!stats_read(&stats, backends, n_backends))
         return;
-    device_name = vu_backend_device(backend, NULL)->name;
     for (unsigned k = 0; k < stats.what->n_kinds; k++) {
         const struct vu_counter *counter = &stats.total.kinds[k];
 
@@ -276,12 +305,12 @@ void vu_stats_log(struct vu_backend *backend)
         any = true;
         vu_info("%s: %s: %" PRIu64 " requests, %" PRIu64 " failed, %" PRIu64
                 " MiB; half within %" PRIu64 " us, 99 of 100 within %" PRIu64 " us",
-                device_name, stats.what->kind_name(k), counter->n, counter->n_errors,
+                stats.device_name, stats.what->kind_name(k), counter->n, counter->n_errors,
                 counter->n_bytes >> 20,
                 vu_histogram_percentile(counter->latency, 50, counter->max_ns) / 1000,
                 vu_histogram_percentile(counter->latency, 99, counter->max_ns) / 1000);
     }
     if (!any)
-        vu_info("%s: no requests so far", device_name);
+        vu_info("%s: no requests so far", stats.device_name);
     stats_clear(&stats);
 }

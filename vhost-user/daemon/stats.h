@@ -3,6 +3,8 @@
  * What a device's queues have counted (counters.h), told in the three ways that every daemon has:
  * on the control socket (query-stats), to Prometheus, and in the log. A device says where its
  * counters are by a struct vu_stats in its struct vu_device; without one there is nothing to tell.
+ * Several devices of a process are of one kind; their queues are told one after another, each with
+ * its "device".
  */
 #pragma once
 
@@ -29,7 +31,8 @@ struct vu_stats {
  * [[nanoseconds that a bucket ends before, requests], ...] of the buckets that are not empty; the
  * last has no end and is told with 0.
  */
-JsonNode *vu_stats_to_json(struct vu_backend *backend, bool with_histograms);
-void vu_stats_add_metrics(struct vu_backend *backend, GString *text);
+JsonNode *vu_stats_to_json(struct vu_backend *const *backends, unsigned n_backends,
+                           bool with_histograms);
+void vu_stats_add_metrics(struct vu_backend *const *backends, unsigned n_backends, GString *text);
 /* A line about each kind of request that there was, over all queues. */
-void vu_stats_log(struct vu_backend *backend);
+void vu_stats_log(struct vu_backend *const *backends, unsigned n_backends);
