@@ -162,7 +162,7 @@ int vmm_qmp_start(struct vmm_qmp *qmp)
     qmp->quit_source = g_unix_fd_source_new(qmp->quit_fd, G_IO_IN);
     g_source_set_callback(qmp->quit_source, G_SOURCE_FUNC(qmp_on_quit), qmp->machine, NULL);
     g_source_attach(qmp->quit_source, qmp->machine->context);
-    rc = vu_control_start(qmp->control, NULL, qmp->quit_fd);
+    rc = vu_control_start(qmp->control, NULL, 0, qmp->quit_fd);
     qmp->is_started = rc == 0;
     return rc;
 }
