@@ -87,6 +87,8 @@ static void status_add_node(JsonBuilder *json, const struct vblk_image *image, u
     }
     if (image->cluster_size > 0)
         vu_json_add_number(json, "cluster-size", image->cluster_size);
+    vu_json_add_number(json, "table-loads",
+                       __atomic_load_n(&image->n_table_loads, __ATOMIC_RELAXED));
     vu_json_add_bool(json, "corrupt", status_is_corrupt(image));
     json_builder_end_object(json);
 }

@@ -24,10 +24,12 @@ static JsonNode *control_query_status(struct vu_control_call *call, GError **err
     fs_inodes_get_usage(share->inodes, &usage);
     vu_json_add_number(json, "inodes", usage.n_inodes);
     vu_json_add_number(json, "inode-descriptors", usage.n_fds);
+    vu_json_add_number(json, "reopened-descriptors", usage.n_reopens);
     vu_json_add_number(json, "forgotten-inodes", usage.n_past);
     vu_json_add_number(json, "inode-bytes", usage.bytes);
     vu_json_add_number(json, "mounts", usage.n_mounts);
     vu_json_add_number(json, "open-files", fs_handles_count(share->handles));
+    vu_json_add_number(json, "opens-kept", __atomic_load_n(&share->n_opens_kept, __ATOMIC_RELAXED));
     vu_control_add_front_end(json, call->backend, NULL, 0);
     return vu_json_finish(json);
 }

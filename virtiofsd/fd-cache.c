@@ -27,7 +27,8 @@ struct fs_fd_cache {
     const struct fs_fd_cache_ops *ops;
     void *opaque;
 
-    uint32_t n_fds; /* atomic: open, in the ring or not */
+    uint32_t n_fds;     /* atomic: open, in the ring or not */
+    uint64_t n_reopens; /* atomic */
 
     pthread_mutex_t lock;
     uint32_t *ring; /* lock; slots of the table */
@@ -237,11 +238,17 @@ int fs_fd_cache_get_slowly(struct fs_fd_cache *cache, struct fs_fd_record *recor
         return fd;
     /* What all have in use at once is few, and covered by the reserve. */
     (void)fs_fd_cache_make_room(cache);
+    __atomic_fetch_add(&cache->n_reopens, 1, __ATOMIC_RELAXED);
     opened = cache->ops->reopen(cache->opaque, record);
     if (opened < 0)
         return opened;
     fs_fd_cache_offer(cache, record, &opened);
     return cache_find(cache, record);
+}
+
+uint64_t fs_fd_cache_count_reopens(const struct fs_fd_cache *cache)
+{
+    return __atomic_load_n(&cache->n_reopens, __ATOMIC_RELAXED);
 }
 
 uint32_t fs_fd_cache_count(const struct fs_fd_cache *cache)

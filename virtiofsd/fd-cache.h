@@ -56,6 +56,8 @@ void fs_fd_cache_drop(struct fs_fd_cache *cache, struct fs_fd_record *record);
 bool fs_fd_cache_has(const struct fs_fd_record *record);
 /* Descriptors now open; 0 without `ops`. */
 uint32_t fs_fd_cache_count(const struct fs_fd_cache *cache);
+/* How often one was wanted that had been closed, so far. */
+uint64_t fs_fd_cache_count_reopens(const struct fs_fd_cache *cache);
 
 /* fs_fd_cache_get where the descriptor is missing, or has not been used lately. */
 int fs_fd_cache_get_slowly(struct fs_fd_cache *cache, struct fs_fd_record *record);

@@ -225,6 +225,7 @@ void fs_inodes_get_usage(struct fs_inodes *inodes, struct fs_inodes_usage *ret_u
     struct fs_inodes_usage usage = {
         .n_inodes = fs_inodes_count(inodes),
         .n_past = fs_inode_past_count(&inodes->past),
+        .n_reopens = inodes->store ? fs_fd_cache_count_reopens(inodes->cache) : 0,
         .n_fds = inodes->store ? fs_fd_cache_count(inodes->cache) : fs_inodes_count(inodes),
         .n_mounts = inodes->store ? fs_handle_store_n_mounts(inodes->store) : 0,
         .bytes = sizeof(*inodes) + fs_state_table_bytes(inodes->table) +

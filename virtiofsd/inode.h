@@ -57,6 +57,7 @@ struct fs_inodes_limits {
 struct fs_inodes_usage {
     uint32_t n_inodes, n_fds, n_mounts; /* n_fds: those of inodes */
     uint32_t n_past;                    /* of n_inodes */
+    uint64_t n_reopens;                 /* of descriptors, so far */
     size_t bytes;                       /* of our own memory, hash table included */
 };
 

@@ -146,6 +146,8 @@ static int open_file(struct fs_share *share, uint64_t nodeid, uint32_t flags, ui
         ret_open->open_flags = FOPEN_DIRECT_IO;
     else if (ret == 0 && keep_cache)
         ret_open->open_flags |= FOPEN_KEEP_CACHE;
+    if (ret == 0 && (ret_open->open_flags & FOPEN_KEEP_CACHE))
+        __atomic_fetch_add(&share->n_opens_kept, 1, __ATOMIC_RELAXED);
     return ret;
 }
 

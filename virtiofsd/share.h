@@ -37,11 +37,12 @@ struct fs_share {
     struct fs_negotiated negotiated;
     struct fs_counters counters;
     struct fs_directory_streams streams;
-    uint32_t slow_metadata;           /* atomic: see pace.h */
-    uint32_t doubt_metadata;          /* likewise */
-    uint32_t versioned_dev;           /* see unchanged.h; 0: nothing to compare */
-    struct timespec entry_timeout;    /* how long the guest may keep names, */
-    struct timespec attr_timeout;     /* ... attributes, */
+    uint64_t n_opens_kept;         /* atomic: OPENs after which the guest's cache is still good */
+    uint32_t slow_metadata;        /* atomic: see pace.h */
+    uint32_t doubt_metadata;       /* likewise */
+    uint32_t versioned_dev;        /* see unchanged.h; 0: nothing to compare */
+    struct timespec entry_timeout; /* how long the guest may keep names, */
+    struct timespec attr_timeout;  /* ... attributes, */
     struct timespec negative_timeout; /* ... and that a name is not there */
     int proc_fds;    /* O_PATH of /proc/self/fd: how O_PATH descriptors are opened for real */
     int label_tasks; /* O_PATH of our threads in /proc, where the host's SELinux labels new files;

@@ -145,6 +145,7 @@ struct vblk_image {
     struct vblk_image *backing;   /* owned; NULL: none, or not opened */
     uint64_t size;                /* of the virtual disk, bytes; atomic */
     uint32_t cluster_size;        /* what is best for requests; 0: no matter */
+    uint64_t n_table_loads;       /* atomic: parts of its map that were not cached, and read */
     bool read_only;
     bool is_corrupt; /* atomic: metadata made no sense; nothing is written any more */
     bool is_eager;   /* nothing but the file outlives a killed process: changes of metadata are

@@ -145,6 +145,7 @@ int qcow2_l2_slice_load(struct qcow2 *q, uint64_t slice)
     if (!frame)
         return l2_make_room(q);
     words = g_malloc(len);
+    __atomic_fetch_add(&q->image->n_table_loads, 1, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&q->lock);
     ret = vblk_storage_read(q->storage, words, len, offset);
     pthread_mutex_lock(&q->lock);
