@@ -394,15 +394,15 @@ static bool pvm_operation_fits(const struct pvm_operation *operation, const uint
     return true;
 }
 
+/* As KVM saw them: another vCPU may have put others there by now. */
 static bool pvm_fetch(struct pvm_insn *insn)
 {
-    for (unsigned i = 0; i < sizeof(insn->bytes); i++) {
-        const uint8_t *byte = pvm_guest_at(insn->vcpu, insn->regs.rip + i, 1);
+    const struct kvm_run *run = insn->vcpu->run;
 
-        if (byte == NULL)
-            return i > 0; /* at the end of what is mapped */
-        insn->bytes[i] = *byte;
-    }
+    if (!(run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES))
+        return false;
+    memcpy(insn->bytes, run->emulation_failure.insn_bytes,
+           MIN(run->emulation_failure.insn_size, sizeof(insn->bytes)));
     return true;
 }
 
