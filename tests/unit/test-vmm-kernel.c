@@ -251,7 +251,9 @@ static struct setup_header *bzimage_header(GByteArray *bytes)
 static void test_bzimage(void)
 {
     g_autoptr(GByteArray) bytes = bzimage_make((const uint8_t *)"packed", 6);
+    static const uint8_t no_seed[32];
     const struct boot_params *params;
+    const struct setup_data *data;
     struct fixture fixture;
     struct vmm_entry entry;
 
@@ -270,6 +272,11 @@ static void test_bzimage(void)
     g_assert_cmpuint(params->hdr.type_of_loader, ==, 0xff);
     g_assert_cmpuint(params->e820_entries, ==, 4);
     g_assert_cmpuint(params->acpi_rsdp_addr, ==, VMM_BOOT_ACPI);
+    data = ram_at(&fixture, params->hdr.setup_data);
+    g_assert_cmpuint(data->type, ==, SETUP_RNG_SEED);
+    g_assert_cmpuint(data->len, ==, 32);
+    g_assert_cmpuint(data->next, ==, 0);
+    g_assert_false(memcmp(data->data, no_seed, sizeof(no_seed)) == 0);
     fixture_clear(&fixture);
 }
 

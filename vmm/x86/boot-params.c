@@ -19,6 +19,7 @@
 
 #include <endian.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "vhost-user/wire.h"
 #include "vmm/layout.h"
@@ -29,6 +30,9 @@
 #define PARAMS_HEADER_MAGIC   0x53726448u /* "HdrS" */
 #define PARAMS_VERSION        0x020c
 #define PARAMS_ALIGN          0x200000u
+
+#define PARAMS_SEED_AT        0x1000 /* from the block's beginning */
+#define PARAMS_SEED_LEN       32
 
 #define START_INFO_MAGIC      0x336ec578u
 #define START_INFO_MODULE     0x100 /* from the block's beginning */
@@ -54,7 +58,8 @@ struct start_info_range {
 G_STATIC_ASSERT(sizeof(struct start_info_range) == 24);
 G_STATIC_ASSERT(START_INFO_RANGES + VMM_BOOT_MAX_RANGES * sizeof(struct start_info_range) <=
                 VMM_BOOT_INFO_LEN);
-G_STATIC_ASSERT(sizeof(struct boot_params) <= VMM_BOOT_INFO_LEN);
+G_STATIC_ASSERT(sizeof(struct boot_params) <= PARAMS_SEED_AT);
+G_STATIC_ASSERT(PARAMS_SEED_AT + sizeof(struct setup_data) + PARAMS_SEED_LEN <= VMM_BOOT_INFO_LEN);
 G_STATIC_ASSERT(VMM_BOOT_MAX_RANGES <= E820_MAX_ENTRIES_ZEROPAGE);
 
 static void map_add(struct vmm_boot_range *ranges, unsigned *n, uint64_t gpa, uint64_t end,
@@ -89,6 +94,19 @@ static void params_make_header(struct setup_header *header)
     header->loadflags = LOADED_HIGH;
 }
 
+/* Entropy to begin with: a guest has little of its own so early. */
+static void params_add_seed(uint8_t *block, struct setup_header *header)
+{
+    struct setup_data data = {.type = SETUP_RNG_SEED, .len = PARAMS_SEED_LEN};
+    uint8_t seed[PARAMS_SEED_LEN];
+
+    if (getrandom(seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed))
+        return;
+    memcpy(block + PARAMS_SEED_AT, &data, sizeof(data));
+    memcpy(block + PARAMS_SEED_AT + sizeof(data), seed, sizeof(seed));
+    header->setup_data = VMM_BOOT_INFO + PARAMS_SEED_AT;
+}
+
 void vmm_boot_fill_params(uint8_t *block, const struct vmm_boot_info *info)
 {
     struct boot_params params = {0};
@@ -112,6 +130,7 @@ void vmm_boot_fill_params(uint8_t *block, const struct vmm_boot_info *info)
             (struct boot_e820_entry){ranges[i].gpa, ranges[i].len, ranges[i].type};
     params.e820_entries = (uint8_t)n_ranges;
     memset(block, 0, VMM_BOOT_INFO_LEN);
+    params_add_seed(block, &params.hdr);
     memcpy(block, &params, sizeof(params));
 }
 
