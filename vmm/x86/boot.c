@@ -62,6 +62,8 @@ static bool boot_load_unpacked(struct boot *boot, bool *ret_done, GError **error
         return vmm_image_fail(&boot->kernel, error, "its kernel cannot be unpacked: %s",
                               rc == -EBADMSG ? "damaged" : g_strerror(-rc));
     ok = boot_load_elf(boot, &unpacked, false, error);
+    if (ok)
+        vmm_pvm_trim_kernel(&unpacked, &boot->machine->ram);
     vmm_image_close(&unpacked);
     return ok;
 }

@@ -46,29 +46,6 @@ static const char *const pvm_features[] = {
 };
 #define PVM_CLEARCPUID_MAX 128
 
-/* Of Linux: tracing, whose tables take a minute to fill, what reads the kernel's type information,
- * self-tests of cryptography, and certificates that nobody asks for. */
-static const char *const pvm_initcalls[] = {
-    "ftrace_check_for_weak_functions",
-    "trace_eval_init",
-    "trace_eval_sync",
-    "tracer_init_tracefs",
-    "init_kprobes",
-    "init_kprobe_trace",
-    "init_kprobe_trace_early",
-    "init_uprobe_trace",
-    "btf_vmlinux_init",
-    "kfunc_init",
-    "bpf_rstat_kfunc_init",
-    "bpf_key_sig_kfuncs_init",
-    "bpf_mptcp_kfunc_init",
-    "bpf_prog_test_run_init",
-    "bpf_tcp_ca_kfunc_init",
-    "cubictcp_register",
-    "blake2s_mod_init",
-    "load_system_certificate_list",
-};
-
 bool vmm_pvm_is_host(void)
 {
     unsigned eax, ebx, ecx, edx;
@@ -125,9 +102,6 @@ char *vmm_pvm_kernel_args(const struct vmm_vm *vm)
     for (size_t i = 0; i < G_N_ELEMENTS(pvm_features); i++)
         if (args->len - begin + strlen(pvm_features[i]) + 1 < PVM_CLEARCPUID_MAX)
             g_string_append_printf(args, "%s%s", i == 0 ? "" : ",", pvm_features[i]);
-    for (size_t i = 0; i < G_N_ELEMENTS(pvm_initcalls); i++)
-        g_string_append_printf(args, "%s%s", i == 0 ? " initcall_blacklist=" : ",",
-                               pvm_initcalls[i]);
     g_string_append(args, " nokaslr mitigations=off init_on_alloc=0 cryptomgr.notests rodata=off"
                           " 8250.nr_uarts=1");
     if (khz > 0)

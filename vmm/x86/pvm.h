@@ -13,8 +13,10 @@
 #include <linux/kvm.h>
 #include <stdbool.h>
 
-struct vmm_vm;
+struct vmm_image;
+struct vmm_ram;
 struct vmm_vcpu;
+struct vmm_vm;
 
 /* Whether this CPU has neither VMX nor SVM. */
 bool vmm_pvm_is_host(void);
@@ -31,6 +33,13 @@ void vmm_pvm_adjust_cpuid(struct kvm_cpuid2 *cpuid);
  * would take all of the time; and nothing that takes long and that nobody needs. To be freed.
  */
 char *vmm_pvm_kernel_args(const struct vmm_vm *vm);
+
+/*
+ * pvm-kernel.c: a Linux kernel has been loaded from this unpacked image. What it would do at its
+ * start for minutes, and what it can do without, it is made to pass over. Where the image does not
+ * tell its symbols nothing happens.
+ */
+void vmm_pvm_trim_kernel(const struct vmm_image *unpacked, const struct vmm_ram *ram);
 
 /* On the vCPU's thread: completes the instruction at which KVM gave up. False: it is not known
  * here. */
