@@ -35,6 +35,7 @@ static const char *const trim_functions[] = {
     "apply_returns",
     /* The kernel's type information, and what is filed by it. */
     "btf_vmlinux_init",
+    "btf_module_init",
     "kfunc_init",
     "bpf_rstat_kfunc_init",
     "bpf_key_sig_kfuncs_init",
