@@ -258,11 +258,12 @@ static void split_set_kicks(struct vu_vring *vring, bool wanted)
     if (!vu_has(vring->features, VU_F_RING_EVENT_IDX)) {
         le16_store(&used->flags, wanted ? 0 : VU_USED_F_NO_NOTIFY);
         vu_vring_log_used_locked(vring, offsetof(struct vu_split_used, flags), sizeof(le16_t));
-    } else if (wanted) {
-        le16_store(avail_event, vring->avail_idx);
-        vu_vring_log_used_locked(vring, vu_split_used_len(vring->num) - sizeof(le16_t),
-                                 sizeof(le16_t));
-    } /* else: the index at which a kick was wanted lies behind; it takes a whole lap to matter */
+        return;
+    }
+    /* An index that was popped is behind, but for a whole lap. A worker that a kick woke finds the
+     * event there; one that was woken by a completion has to put it there. */
+    le16_store(avail_event, (uint16_t)(vring->avail_idx - !wanted));
+    vu_vring_log_used_locked(vring, vu_split_used_len(vring->num) - sizeof(le16_t), sizeof(le16_t));
 }
 
 const struct vu_vring_ops vu_vring_split_ops = {

@@ -118,7 +118,9 @@ static void test_event_idx(void)
     le16_store(&ring_guest_avail(&guest)->flags, VU_AVAIL_F_NO_INTERRUPT);
     g_assert_false(vu_vring_arm_kick(&guest.vring));
     g_assert_cmpuint(le16_load(avail_event), ==, 65533);
+    g_assert_true(vu_event_passed(le16_load(avail_event), 65534, 65533));
     vu_vring_disarm_kick(&guest.vring);
+    g_assert_false(vu_event_passed(le16_load(avail_event), 65534, 65533));
     g_assert_cmphex(le16_load(&ring_guest_used(&guest)->flags), ==, 0);
     le16_store(used_event, 60000);
     serve_one(&guest, 0); /* the first since the start: always */
