@@ -3,16 +3,18 @@
  * The account of a polling queue.
  *
  * A poll buys something: no sleep, no wake-up, and no kick, which costs the guest an exit.
- * --poll-us (the cap) is the CPU time the user would pay for that. So a poll that is won after t
- * earns cap - t, and one that is lost after t costs t. Polling goes on while the balance is above
- * zero, which bounds what it can ever waste:
+ * --poll-us (the cap) is the CPU time the user would pay for that; for a wait that holds up
+ * requests that are under way, one more cap for each. That is what the wait is worth. So a poll
+ * that is won after t earns its worth - t, and one that is lost after t costs t. Polling goes on
+ * while the balance is above zero, which bounds what it can ever waste:
  *
- *   SLEEPING   window 0. Gaps are watched: short ones count up, long ones count down. A gap is
- * known only with the wake-up's latency on top, so anything below NEAR_CAPS caps may have been
- *              short enough. `patience` more short gaps than long ones: polling is tried.
- *   POLLING    begins with a loan of one cap and a window of one cap. A won poll fits the window to
- *              twice the wait; a lost one quarters it, or where the request came soon after, opens
- * it to the cap. Balance spent, or window below MIN_WINDOW: back to SLEEPING.
+ * SLEEPING: window 0. Gaps are watched: short ones count up, long ones count down. A gap is known
+ * only with the wake-up's latency on top, so anything below POLL_NEAR times the worth may have been
+ * short enough. `patience` more short gaps than long ones: polling is tried.
+ *
+ * POLLING begins with a loan and a window of the wait's worth. A won poll fits the window to twice
+ * the wait; a lost one quarters it, or where the request came soon after, opens it to the worth.
+ * Balance spent, or window below POLL_MIN_WINDOW_NS: back to SLEEPING.
  *
  * A trial that ends without having been worth it doubles the patience, up to PATIENCE_MAX. That is
  * what meets a guest that needs the very CPU we spin on: its gaps look short whenever we sleep, and
@@ -23,8 +25,9 @@
 #include "vhost-user/poll-policy.h"
 
 #define POLL_MIN_WINDOW_NS 2000
-#define POLL_NEAR_CAPS     4
-#define POLL_BALANCE_CAPS  4
+#define POLL_NEAR          4  /* times the worth of a wait */
+#define POLL_BALANCE       4  /* likewise */
+#define POLL_WORTH_CAPS    16 /* at most */
 #define POLL_PATIENCE_MIN  2
 #define POLL_PATIENCE_MAX  4096
 #define POLL_WORTHY        64
@@ -36,8 +39,8 @@ static uint64_t poll_min(uint64_t a, uint64_t b)
 
 static void poll_begin(struct vu_poll_policy *policy)
 {
-    policy->window_ns = policy->cap_ns;
-    policy->balance_ns = (int64_t)policy->cap_ns;
+    policy->window_ns = policy->worth_ns;
+    policy->balance_ns = (int64_t)policy->worth_ns;
     policy->n_won = 0;
 }
 
@@ -54,7 +57,7 @@ static void poll_end(struct vu_poll_policy *policy)
 /* Adds to the balance; the rich are capped, so that a queue that changes its ways is noticed. */
 static void poll_book(struct vu_poll_policy *policy, int64_t earned_ns)
 {
-    int64_t most = (int64_t)policy->cap_ns * POLL_BALANCE_CAPS;
+    int64_t most = (int64_t)policy->worth_ns * POLL_BALANCE;
 
     policy->balance_ns += earned_ns;
     if (policy->balance_ns > most)
@@ -63,17 +66,27 @@ static void poll_book(struct vu_poll_policy *policy, int64_t earned_ns)
 
 void vu_poll_policy_init(struct vu_poll_policy *policy, uint64_t cap_ns)
 {
-    *policy = (struct vu_poll_policy){.cap_ns = cap_ns, .patience = POLL_PATIENCE_MIN};
+    *policy = (struct vu_poll_policy){
+        .cap_ns = cap_ns,
+        .worth_ns = cap_ns,
+        .patience = POLL_PATIENCE_MIN,
+    };
+}
+
+uint64_t vu_poll_policy_begin(struct vu_poll_policy *policy, unsigned n_awaited)
+{
+    policy->worth_ns = policy->cap_ns * poll_min(n_awaited + UINT64_C(1), POLL_WORTH_CAPS);
+    return poll_min(policy->window_ns, policy->worth_ns);
 }
 
 void vu_poll_policy_won(struct vu_poll_policy *policy, uint64_t waited_ns)
 {
-    uint64_t fitting = poll_min(2 * waited_ns + POLL_MIN_WINDOW_NS, policy->cap_ns);
+    uint64_t fitting = poll_min(2 * waited_ns + POLL_MIN_WINDOW_NS, policy->worth_ns);
 
     if (policy->window_ns == 0)
         return;
     policy->n_won++;
-    poll_book(policy, (int64_t)policy->cap_ns - (int64_t)waited_ns);
+    poll_book(policy, (int64_t)policy->worth_ns - (int64_t)waited_ns);
     if (policy->balance_ns <= 0) /* a spinning thread that was preempted: the wait was long */
         poll_end(policy);
     else if (fitting > policy->window_ns)
@@ -84,7 +97,7 @@ void vu_poll_policy_won(struct vu_poll_policy *policy, uint64_t waited_ns)
 
 void vu_poll_policy_slept(struct vu_poll_policy *policy, uint64_t polled_ns, uint64_t gap_ns)
 {
-    int near = gap_ns < policy->cap_ns * POLL_NEAR_CAPS;
+    int near = gap_ns < policy->worth_ns * POLL_NEAR;
 
     if (policy->cap_ns == 0)
         return;
@@ -96,7 +109,7 @@ void vu_poll_policy_slept(struct vu_poll_policy *policy, uint64_t polled_ns, uin
         return;
     }
     poll_book(policy, -(int64_t)polled_ns);
-    policy->window_ns = near ? policy->cap_ns : policy->window_ns / 4;
+    policy->window_ns = near ? policy->worth_ns : policy->window_ns / 4;
     if (policy->balance_ns <= 0 || policy->window_ns < poll_min(POLL_MIN_WINDOW_NS, policy->cap_ns))
         poll_end(policy);
 }

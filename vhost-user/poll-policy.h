@@ -8,9 +8,10 @@
 #include <stdint.h>
 
 struct vu_poll_policy {
-    uint64_t cap_ns;    /* longest window, and the price of one wake-up; 0: never polls */
+    uint64_t cap_ns;    /* the price of one wake-up; 0: never polls */
+    uint64_t worth_ns;  /* of the present wait, which is the longest window, too */
     uint64_t window_ns; /* how long to poll next time; 0: sleep at once */
-    int64_t balance_ns; /* what polling has earned since it began, at most 4 caps */
+    int64_t balance_ns; /* what polling has earned since it began */
     unsigned n_near;    /* sleeping: short gaps, long ones subtracted */
     unsigned patience;  /* sleeping: short gaps wanted before polling is tried */
     unsigned n_won;     /* polling: polls won since it began */
@@ -19,11 +20,17 @@ struct vu_poll_policy {
 /* cap_ns: --poll-us in nanoseconds, 0 to switch polling off. */
 void vu_poll_policy_init(struct vu_poll_policy *policy, uint64_t cap_ns);
 
-/* The queue ran dry, was polled for waited_ns, and a request came. */
+/*
+ * The queue runs dry. n_awaited requests are under way, and polling sees their completion, too.
+ * Returns for how long to poll.
+ */
+uint64_t vu_poll_policy_begin(struct vu_poll_policy *policy, unsigned n_awaited);
+
+/* It was polled for waited_ns, and a request or a completion came. */
 void vu_poll_policy_won(struct vu_poll_policy *policy, uint64_t waited_ns);
 
 /*
- * The queue ran dry, was polled in vain for polled_ns (0: not at all), and its worker slept. gap_ns
+ * It was polled in vain for polled_ns (0: not at all), and its worker slept. gap_ns
  * is the time from running dry to being awake again, polling and the wake-up included.
  */
 void vu_poll_policy_slept(struct vu_poll_policy *policy, uint64_t polled_ns, uint64_t gap_ns);

@@ -79,11 +79,19 @@ static struct vu_poll_policy *worker_choose_policy(struct vu_worker *worker)
     return pushed ? &worker->answered : &worker->unanswered;
 }
 
+/* For how long the policy wants to poll. What the device completes elsewhere it does not see. */
+static uint64_t worker_window(struct vu_worker *worker, struct vu_poll_policy *policy)
+{
+    bool awaits = policy->cap_ns > 0 && worker->ops->complete != NULL;
+
+    return vu_poll_policy_begin(policy, awaits ? vu_vring_n_working(worker->vring) : 0);
+}
+
 /* Polls where the policy wants it and a CPU is left; true when that brought work. */
 static bool worker_poll(struct vu_worker *worker, struct vu_poll_policy *policy, uint64_t dry_ns,
                         uint64_t *ret_polled_ns)
 {
-    uint64_t window_ns = policy->window_ns, now_ns = dry_ns;
+    uint64_t window_ns = worker_window(worker, policy), now_ns = dry_ns;
     bool won = false;
 
     *ret_polled_ns = 0;

@@ -21,7 +21,7 @@ struct outcome {
 static void play(struct vu_poll_policy *policy, struct outcome *outcome, uint64_t gap_ns,
                  bool contended)
 {
-    uint64_t window_ns = policy->window_ns;
+    uint64_t window_ns = vu_poll_policy_begin(policy, 0);
 
     g_assert_cmpuint(window_ns, <=, policy->cap_ns);
     if (window_ns > gap_ns && !contended) {
@@ -160,6 +160,35 @@ static void test_preempted(void)
     g_assert_cmpuint(policy.window_ns, ==, 0);
 }
 
+/* A wait that holds up many requests is worth as many caps, up to a bound; one that holds up none
+ * is worth no more than before. */
+static void test_awaited(void)
+{
+    struct vu_poll_policy policy;
+    unsigned n_won = 0;
+
+    vu_poll_policy_init(&policy, CAP_NS);
+    for (unsigned i = 0; i < 1000; i++) {
+        uint64_t window_ns = vu_poll_policy_begin(&policy, 31);
+
+        g_assert_cmpuint(window_ns, <=, 16 * CAP_NS);
+        if (window_ns > 300 * US)
+            vu_poll_policy_won(&policy, 300 * US);
+        else
+            vu_poll_policy_slept(&policy, window_ns, 300 * US + WAKE_NS);
+        n_won += window_ns > 300 * US;
+    }
+    g_assert_cmpuint(n_won, >=, 998);
+    g_assert_cmpuint(vu_poll_policy_begin(&policy, 1), <=, 2 * CAP_NS);
+    g_assert_cmpuint(vu_poll_policy_begin(&policy, 0), <=, CAP_NS);
+
+    vu_poll_policy_init(&policy, 0);
+    for (unsigned i = 0; i < 100; i++) {
+        g_assert_cmpuint(vu_poll_policy_begin(&policy, 31), ==, 0);
+        vu_poll_policy_slept(&policy, 0, US);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -171,5 +200,6 @@ int main(int argc, char **argv)
     g_test_add_func("/poll-policy/bursts", test_bursts);
     g_test_add_func("/poll-policy/random", test_random);
     g_test_add_func("/poll-policy/preempted", test_preempted);
+    g_test_add_func("/poll-policy/awaited", test_awaited);
     return g_test_run();
 }

@@ -58,6 +58,12 @@ bool vu_vring_has_work(struct vu_vring *vring)
     return fake(vring)->n_pending > 0;
 }
 
+unsigned vu_vring_n_working(struct vu_vring *vring)
+{
+    VU_LOCK_SCOPE(&vring->lock);
+    return fake(vring)->n_later;
+}
+
 bool vu_vring_arm_kick(struct vu_vring *vring)
 {
     VU_LOCK_SCOPE(&vring->lock);

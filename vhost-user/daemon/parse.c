@@ -120,7 +120,8 @@ const struct vu_option vu_daemon_option_rows[] = {
     {.name = "poll-us", .is_long = true, .in_o_list = true, .type = VU_OPTION_INT, .offset = OFFSET(poll_us),
      .min = 0, .max = PARSE_POLL_US_MAX, .metavar = "N", .group = PARSE_GROUP_RUN,
      .help = "Poll a queue for at most N microseconds before its thread sleeps, where that has been "
-             "paying. 0: never. Default: 32."},
+             "paying; a disk that works on requests for N more for each, up to 16 times N. 0: never. "
+             "Default: 32."},
     {.name = "numa", .is_long = true, .in_o_list = true, .type = VU_OPTION_CHOICE, .offset = OFFSET(numa),
      .choices = parse_numa_choices, .group = PARSE_GROUP_RUN,
      .help = "On hosts of several NUMA nodes, run each queue's thread on the node where the guest has "
