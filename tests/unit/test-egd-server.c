@@ -367,9 +367,7 @@ static void expect_served(const struct fixture *f)
 
 static void test_garbage(struct fixture *f, gconstpointer data)
 {
-    static const char *const wrong[] = {"\x05", "\xff", "GET / HTTP/1.0\r\n",
-                                        "\x03\xff\xff\x01"
-                                        "x"};
+    static const char *const wrong[] = {"\x05", "\xff", "GET / HTTP/1.0\r\n", "\x03\xff\xff\x01x"};
     g_autoptr(GRand) rand = g_rand_new_with_seed(1);
 
     for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
@@ -407,9 +405,7 @@ static void test_never_reads(struct fixture *f, gconstpointer data)
 
 static void test_half_commands(struct fixture *f, gconstpointer data)
 {
-    static const char *const halves[] = {"\x01", "\x02", "\x03\x01",
-                                         "\x03\x01\x01\xff"
-                                         "abc"};
+    static const char *const halves[] = {"\x01", "\x02", "\x03\x01", "\x03\x01\x01\xffxyz"};
 
     for (size_t i = 0; i < G_N_ELEMENTS(halves); i++) {
         int fd = dial(f);
