@@ -3,43 +3,35 @@
  * its own; queue.c has what workers do. */
 #include "contrib/vrngd/device.h"
 
-#include <inttypes.h>
+#include "contrib/vrngd/service.h"
 
-#include "vhost-user/log.h"
-
-void rng_device_init(struct rng_device *device, const char *name, struct rng_pool *pool,
-                     struct rng_source *source, unsigned n_queues)
+void rng_device_init(struct rng_device *device, struct rng_service *service, unsigned number,
+                     unsigned n_devices, unsigned n_queues)
 {
+    struct rng_source *source = service->source;
+
     *device = (struct rng_device){
-        .name = name,
-        .pool = pool,
-        .client = rng_client_create(pool),
+        .name = n_devices > 1 ? g_strdup_printf("vrngd: device %u", number) : g_strdup("vrngd"),
+        .service = service,
+        .client = rng_client_create(service->pool),
         .instant = source->ops->is_instant ? source : NULL,
         .n_queues = n_queues,
     };
+    for (unsigned i = 0; i < RNG_MAX_QUEUES; i++)
+        device->queues[i].device = device;
 }
 
 void rng_device_finish(struct rng_device *device)
 {
     rng_client_destroy(device->client);
+    for (unsigned i = 0; i < RNG_MAX_QUEUES; i++)
+        vu_counters_destroy(device->queues[i].counters);
+    g_free(device->name);
 }
 
 static void device_quiesce(void *opaque, unsigned queue)
 {
     rng_queue_quiesce(opaque, queue);
-}
-
-static void device_log_summary(void *opaque)
-{
-    const struct rng_device *device = opaque;
-    const struct rng_counters *counters = &device->counters;
-
-    vu_info("%s: %" PRIu64 " requests, %" PRIu64 " bytes; %" PRIu64 " got less than they had room "
-            "for, %" PRIu64 " had to wait",
-            device->name, __atomic_load_n(&counters->n_requests, __ATOMIC_RELAXED),
-            __atomic_load_n(&counters->n_bytes, __ATOMIC_RELAXED),
-            __atomic_load_n(&counters->n_short, __ATOMIC_RELAXED),
-            __atomic_load_n(&counters->n_waited, __ATOMIC_RELAXED));
 }
 
 void rng_device_describe(const struct rng_device *device, struct vu_device *ret_device)
@@ -49,6 +41,8 @@ void rng_device_describe(const struct rng_device *device, struct vu_device *ret_
         .n_queues = device->n_queues,
         .worker = rng_queue_worker_ops,
         .quiesce = device_quiesce,
-        .log_summary = device_log_summary,
+        .commands = &rng_control_table,
+        .stats = &rng_stats,
+        .collect_metrics = rng_metrics_collect,
     };
 }

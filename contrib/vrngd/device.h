@@ -14,31 +14,33 @@
 #include "contrib/vrngd/pool.h"
 #include "contrib/vrngd/source.h"
 #include "vhost-user/backend.h"
+#include "vhost-user/counters.h"
+#include "vhost-user/daemon/stats.h"
 
-#define RNG_DEVICE_ID   4
 #define RNG_MAX_QUEUES  16
 #define RNG_MAX_REQUEST (256u << 10) /* bytes of one request; the driver asks again for more */
 
-/* Atomic. */
-struct rng_counters {
-    uint64_t n_requests, n_bytes; /* that are over */
-    uint64_t n_short;             /* of them: got less than they had room for */
-    uint64_t n_waited;            /* of them: by way of the pool */
+struct rng_device;
+struct rng_service;
+
+struct rng_queue {
+    struct rng_device *device;
+    struct vu_counters *counters; /* atomic pointer; NULL: it never ran */
+    uint64_t n_short;             /* atomic: requests that got less than they had room for */
 };
 
 struct rng_device {
-    const char *name; /* for log lines; borrowed */
-    struct rng_pool *pool;
-    struct rng_client *client;
+    char *name; /* for log lines */
+    struct rng_service *service;
+    struct rng_client *client;  /* of the service's pool */
     struct rng_source *instant; /* NULL: the feeder has the source */
     unsigned n_queues;
-    struct rng_counters counters;
-    char queues[RNG_MAX_QUEUES]; /* their places: who owns a request */
+    struct rng_queue queues[RNG_MAX_QUEUES];
 };
 
-/* All are borrowed and outlive the device. */
-void rng_device_init(struct rng_device *device, const char *name, struct rng_pool *pool,
-                     struct rng_source *source, unsigned n_queues);
+/* number: among n_devices of the service. */
+void rng_device_init(struct rng_device *device, struct rng_service *service, unsigned number,
+                     unsigned n_devices, unsigned n_queues);
 /* No request is in flight. */
 void rng_device_finish(struct rng_device *device);
 /* For the back-end; its callbacks take the struct rng_device. */
@@ -47,5 +49,6 @@ void rng_device_describe(const struct rng_device *device, struct vu_device *ret_
 /* --- queue.c --- */
 
 extern const struct vu_worker_ops rng_queue_worker_ops;
+extern const struct vu_stats rng_stats;
 /* Gives back what waits: the queue is about to stop. Session thread. */
 void rng_queue_quiesce(struct rng_device *device, unsigned queue);

@@ -19,20 +19,25 @@
 #define FEEDER_BACKOFF_MAX_MS 2000
 #define FEEDER_IDLE_MS        1 /* after a source that says it has something, and has not */
 #define FEEDER_IDLE_MAX_MS    64
+#define FEEDER_ALARM_MS       1000 /* until the next start-up test */
 
 struct rng_feeder {
     struct rng_pool *pool;
     struct rng_source *source;
     pthread_t thread;
     bool is_running;
-    bool is_stopping; /* atomic */
+    bool is_stopping, is_restarting; /* atomic */
+    bool has_health;
 
     /* the thread's */
     bool is_open;
     uint64_t retry_ns;            /* not to be opened, or asked, before */
     uint64_t tick_ns;             /* to be read then at the latest; 0: nothing is wanted */
     unsigned backoff_ms, idle_ms; /* for the next time; 0: it goes well */
-    size_t n_have;                /* bytes read and not given out */
+    struct rng_health health;
+    unsigned n_alarms; /* in a row */
+    bool is_stopped;
+    size_t n_have; /* bytes read and not given out */
     uint8_t buffer[FEEDER_BUFFER];
 
     pthread_mutex_t lock; /* guards what follows */
@@ -67,6 +72,17 @@ void rng_feeder_get_status(struct rng_feeder *feeder, struct rng_feeder_status *
 {
     VU_LOCK_SCOPE(&feeder->lock);
     *ret_status = feeder->status;
+}
+
+const char *rng_feeder_state(const struct rng_feeder_status *status)
+{
+    if (status->is_stopped)
+        return "stopped";
+    if (status->alarm != RNG_HEALTH_GOOD)
+        return "alarm";
+    if (status->problem != 0)
+        return "waiting";
+    return status->is_starting_up ? "testing" : "good";
 }
 
 /* --- the source --- */
@@ -105,6 +121,54 @@ static bool feeder_open(struct rng_feeder *feeder, uint64_t now_ns)
     return err == 0;
 }
 
+/* --- health --- */
+
+/* Throws away what was read, and begins anew with the source. */
+static void feeder_reset(struct rng_feeder *feeder, uint64_t retry_ns)
+{
+    explicit_bzero(feeder->buffer, sizeof(feeder->buffer));
+    feeder->n_have = 0;
+    feeder_close(feeder);
+    feeder->retry_ns = retry_ns;
+    feeder->backoff_ms = feeder->idle_ms = 0;
+    rng_health_reset(&feeder->health);
+    VU_LOCK_SCOPE(&feeder->lock);
+    feeder->status.is_starting_up = feeder->has_health;
+}
+
+static void feeder_alarm(struct rng_feeder *feeder, enum rng_health_alarm alarm, uint64_t now_ns)
+{
+    feeder->n_alarms++;
+    feeder->is_stopped = feeder->n_alarms >= RNG_FEEDER_ALARMS;
+    vu_error("vrngd: %s: ALARM of the %s test: it does not deliver what was claimed, and %s",
+             feeder->source->name, rng_health_alarms[alarm],
+             feeder->is_stopped ? "is stopped until it is restarted"
+                                : "is not used until it has passed its tests");
+    feeder_reset(feeder, now_ns + FEEDER_ALARM_MS * FEEDER_MS_NS);
+    VU_LOCK_SCOPE(&feeder->lock);
+    feeder->status.alarm = alarm;
+    feeder->status.n_alarms++;
+    feeder->status.is_stopped = feeder->is_stopped;
+}
+
+/* Tests the last n bytes that were read. */
+static void feeder_test(struct rng_feeder *feeder, size_t n, uint64_t now_ns)
+{
+    bool was_starting_up = rng_health_left(&feeder->health) > 0;
+    enum rng_health_alarm alarm =
+        rng_health_test(&feeder->health, feeder->buffer + feeder->n_have - n, n);
+
+    if (alarm != RNG_HEALTH_GOOD) {
+        feeder_alarm(feeder, alarm, now_ns);
+    } else if (was_starting_up && rng_health_left(&feeder->health) == 0) {
+        vu_info("vrngd: %s: has passed its start-up test", feeder->source->name);
+        feeder->n_alarms = 0;
+        VU_LOCK_SCOPE(&feeder->lock);
+        feeder->status.is_starting_up = false;
+        feeder->status.alarm = RNG_HEALTH_GOOD;
+    }
+}
+
 static void feeder_read(struct rng_feeder *feeder, size_t size, uint64_t now_ns)
 {
     ssize_t n = feeder->source->ops->read(feeder->source, feeder->buffer + feeder->n_have, size);
@@ -124,8 +188,11 @@ static void feeder_read(struct rng_feeder *feeder, size_t size, uint64_t now_ns)
     feeder->idle_ms = feeder->backoff_ms = 0;
     feeder->n_have += (size_t)n;
     feeder_set_problem(feeder, 0);
-    VU_LOCK_SCOPE(&feeder->lock);
+    pthread_mutex_lock(&feeder->lock);
     feeder->status.n_bytes += (uint64_t)n;
+    pthread_mutex_unlock(&feeder->lock);
+    if (feeder->has_health)
+        feeder_test(feeder, (size_t)n, now_ns);
 }
 
 /* --- the loop --- */
@@ -183,14 +250,32 @@ static void feeder_give(struct rng_feeder *feeder, uint64_t now_ns)
     explicit_bzero(feeder->buffer + feeder->n_have, n);
 }
 
+static void feeder_restart(struct rng_feeder *feeder)
+{
+    feeder_reset(feeder, 0);
+    feeder->n_alarms = 0;
+    feeder->is_stopped = false;
+    VU_LOCK_SCOPE(&feeder->lock);
+    feeder->status.is_stopped = false;
+    feeder->status.alarm = RNG_HEALTH_GOOD;
+    feeder->status.problem = 0;
+}
+
 static void feeder_turn(struct rng_feeder *feeder)
 {
     uint64_t now_ns = vu_now_ns(), until_ns;
     size_t wanted = rng_pool_wanted(feeder->pool, FEEDER_BUFFER, now_ns, &until_ns);
+    size_t untested;
 
-    if (wanted > 0 && feeder->n_have > 0) {
+    if (__atomic_exchange_n(&feeder->is_restarting, false, __ATOMIC_ACQ_REL))
+        feeder_restart(feeder);
+    untested = feeder->has_health ? rng_health_left(&feeder->health) : 0;
+    if (feeder->is_stopped) {
+        feeder_poll(feeder, -1, 0, UINT64_MAX);
+    } else if (wanted > 0 && feeder->n_have > 0 && untested == 0) {
         feeder_give(feeder, now_ns);
-    } else if (wanted > 0) {
+    } else if (wanted > 0 || untested > 0) {
+        wanted = MAX(wanted, untested);
         if (feeder->tick_ns == 0)
             feeder->tick_ns = now_ns + FEEDER_TICK_NS;
         feeder_fetch(feeder, wanted, now_ns, until_ns);
@@ -229,6 +314,20 @@ void rng_feeder_destroy(struct rng_feeder *feeder)
     explicit_bzero(feeder->buffer, sizeof(feeder->buffer));
     pthread_mutex_destroy(&feeder->lock);
     g_free(feeder);
+}
+
+void rng_feeder_test_health(struct rng_feeder *feeder, double min_entropy)
+{
+    g_assert(!feeder->source->ops->is_instant);
+    rng_health_init(&feeder->health, min_entropy);
+    feeder->has_health = true;
+    feeder->status.is_tested = feeder->status.is_starting_up = true;
+}
+
+void rng_feeder_restart(struct rng_feeder *feeder)
+{
+    __atomic_store_n(&feeder->is_restarting, true, __ATOMIC_RELEASE);
+    (void)eventfd_write(feeder->pool->wake_fd, 1);
 }
 
 int rng_feeder_start(struct rng_feeder *feeder)

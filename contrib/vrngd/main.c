@@ -4,10 +4,8 @@
  */
 #include <stdio.h>
 
-#include "contrib/vrngd/device.h"
-#include "contrib/vrngd/egd-server.h"
-#include "contrib/vrngd/feeder.h"
 #include "contrib/vrngd/rng-options.h"
+#include "contrib/vrngd/service.h"
 #include "contrib/vrngd/syscalls.h"
 #include "vhost-user/cleanup.h"
 #include "vhost-user/daemon/capabilities.h"
@@ -21,6 +19,8 @@ static const struct vu_program program = {
     .usage = "vrngd --socket-path=PATH [OPTION]...",
     .summary = "give random bytes to virtual machines",
     .device_type = "rng",
+    .commands = &rng_control_table,
+    .max_devices = VU_DAEMON_MAX_DEVICES,
 };
 
 static int fail(GError *error)
@@ -40,31 +40,16 @@ struct vrngd {
     struct rng_source *source;
 };
 
-/* With everything in place: the threads of the feeder and of the EGD server, and the session. */
+/* With everything in place. */
 static int run(struct vrngd *vrngd)
 {
-    struct rng_pool *pool = rng_pool_create();
-    struct rng_feeder *feeder = rng_feeder_create(pool, vrngd->source);
-    const struct egd_server_options egd_options = {
-        .pool = pool,
-        .instant = vrngd->source->ops->is_instant ? vrngd->source : NULL,
-    };
-    struct egd_server *egd = egd_server_create(&egd_options, &vrngd->egd_sockets);
-    struct rng_device device;
-    struct vu_device described;
-    int status = 1;
+    struct rng_service service;
+    int status;
 
-    rng_device_init(&device, program.name, pool, vrngd->source,
-                    (unsigned)vrngd->options.num_queues);
-    rng_device_describe(&device, &described);
-    if (rng_feeder_start(feeder) == 0 && egd_server_start(egd) == 0)
-        status = vu_daemon_run(&vrngd->daemon, &described, &device, &vrngd->sockets);
-    egd_server_stop(egd);
-    rng_feeder_stop(feeder);
-    egd_server_destroy(egd);
-    rng_device_finish(&device);
-    rng_feeder_destroy(feeder);
-    rng_pool_destroy(pool);
+    rng_service_init(&service, &vrngd->options, 1 + vrngd->sockets.n_more, vrngd->source,
+                     &vrngd->egd_sockets);
+    status = rng_service_run(&service, &vrngd->daemon, &vrngd->sockets);
+    rng_service_finish(&service);
     return status;
 }
 
@@ -82,16 +67,31 @@ static int serve(struct vrngd *vrngd)
     return fail(error);
 }
 
+static struct rng_source *open_source(const struct rng_options *options, GError **error)
+{
+    struct rng_source *source = rng_source_create(options->source, error);
+
+    if (!source)
+        g_prefix_error(error, "--source: ");
+    else if (options->health == RNG_HEALTH_ON && source->ops->is_instant) {
+        g_set_error(error, VU_OPTION_ERROR, 0,
+                    "--health: expected auto or off with --source=%s, whose bytes come from a "
+                    "generator and are never raw",
+                    source->name);
+        g_clear_pointer(&source, rng_source_destroy);
+    }
+    return source;
+}
+
 /* Before the sandbox. False with *error, and nothing left. */
 static bool open_all(struct vrngd *vrngd, GError **error)
 {
     if (!vu_daemon_open_sockets(&vrngd->daemon, &vrngd->sockets, error))
         return false;
     if (egd_sockets_open(&vrngd->egd_sockets, &vrngd->egd_options, error)) {
-        vrngd->source = rng_source_create(vrngd->options.source, error);
+        vrngd->source = open_source(&vrngd->options, error);
         if (vrngd->source)
             return true;
-        g_prefix_error(error, "--source: ");
         egd_sockets_close(&vrngd->egd_sockets);
     }
     vu_daemon_close_sockets(&vrngd->sockets);
@@ -106,6 +106,8 @@ static unsigned list_fds(const struct vrngd *vrngd, int *ret_fds)
 
     for (unsigned i = VU_DAEMON_CONTROL; i < VU_DAEMON_N_SOCKETS; i++)
         ret_fds[n++] = vrngd->sockets.fds[i];
+    for (unsigned i = 0; i < vrngd->sockets.n_more; i++)
+        ret_fds[n++] = vrngd->sockets.more[i];
     for (unsigned i = 0; i < EGD_MAX_LISTEN; i++)
         ret_fds[n++] = vrngd->egd_sockets.fds[i];
     ret_fds[n++] = vrngd->egd_sockets.mix_fd;
@@ -114,7 +116,7 @@ static unsigned list_fds(const struct vrngd *vrngd, int *ret_fds)
 
 static int start(struct vrngd *vrngd)
 {
-    int fds[VU_DAEMON_N_SOCKETS + EGD_MAX_LISTEN + 1];
+    int fds[VU_DAEMON_N_SOCKETS + VU_DAEMON_MAX_DEVICES + EGD_MAX_LISTEN + 1];
     struct vu_sandbox_options sandbox_options = {
         .program = program.name,
         .mode = (enum vu_sandbox_mode)vrngd->options.sandbox,
@@ -124,7 +126,7 @@ static int start(struct vrngd *vrngd)
     GError *error = NULL;
     int status;
 
-    if (!rng_options_check(&vrngd->options, &error))
+    if (!rng_options_check(&vrngd->options, &vrngd->daemon, &error))
         return fail(error);
     if (!vu_ready_prepare(program.name, vrngd->daemon.background, &status))
         return status;
@@ -144,7 +146,7 @@ static int start(struct vrngd *vrngd)
 int main(int argc, char **argv)
 {
     struct vrngd vrngd = {0};
-    struct vu_option_table tables[2];
+    struct vu_option_table tables[3];
     int status = 1;
 
     vu_daemon_options_init(&vrngd.daemon);
@@ -152,6 +154,7 @@ int main(int argc, char **argv)
     egd_options_init(&vrngd.egd_options);
     tables[0] = rng_options_table(&vrngd.options);
     tables[1] = egd_options_table(&vrngd.egd_options);
+    tables[2] = rng_options_daemon_table(&vrngd.daemon);
     if (vu_daemon_parse(&program, &vrngd.daemon, tables, G_N_ELEMENTS(tables), argc, argv, &status))
         status = start(&vrngd);
     egd_options_clear(&vrngd.egd_options);

@@ -19,20 +19,41 @@
 /* A request in the pool. */
 struct queue_wait {
     struct rng_request request; /* first */
-    struct rng_device *device;
+    struct rng_queue *queue;
     struct vu_elem *elem;
+    uint64_t begin_ns;
 };
 
-static void queue_count(struct rng_device *device, const struct vu_elem *elem, bool waited)
-{
-    struct rng_counters *counters = &device->counters;
+/* --- counters --- */
 
-    __atomic_add_fetch(&counters->n_requests, 1, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&counters->n_bytes, elem->written, __ATOMIC_RELAXED);
+static const char *queue_kind_name(unsigned kind)
+{
+    return "read";
+}
+
+static const struct vu_counters *queue_get_counters(const void *opaque, unsigned queue)
+{
+    const struct rng_device *device = opaque;
+
+    return __atomic_load_n(&device->queues[queue].counters, __ATOMIC_ACQUIRE);
+}
+
+const struct vu_stats rng_stats = {
+    .metrics = "outboard_rng",
+    .n_kinds = 1,
+    .kind_name = queue_kind_name,
+    .counters = queue_get_counters,
+};
+
+static void queue_count(struct rng_queue *queue, const struct vu_elem *elem, uint64_t ns,
+                        bool on_worker)
+{
+    vu_counters_end(
+        queue->counters,
+        &(struct vu_counted){.is_failed = elem->written == 0, .n_bytes = elem->written, .ns = ns},
+        on_worker);
     if (elem->written < elem->in_len)
-        __atomic_add_fetch(&counters->n_short, 1, __ATOMIC_RELAXED);
-    if (waited)
-        __atomic_add_fetch(&counters->n_waited, 1, __ATOMIC_RELAXED);
+        __atomic_add_fetch(&queue->n_short, 1, __ATOMIC_RELAXED);
 }
 
 /* --- at once --- */
@@ -59,21 +80,20 @@ static ssize_t queue_fill_some(struct rng_source *source, struct vu_iov_cursor *
     return n;
 }
 
-/* False where nothing was to be had: its memory is gone, say. */
-static bool queue_fill(struct rng_device *device, struct vu_elem *elem, size_t size)
+/* Nothing is to be had where the memory of the request is gone, say. */
+static void queue_fill(struct rng_queue *queue, struct vu_elem *elem, size_t size)
 {
     struct vu_iov_cursor cursor;
     size_t done = 0;
     ssize_t n = 0;
 
     vu_iov_cursor_init(&cursor, elem->iov + elem->n_out, elem->n_in, 0);
-    while (done < size && (n = queue_fill_some(device->instant, &cursor, size - done)) > 0)
+    while (done < size && (n = queue_fill_some(queue->device->instant, &cursor, size - done)) > 0)
         done += (size_t)n;
     elem->written = (uint32_t)done;
     if (done == 0)
         vu_vring_break(elem->vring, "a buffer of %" PRIu64 " bytes cannot be filled: %s",
                        elem->in_len, g_strerror((int)-n));
-    return done > 0;
 }
 
 /* --- by the feeder --- */
@@ -86,23 +106,22 @@ static void queue_on_data(struct rng_request *request, const uint8_t *data, size
 
     vu_iov_cursor_init(&cursor, elem->iov + elem->n_out, elem->n_in, 0);
     elem->written = (uint32_t)vu_iov_write(&cursor, data, size);
-    queue_count(wait->device, elem, true);
+    queue_count(wait->queue, elem, vu_now_ns() - wait->begin_ns, false);
     g_free(wait);
     vu_vring_push(elem->vring, &elem, 1);
 }
 
-static void queue_wait(struct rng_device *device, struct vu_elem *elem, size_t size)
+static void queue_wait(struct rng_queue *queue, struct vu_elem *elem, size_t size, uint64_t now_ns)
 {
     struct queue_wait *wait = g_new(struct queue_wait, 1);
 
     *wait = (struct queue_wait){
-        .request = {.size = size,
-                    .done = queue_on_data,
-                    .owner = &device->queues[elem->vring->index]},
-        .device = device,
+        .request = {.size = size, .done = queue_on_data, .owner = queue},
+        .queue = queue,
         .elem = elem,
+        .begin_ns = now_ns,
     };
-    rng_client_request(device->client, &wait->request);
+    rng_client_request(queue->device->client, &wait->request);
 }
 
 void rng_queue_quiesce(struct rng_device *device, unsigned queue)
@@ -123,49 +142,64 @@ void rng_queue_quiesce(struct rng_device *device, unsigned queue)
 /* --- the worker --- */
 
 /* Whether it is over, and to be pushed; else it waits. */
-static bool queue_begin(struct rng_device *device, struct vu_elem *elem, uint64_t now_ns)
+static bool queue_begin(struct rng_queue *queue, struct vu_elem *elem, uint64_t now_ns)
 {
     size_t size = (size_t)MIN(elem->in_len, RNG_MAX_REQUEST), granted = 0;
 
     elem->written = 0;
     if (elem->n_out > 0) {
         vu_vring_break(elem->vring,
-                       "a request with %" PRIu64 " bytes to be read: there are none "
-                       "in requests to this device",
+                       "a request with %" PRIu64 " bytes to be read, where all are to be written",
                        elem->out_len);
         return true;
     }
-    if (device->instant && size > 0)
-        granted = rng_client_take(device->client, size, now_ns);
-    if (granted == 0) {
-        queue_wait(device, elem, size);
-        return false;
-    }
-    if (queue_fill(device, elem, granted))
-        queue_count(device, elem, false);
-    return true;
+    if (queue->device->instant && size > 0)
+        granted = rng_client_take(queue->device->client, size, now_ns);
+    if (granted > 0)
+        queue_fill(queue, elem, granted);
+    else
+        queue_wait(queue, elem, size, now_ns);
+    return granted > 0;
+}
+
+static void queue_push(struct rng_queue *queue, struct vu_elem **elems, unsigned n, uint64_t ns)
+{
+    if (n == 0)
+        return;
+    for (unsigned i = 0; i < n; i++)
+        queue_count(queue, elems[i], ns, true);
+    vu_vring_push(elems[0]->vring, elems, n);
 }
 
 static void queue_process(void *opaque, struct vu_vring *vring, struct vu_elem **elems, unsigned n)
 {
-    uint64_t now_ns = vu_now_ns();
-    uint64_t n_bytes = 0;
+    struct rng_queue *queue = &((struct rng_device *)opaque)->queues[vring->index];
+    uint64_t begin_ns = vu_now_ns(), n_bytes = 0;
     unsigned n_done = 0;
 
     for (unsigned i = 0; i < n; i++) {
-        if (!queue_begin(opaque, elems[i], now_ns))
+        if (!queue_begin(queue, elems[i], begin_ns))
             continue;
         n_bytes += elems[i]->written;
         elems[n_done++] = elems[i];
         if (n_bytes < QUEUE_BATCH_BYTES)
             continue;
-        vu_vring_push(vring, elems, n_done);
+        queue_push(queue, elems, n_done, vu_now_ns() - begin_ns);
         n_bytes = n_done = 0;
     }
-    if (n_done > 0)
-        vu_vring_push(vring, elems, n_done);
+    queue_push(queue, elems, n_done, vu_now_ns() - begin_ns);
+}
+
+static int queue_start(void *opaque, unsigned index)
+{
+    struct rng_queue *queue = &((struct rng_device *)opaque)->queues[index];
+
+    if (!queue->counters)
+        __atomic_store_n(&queue->counters, vu_counters_create(rng_stats.n_kinds), __ATOMIC_RELEASE);
+    return 0;
 }
 
 const struct vu_worker_ops rng_queue_worker_ops = {
+    .thread_start = queue_start,
     .process = queue_process,
 };

@@ -48,6 +48,8 @@ extern const size_t vu_daemon_n_option_rows;
 
 void vu_daemon_options_init(struct vu_daemon_options *options);
 void vu_daemon_options_clear(struct vu_daemon_options *options);
+/* What --socket-path does. */
+void vu_daemon_add_socket_path(struct vu_daemon_options *options, const char *path);
 
 /* A program, as its main() describes it. */
 struct vu_program {

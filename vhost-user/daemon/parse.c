@@ -57,15 +57,18 @@ static bool parse_debug(void *target, const char *name, const char *value, GErro
     return true;
 }
 
-static bool parse_socket_path(void *target, const char *name, const char *value, GError **error)
+void vu_daemon_add_socket_path(struct vu_daemon_options *options, const char *path)
 {
-    struct vu_daemon_options *options = target;
-
     if (!options->socket_paths)
         options->socket_paths = g_ptr_array_new_with_free_func(g_free);
-    g_ptr_array_add(options->socket_paths, g_strdup(value));
+    g_ptr_array_add(options->socket_paths, g_strdup(path));
     g_free(options->socket_path);
-    options->socket_path = g_strdup(value);
+    options->socket_path = g_strdup(path);
+}
+
+static bool parse_socket_path(void *target, const char *name, const char *value, GError **error)
+{
+    vu_daemon_add_socket_path(target, value);
     return true;
 }
 
