@@ -13,7 +13,7 @@ package_status=0
 # Leaves what is mounted below the folder to whoever mounted it there.
 package_clean()
 {
-    rm -rf --one-file-system "$package_work"
+    rm -rf --one-file-system "$package_work" 2>/dev/null
 }
 trap package_clean EXIT
 
