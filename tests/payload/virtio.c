@@ -3,7 +3,6 @@
  */
 #include "virtio.h"
 
-#define ECAM       0xe0000000u
 #define LOCAL_APIC 0xfee00000u
 
 #define CAP_VENDOR 9
@@ -17,6 +16,14 @@
 #define COMMON_CONFIG_VECTOR 16
 #define COMMON_STATUS        20
 
+static uint64_t virtio_ecam = 0xe0000000u;
+static uint32_t virtio_free_gpa = 0xc0000000u; /* for BARs that nobody has placed */
+
+void virtio_set_ecam(uint64_t gpa)
+{
+    virtio_ecam = gpa;
+}
+
 static uint64_t bar_address(const struct virtio *virtio, unsigned index)
 {
     uint32_t low = virtio_read32(virtio->config + 0x10 + 4 * index);
@@ -25,6 +32,26 @@ static uint64_t bar_address(const struct virtio *virtio, unsigned index)
     if ((low & 6) == 4)
         address |= (uint64_t)virtio_read32(virtio->config + 0x14 + 4 * index) << 32;
     return address;
+}
+
+/* Firmware has not always done that. Nobody decodes the BARs yet. */
+static void place_bars(struct virtio *virtio)
+{
+    for (unsigned i = 0; i < 6; i++) {
+        volatile uint8_t *bar = virtio->config + 0x10 + 4 * i;
+        bool is_wide = (virtio_read32(bar) & 6) == 4;
+        uint32_t len;
+
+        if (!(virtio_read32(bar) & 1) && bar_address(virtio, i) == 0) {
+            virtio_write32(bar, UINT32_MAX);
+            len = -(virtio_read32(bar) & ~0xfu);
+            if (len)
+                virtio_free_gpa = (virtio_free_gpa + len - 1) & -len;
+            virtio_write32(bar, len ? virtio_free_gpa : 0);
+            virtio_free_gpa += len;
+        }
+        i += is_wide;
+    }
 }
 
 static void read_vendor_capability(struct virtio *virtio, uint8_t at)
@@ -63,11 +90,12 @@ static void read_capabilities(struct virtio *virtio)
 bool virtio_find(struct virtio *virtio, uint16_t virtio_id)
 {
     for (unsigned slot = 1; slot < 32; slot++) {
-        volatile uint8_t *config = payload_at(ECAM + (slot << 15));
+        volatile uint8_t *config = payload_at(virtio_ecam + (slot << 15));
 
         if (virtio_read32(config) != (0x1af4u | (0x1040u + virtio_id) << 16))
             continue;
         *virtio = (struct virtio){.slot = slot, .config = config};
+        place_bars(virtio);
         virtio_write16(config + 4, 0x6);
         read_capabilities(virtio);
         return virtio->common && virtio->isr && virtio->device && virtio->notify && virtio->msix;

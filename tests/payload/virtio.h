@@ -68,6 +68,8 @@ static inline uint32_t virtio_read32(volatile uint8_t *at)
     return *(volatile uint32_t *)at;
 }
 
+/* Where configuration space lies; nothing need be said under vmm. */
+void virtio_set_ecam(uint64_t gpa);
 /* The first device of that kind, with memory and bus mastering switched on. */
 bool virtio_find(struct virtio *virtio, uint16_t virtio_id);
 /* Reset, and up to FEATURES_OK with what both want. */
