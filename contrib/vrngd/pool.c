@@ -16,6 +16,7 @@ struct rng_client {
     struct rng_limit limit;
     struct rng_request *first, **last; /* that wait */
     unsigned n_waiting;
+    uint64_t window_ns, spent; /* the last window of pool->total in which it got any; how much */
 };
 
 /* --- the pool --- */
@@ -188,8 +189,20 @@ static uint64_t client_left_locked(struct rng_client *client, uint64_t now_ns)
     return MIN(own, total);
 }
 
+/* What a client got in the present window of the limit over all. */
+static uint64_t client_spent_locked(struct rng_client *client)
+{
+    const struct rng_limit *total = &client->pool->total;
+
+    if (client->window_ns != total->begin_ns)
+        client->spent = 0;
+    client->window_ns = total->begin_ns;
+    return client->spent;
+}
+
 static void client_spend_locked(struct rng_client *client, size_t size)
 {
+    client->spent = client_spent_locked(client) + size;
     rng_limit_spend(&client->limit, size);
     rng_limit_spend(&client->pool->total, size);
 }
@@ -272,19 +285,37 @@ size_t rng_pool_wanted(struct rng_pool *pool, size_t max, uint64_t now_ns, uint6
     return wanted;
 }
 
-/* The first in the order of turns that may have some; *ret_n: how many may. */
-static struct rng_client *pool_next_locked(struct rng_pool *pool, uint64_t now_ns, unsigned *ret_n)
-{
-    struct rng_client *found = NULL;
+/* Whose turn it is, what it may have of all limits, and how many wait for theirs. */
+struct pool_turn {
+    struct rng_client *client; /* NULL: nobody's */
+    uint64_t allowed;
+    unsigned n_waiting;
+};
 
-    *ret_n = 0;
-    for (struct rng_client *client = pool->clients; client; client = client->next) {
-        if (!client->first || client_left_locked(client, now_ns) == 0)
+/*
+ * What is left for all goes to those that wait in such a way that each will have got as much as the
+ * others in this window: many requests, or being there first, give no right to more.
+ */
+static struct pool_turn pool_next_locked(struct rng_pool *pool, uint64_t now_ns)
+{
+    uint64_t left = rng_limit_left(&pool->total, now_ns), sum = left, share;
+    struct pool_turn turn = {0};
+
+    for (struct rng_client *client = pool->clients; client; client = client->next)
+        if (client->first && client_left_locked(client, now_ns) > 0) {
+            turn.n_waiting++;
+            sum += pool->total.max_bytes > 0 ? client_spent_locked(client) : 0;
+        }
+    share = turn.n_waiting > 0 ? (sum - 1) / turn.n_waiting + 1 : 0;
+    for (struct rng_client *client = pool->clients; client && !turn.client; client = client->next) {
+        uint64_t spent = pool->total.max_bytes > 0 ? client_spent_locked(client) : 0;
+
+        if (!client->first || client_left_locked(client, now_ns) == 0 || spent >= share)
             continue;
-        found = found ? found : client;
-        ++*ret_n;
+        turn.client = client;
+        turn.allowed = MIN(client_left_locked(client, now_ns), share - spent);
     }
-    return found;
+    return turn;
 }
 
 /* Serves one request; *ret_size: how many bytes it got. False where none may have any. */
@@ -293,19 +324,18 @@ static bool pool_give_one(struct rng_pool *pool, const uint8_t *data, size_t siz
 {
     struct rng_request *request;
     struct rng_client *client;
-    unsigned n;
+    struct pool_turn turn;
 
     pthread_mutex_lock(&pool->lock);
-    client = pool_next_locked(pool, now_ns, &n);
+    turn = pool_next_locked(pool, now_ns);
+    client = turn.client;
     if (!client) {
         pthread_mutex_unlock(&pool->lock);
         return false;
     }
     request = client_remove_locked(client, &client->first);
-    size = MIN((size + n - 1) / n, request->size);
-    size = (size_t)MIN(size, rng_limit_left(&client->limit, now_ns));
-    /* Dividing what is left for all keeps one with many requests from having it all. */
-    size = (size_t)MIN(size, (rng_limit_left(&pool->total, now_ns) - 1) / n + 1);
+    size = MIN((size - 1) / turn.n_waiting + 1, request->size);
+    size = (size_t)MIN(size, turn.allowed);
     client_spend_locked(client, size);
     pool_remove_locked(pool, client);
     pool_append_locked(pool, client);

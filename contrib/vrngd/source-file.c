@@ -16,7 +16,9 @@
 #include "vhost-user/cleanup.h"
 #include "vhost-user/daemon/options.h"
 
-#define FILE_HWRNG_MINOR 183 /* of the misc devices: /dev/hwrng, whatever it is called */
+#define FILE_RANDOM_MINOR  8 /* of the memory devices */
+#define FILE_URANDOM_MINOR 9
+#define FILE_HWRNG_MINOR   183 /* of the misc devices: /dev/hwrng, whatever it is called */
 
 struct rng_file {
     struct rng_source source; /* first */
@@ -61,6 +63,13 @@ static bool file_is_hwrng(const struct stat *st)
            minor(st->st_rdev) == FILE_HWRNG_MINOR;
 }
 
+/* /dev/null, /dev/zero and the like. */
+static bool file_is_empty_promise(const struct stat *st)
+{
+    return S_ISCHR(st->st_mode) && major(st->st_rdev) == MEM_MAJOR &&
+           minor(st->st_rdev) != FILE_RANDOM_MINOR && minor(st->st_rdev) != FILE_URANDOM_MINOR;
+}
+
 struct rng_source *rng_source_create_file(const char *what, GError **error)
 {
     vu_autofd int fd = open(what, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -69,6 +78,10 @@ struct rng_source *rng_source_create_file(const char *what, GError **error)
 
     if (fd < 0 || fstat(fd, &st) < 0) {
         g_set_error(error, VU_OPTION_ERROR, 0, "cannot open %s: %s", what, g_strerror(errno));
+        return NULL;
+    }
+    if (file_is_empty_promise(&st)) {
+        g_set_error(error, VU_OPTION_ERROR, 0, "%s has no random bytes", what);
         return NULL;
     }
     if (!S_ISCHR(st.st_mode) && !S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode)) {
