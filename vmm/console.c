@@ -14,11 +14,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
+#include "vhost-user/daemon/listen.h"
 #include "vhost-user/log.h"
 #include "vmm/terminal.h"
 
@@ -30,12 +29,12 @@ struct vmm_console {
     struct vmm_console_user user;
     GMainContext *context;
     enum vmm_serial_kind kind;
-    char *socket_path; /* to be removed; NULL: none */
     int listen_fd;
     bool is_terminal;
     /* the main thread's */
     GSource *input, *output, *listener;
     bool is_escaped; /* the last byte was Ctrl-A */
+    bool is_awaited; /* the first client */
     /* under lock */
     pthread_mutex_t lock;
     int in_fd, out_fd; /* the same for a socket; -1: nobody is there */
@@ -233,6 +232,7 @@ static void console_hang_up(struct vmm_console *console)
 
 static void console_take_client(struct vmm_console *console, int fd)
 {
+    console->is_awaited = false;
     pthread_mutex_lock(&console->lock);
     console->in_fd = console->out_fd = fd;
     pthread_mutex_unlock(&console->lock);
@@ -251,70 +251,48 @@ static gboolean console_on_client(int fd, GIOCondition condition, gpointer opaqu
     return G_SOURCE_REMOVE;
 }
 
-static int console_bind(const char *path)
+static bool console_open_unix(struct vmm_console *console, const struct vmm_serial_config *config,
+                              GError **error)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct stat st;
-    vu_autofd int fd = -1;
-
-    if (strlen(path) >= sizeof(address.sun_path))
-        return -ENAMETOOLONG;
-    memcpy(address.sun_path, path, strlen(path) + 1);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
-        unlink(path); /* of one that has ended */
-    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 1) < 0)
-        return -errno;
-    return vu_steal_fd(&fd);
+    console->listen_fd = vu_daemon_listen_at("-serial unix", config->path, error);
+    if (console->listen_fd < 0)
+        return false;
+    console_await_client(console);
+    console->is_awaited = config->wait;
+    if (config->wait)
+        vu_info("serial: waiting for a client at %s", config->path);
+    return true;
 }
 
-static int console_open_unix(struct vmm_console *console, const struct vmm_serial_config *config)
-{
-    int fd = console_bind(config->path);
-
-    if (fd < 0)
-        return fd;
-    console->listen_fd = fd;
-    console->socket_path = g_strdup(config->path);
-    if (!config->wait) {
-        console_await_client(console);
-        return 0;
-    }
-    vu_info("serial: waiting for a client at %s", config->path);
-    do
-        fd = accept4(console->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-    while (fd < 0 && errno == EINTR);
-    if (fd < 0)
-        return -errno;
-    console_take_client(console, fd);
-    return 0;
-}
-
-static int console_open_file(struct vmm_console *console, const struct vmm_serial_config *config)
+static bool console_open_file(struct vmm_console *console, const struct vmm_serial_config *config,
+                              GError **error)
 {
     console->out_fd =
         open(config->path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
-    return console->out_fd < 0 ? -errno : 0;
+    if (console->out_fd < 0)
+        g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(errno), "-serial file:%s: %s",
+                    config->path, g_strerror(errno));
+    return console->out_fd >= 0;
 }
 
-static int console_open_stdio(struct vmm_console *console, const struct vmm_serial_config *config)
+static bool console_open_stdio(struct vmm_console *console, const struct vmm_serial_config *config,
+                               GError **error)
 {
     console->in_fd = STDIN_FILENO;
     console->out_fd = STDOUT_FILENO;
     console->is_terminal = vmm_terminal_make_raw(STDIN_FILENO);
     console_await_input(console);
-    return 0;
+    return true;
 }
 
-static int console_open_none(struct vmm_console *console, const struct vmm_serial_config *config)
+static bool console_open_none(struct vmm_console *console, const struct vmm_serial_config *config,
+                              GError **error)
 {
-    return 0;
+    return true;
 }
 
-static int (*const console_openers[])(struct vmm_console *console,
-                                      const struct vmm_serial_config *config) = {
+static bool (*const console_openers[])(struct vmm_console *console,
+                                       const struct vmm_serial_config *config, GError **error) = {
     [VMM_SERIAL_NONE] = console_open_none,
     [VMM_SERIAL_STDIO] = console_open_stdio,
     [VMM_SERIAL_FILE] = console_open_file,
@@ -326,20 +304,21 @@ struct vmm_console *vmm_console_create(const struct vmm_serial_config *config,
                                        GError **error)
 {
     struct vmm_console *console = g_new0(struct vmm_console, 1);
-    int rc;
 
     console->user = *user;
     console->context = context;
     console->kind = config->kind;
     console->listen_fd = console->in_fd = console->out_fd = -1;
     pthread_mutex_init(&console->lock, NULL);
-    rc = console_openers[config->kind](console, config);
-    if (rc == 0)
+    if (console_openers[config->kind](console, config, error))
         return console;
-    g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(-rc), "-serial %s: %s",
-                config->path != NULL ? config->path : "stdio", g_strerror(-rc));
     vmm_console_destroy(console);
     return NULL;
+}
+
+bool vmm_console_is_awaited(const struct vmm_console *console)
+{
+    return console->is_awaited;
 }
 
 void vmm_console_destroy(struct vmm_console *console)
@@ -352,9 +331,6 @@ void vmm_console_destroy(struct vmm_console *console)
     if (console->kind != VMM_SERIAL_STDIO && console->out_fd >= 0)
         close(console->out_fd);
     vu_clear_fd(&console->listen_fd);
-    if (console->socket_path != NULL)
-        unlink(console->socket_path);
-    g_free(console->socket_path);
     pthread_mutex_destroy(&console->lock);
     g_free(console);
 }

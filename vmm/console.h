@@ -26,11 +26,15 @@ struct vmm_console_user {
     void *opaque;
 };
 
-/* Waits for a client where the config says so. NULL with *error. context is the main thread's. */
+/* NULL with *error. context is the main thread's. A socket's file goes with
+ * vu_daemon_remove_socket. */
 struct vmm_console *vmm_console_create(const struct vmm_serial_config *config,
                                        const struct vmm_console_user *user, GMainContext *context,
                                        GError **error);
 void vmm_console_destroy(struct vmm_console *console);
+
+/* Whether the config says to wait for the first client, and nobody has come yet. Main thread. */
+bool vmm_console_is_awaited(const struct vmm_console *console);
 
 /* Writes what can be written at once and returns how many bytes that were; user->writable follows
  * where it were not all. Nobody there: all are taken. Any thread. */

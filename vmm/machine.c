@@ -20,6 +20,7 @@
 #include "vmm/acpi-device.h"
 #include "vmm/devices.h"
 #include "vmm/serial.h"
+#include "vmm/terminal.h"
 #include "vmm/x86/vcpu.h"
 
 enum vmm_run_state vmm_machine_state(const struct vmm_machine *machine)
@@ -70,6 +71,8 @@ static int machine_open_signals(void)
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGQUIT);
+    sigaddset(&set, SIGCONT);
     signal(SIGPIPE, SIG_IGN);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -77,7 +80,8 @@ static int machine_open_signals(void)
 
 static bool machine_create_parts(struct vmm_machine *machine, GError **error)
 {
-    if (!vmm_ram_create(&machine->ram, &machine->config, error) ||
+    if (!vmm_boot_open(&machine->files, &machine->config, error) ||
+        !vmm_ram_create(&machine->ram, &machine->config, error) ||
         !vmm_vm_create(&machine->vm, &machine->ram, error) ||
         !vmm_acpi_device_create(machine, error) || !vmm_serial_create(machine, error) ||
         !vmm_devices_create(machine, error))
@@ -91,7 +95,11 @@ static bool machine_create_parts(struct vmm_machine *machine, GError **error)
 
 bool vmm_machine_create(struct vmm_machine *machine, struct vmm_config *config, GError **error)
 {
-    *machine = (struct vmm_machine){.config = *config, .vm = {.fd = -1, .kvm_fd = -1}};
+    *machine = (struct vmm_machine){
+        .config = *config,
+        .files = {{.fd = -1}, {.fd = -1}},
+        .vm = {.fd = -1, .kvm_fd = -1},
+    };
     vmm_config_init(config); /* what it held is ours now */
     vmm_bus_init(&machine->ports);
     vmm_bus_init(&machine->memory);
@@ -117,6 +125,7 @@ void vmm_machine_destroy(struct vmm_machine *machine)
     g_clear_pointer(&machine->acpi, vmm_acpi_device_destroy);
     vmm_vm_destroy(&machine->vm);
     vmm_ram_destroy(&machine->ram);
+    vmm_boot_close(&machine->files);
     vmm_bus_finish(&machine->memory);
     vmm_bus_finish(&machine->ports);
     vu_clear_fd(&machine->request_fd);
@@ -158,11 +167,21 @@ static void machine_resume(struct vmm_machine *machine)
     vmm_vcpus_resume(machine->vcpus);
 }
 
-static void machine_do_quit(struct vmm_machine *machine)
+static void machine_quit(struct vmm_machine *machine, const char *reason)
 {
     machine_pause(machine);
-    machine_tell_cause(machine, "SHUTDOWN", false, "host-qmp-quit");
+    machine_tell_cause(machine, "SHUTDOWN", false, reason);
     machine_set_state(machine, VMM_STATE_ENDED);
+}
+
+static void machine_do_quit(struct vmm_machine *machine)
+{
+    machine_quit(machine, "host-qmp-quit");
+}
+
+static void machine_do_quit_by_signal(struct vmm_machine *machine)
+{
+    machine_quit(machine, "host-signal");
 }
 
 static void machine_do_error(struct vmm_machine *machine)
@@ -174,20 +193,26 @@ static void machine_do_error(struct vmm_machine *machine)
                       machine->config.no_shutdown ? VMM_STATE_INTERNAL_ERROR : VMM_STATE_ENDED);
 }
 
-static void machine_do_shutdown(struct vmm_machine *machine)
+static void machine_shut_down(struct vmm_machine *machine, bool by_guest, const char *reason)
 {
     machine_pause(machine);
-    machine_tell_cause(machine, "SHUTDOWN", true, "guest-shutdown");
+    machine_tell_cause(machine, "SHUTDOWN", by_guest, reason);
     machine_set_state(machine, machine->config.no_shutdown ? VMM_STATE_SHUTDOWN : VMM_STATE_ENDED);
+}
+
+static void machine_do_shutdown(struct vmm_machine *machine)
+{
+    machine_shut_down(machine, true, "guest-shutdown");
 }
 
 static void machine_reset(struct vmm_machine *machine, bool by_guest)
 {
-    g_autoptr(GError) error = NULL;
+    const char *reason = by_guest ? "guest-reset" : "host-qmp-system-reset";
     bool was_running = vmm_machine_state(machine) == VMM_STATE_RUNNING;
+    g_autoptr(GError) error = NULL;
 
     if (machine->config.no_reboot) {
-        machine_do_shutdown(machine);
+        machine_shut_down(machine, by_guest, reason);
         return;
     }
     machine_pause(machine);
@@ -199,10 +224,11 @@ static void machine_reset(struct vmm_machine *machine, bool by_guest)
         machine_do_error(machine);
         return;
     }
-    machine_tell_cause(machine, "RESET", by_guest,
-                       by_guest ? "guest-reset" : "host-qmp-system-reset");
+    machine_tell_cause(machine, "RESET", by_guest, reason);
     if (was_running)
         machine_resume(machine);
+    else
+        machine_set_state(machine, VMM_STATE_CREATED); /* also what had ended may go on */
 }
 
 static void machine_do_reset(struct vmm_machine *machine)
@@ -244,15 +270,11 @@ static const struct machine_action {
     enum vmm_request request;
     void (*run)(struct vmm_machine *machine);
 } machine_actions[] = {
-    {VMM_REQUEST_QUIT, machine_do_quit},
-    {VMM_REQUEST_ERROR, machine_do_error},
-    {VMM_REQUEST_SHUTDOWN, machine_do_shutdown},
-    {VMM_REQUEST_RESET, machine_do_reset},
-    {VMM_REQUEST_STOP, machine_do_stop},
-    {VMM_REQUEST_CONT, machine_do_cont},
-    {VMM_REQUEST_POWERDOWN, machine_do_powerdown},
-    {VMM_REQUEST_EJECT, vmm_devices_eject},
-    {VMM_REQUEST_RESET_BY_HOST, machine_do_reset_by_host},
+    {VMM_REQUEST_QUIT, machine_do_quit},    {VMM_REQUEST_QUIT_BY_SIGNAL, machine_do_quit_by_signal},
+    {VMM_REQUEST_ERROR, machine_do_error},  {VMM_REQUEST_SHUTDOWN, machine_do_shutdown},
+    {VMM_REQUEST_RESET, machine_do_reset},  {VMM_REQUEST_STOP, machine_do_stop},
+    {VMM_REQUEST_CONT, machine_do_cont},    {VMM_REQUEST_POWERDOWN, machine_do_powerdown},
+    {VMM_REQUEST_EJECT, vmm_devices_eject}, {VMM_REQUEST_RESET_BY_HOST, machine_do_reset_by_host},
 };
 
 static gboolean machine_on_request(int fd, GIOCondition condition, gpointer opaque)
@@ -275,8 +297,12 @@ static gboolean machine_on_signal(int fd, GIOCondition condition, gpointer opaqu
 {
     struct signalfd_siginfo info;
 
-    if (read(fd, &info, sizeof(info)) == sizeof(info))
-        vmm_machine_ask(opaque, VMM_REQUEST_QUIT);
+    if (read(fd, &info, sizeof(info)) != sizeof(info))
+        return G_SOURCE_CONTINUE;
+    if (info.ssi_signo == SIGCONT)
+        vmm_terminal_resume(); /* the shell had it meanwhile */
+    else
+        vmm_machine_ask(opaque, VMM_REQUEST_QUIT_BY_SIGNAL);
     return G_SOURCE_CONTINUE;
 }
 
@@ -295,6 +321,19 @@ static void machine_unwatch(GSource *source)
     g_source_unref(source);
 }
 
+/* Waits for who is to watch, says that we are ready, and lets go. */
+static void machine_start(struct vmm_machine *machine)
+{
+    while (vmm_serial_is_awaited(machine->serial) && vmm_machine_state(machine) != VMM_STATE_ENDED)
+        g_main_context_iteration(machine->context, TRUE);
+    if (machine->config.daemonize)
+        vu_log_use_syslog("vmm");
+    vu_ready_announce();
+    if (!machine->config.start_paused && vmm_machine_state(machine) == VMM_STATE_CREATED)
+        machine_resume(machine);
+    malloc_trim(0); /* what starting took */
+}
+
 int vmm_machine_run(struct vmm_machine *machine)
 {
     g_autoptr(GError) error = NULL;
@@ -306,12 +345,7 @@ int vmm_machine_run(struct vmm_machine *machine)
     }
     requests = machine_watch(machine, machine->request_fd, machine_on_request);
     signals = machine_watch(machine, machine->signal_fd, machine_on_signal);
-    if (machine->config.daemonize)
-        vu_log_use_syslog("vmm");
-    vu_ready_announce();
-    if (!machine->config.start_paused)
-        machine_resume(machine);
-    malloc_trim(0); /* what starting took */
+    machine_start(machine);
     while (vmm_machine_state(machine) != VMM_STATE_ENDED)
         g_main_context_iteration(machine->context, TRUE);
     machine_unwatch(requests);

@@ -4,6 +4,7 @@
  *
  *   CREATED --start--> RUNNING --stop--> PAUSED --cont--> RUNNING
  *   RUNNING --guest or QMP: reset--> (all vCPUs outside, devices reset, kernel loaded anew) RUNNING
+ *   not running --reset--> CREATED
  *   any --shutdown, quit, internal error--> ENDED
  *
  * Changes of state are asked for by any thread and carried out by the main one, between
@@ -18,6 +19,7 @@
 #include "vmm/cmos.h"
 #include "vmm/config.h"
 #include "vmm/ram.h"
+#include "vmm/x86/boot.h"
 #include "vmm/x86/vm.h"
 
 enum vmm_run_state {
@@ -40,6 +42,7 @@ enum vmm_request {
     VMM_REQUEST_ERROR = 1 << 6, /* a vCPU cannot go on; it has logged why */
     VMM_REQUEST_EJECT = 1 << 7, /* the guest has let devices go */
     VMM_REQUEST_RESET_BY_HOST = 1 << 8,
+    VMM_REQUEST_QUIT_BY_SIGNAL = 1 << 9,
 };
 
 /* What others are told, in QMP's words. */
@@ -59,6 +62,7 @@ struct pci_host;        /* pci/pci-host.h */
 struct vmm_machine {
     struct vmm_config config; /* constant, but for the devices and chardevs: the main thread's */
     struct vmm_ram ram;       /* constant */
+    struct vmm_boot_files files;
     struct vmm_vm vm;
     struct vmm_bus ports, memory; /* any thread */
     struct vmm_vcpus *vcpus;

@@ -3,11 +3,12 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
+#include "vhost-user/daemon/listen.h"
 #include "vhost-user/daemon/ready.h"
 #include "vmm/cmdline.h"
 #include "vmm/machine.h"
+#include "vmm/pidfile.h"
 #include "vmm/probe.h"
 #include "vmm/qmp.h"
 
@@ -17,37 +18,44 @@ static int main_fail(const GError *error)
     return EXIT_FAILURE;
 }
 
-static bool main_write_pid(const char *path, GError **error)
+/* Main's exit status. */
+static int main_serve(struct vmm_machine *machine)
 {
-    g_autofree char *line = g_strdup_printf("%d\n", (int)getpid());
-
-    return path == NULL || g_file_set_contents(path, line, -1, error);
-}
-
-static int main_run(struct vmm_config *config)
-{
-    static struct vmm_machine machine;
     g_autoptr(GError) error = NULL;
-    g_autofree char *pidfile = g_strdup(config->pidfile);
     struct vmm_qmp *qmp = NULL;
     int status = EXIT_FAILURE;
 
-    if (!vu_ready_prepare("vmm", config->daemonize, &status))
-        return status;
-    if (!vmm_machine_create(&machine, config, &error))
-        return main_fail(error);
-    if (main_write_pid(pidfile, &error) && machine.config.qmp_path)
-        qmp = vmm_qmp_create(&machine, machine.config.qmp_path, &error);
+    if (machine->config.qmp_path)
+        qmp = vmm_qmp_create(machine, machine->config.qmp_path, &error);
     if (error)
         main_fail(error);
     else if (qmp && vmm_qmp_start(qmp) < 0)
         fprintf(stderr, "vmm: -qmp: no thread can be started\n");
     else
-        status = vmm_machine_run(&machine);
+        status = vmm_machine_run(machine);
     vmm_qmp_destroy(qmp);
-    vmm_machine_destroy(&machine);
-    if (pidfile != NULL)
-        unlink(pidfile);
+    return status;
+}
+
+static int main_run(struct vmm_config *config)
+{
+    static struct vmm_machine machine;
+    struct vmm_pidfile pidfile = {-1, -1, NULL};
+    g_autoptr(GError) error = NULL;
+    int status = EXIT_FAILURE;
+
+    if (!vu_ready_prepare("vmm", config->daemonize, &status))
+        return status;
+    if (config->pidfile && !vmm_pidfile_create(&pidfile, config->pidfile, &error))
+        return main_fail(error);
+    if (vmm_machine_create(&machine, config, &error)) {
+        status = main_serve(&machine);
+        vmm_machine_destroy(&machine);
+    } else {
+        main_fail(error);
+    }
+    vu_daemon_remove_socket();
+    vmm_pidfile_remove(&pidfile);
     return status;
 }
 

@@ -15,6 +15,10 @@ static JsonNode *qmp_stop(struct vmm_machine *machine, JsonObject *arguments, GE
 
 static JsonNode *qmp_cont(struct vmm_machine *machine, JsonObject *arguments, GError **error)
 {
+    enum vmm_run_state state = vmm_machine_state(machine);
+
+    if (state == VMM_STATE_SHUTDOWN || state == VMM_STATE_INTERNAL_ERROR)
+        return vu_control_fail(error, "the guest has ended: system_reset must come first");
     return ask(machine, VMM_REQUEST_CONT);
 }
 

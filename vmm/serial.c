@@ -424,6 +424,11 @@ static void serial_quit(void *opaque)
     vmm_machine_ask(serial->machine, VMM_REQUEST_QUIT);
 }
 
+bool vmm_serial_is_awaited(const struct vmm_serial *serial)
+{
+    return vmm_console_is_awaited(serial->console);
+}
+
 void vmm_serial_reset(struct vmm_serial *serial)
 {
     VU_LOCK_SCOPE(&serial->lock);

@@ -15,5 +15,7 @@ struct vmm_serial;
 bool vmm_serial_create(struct vmm_machine *machine, GError **error);
 /* NULL is allowed. */
 void vmm_serial_destroy(struct vmm_serial *serial);
+/* Whether it waits for the first client of its socket, as its config says. Main thread. */
+bool vmm_serial_is_awaited(const struct vmm_serial *serial);
 /* As after power-on. While no vCPU runs. */
 void vmm_serial_reset(struct vmm_serial *serial);

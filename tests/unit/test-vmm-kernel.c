@@ -69,10 +69,10 @@ static char *load(struct fixture *fixture, const void *bytes, size_t len, struct
     g_autoptr(GError) error = NULL;
 
     g_assert_true(g_file_set_contents(fixture->path, bytes, (gssize)len, NULL));
-    if (vmm_boot_load(&fixture->machine, entry, &error))
-        return NULL;
-    g_assert_nonnull(error);
-    return g_strdup(error->message);
+    if (vmm_boot_open(&fixture->machine.files, &fixture->machine.config, &error))
+        vmm_boot_load(&fixture->machine, entry, &error);
+    vmm_boot_close(&fixture->machine.files);
+    return error ? g_strdup(error->message) : NULL;
 }
 
 static void assert_refused(const void *bytes, size_t len, const char *why)
@@ -346,6 +346,31 @@ static void test_too_much(void)
     fixture_clear(&fixture);
 }
 
+/* A reboot reads the files that were opened: as they are by then, but no others. */
+static void test_again(void)
+{
+    g_autoptr(GByteArray) bytes = bzimage_make((const uint8_t *)"packed", 6);
+    g_autofree char *elsewhere = NULL;
+    g_autoptr(GError) error = NULL;
+    struct fixture fixture;
+    struct vmm_entry entry;
+    FILE *file;
+
+    fixture_init(&fixture);
+    elsewhere = g_strconcat(fixture.path, ".old", NULL);
+    g_assert_true(g_file_set_contents(fixture.path, (char *)bytes->data, (gssize)bytes->len, NULL));
+    g_assert_true(vmm_boot_open(&fixture.machine.files, &fixture.machine.config, NULL));
+    g_assert_cmpint(g_rename(fixture.path, elsewhere), ==, 0);
+    g_assert_true(vmm_boot_load(&fixture.machine, &entry, NULL));
+    file = fopen(elsewhere, "w"); /* in its place */
+    g_assert_true(fputs("no kernel", file) > 0 && fclose(file) == 0);
+    g_assert_false(vmm_boot_load(&fixture.machine, &entry, &error));
+    g_assert_nonnull(strstr(error->message, "no kernel"));
+    vmm_boot_close(&fixture.machine.files);
+    g_unlink(elsewhere);
+    fixture_clear(&fixture);
+}
+
 /* --- unpacking --- */
 
 static GByteArray *pack_end(const uint8_t *packed, size_t len, size_t unpacked_len,
@@ -494,6 +519,7 @@ int main(int argc, char **argv)
     g_test_add_func("/kernel/bzimage-lies", test_bzimage_lies);
     g_test_add_func("/kernel/none", test_no_kernel);
     g_test_add_func("/kernel/too-much", test_too_much);
+    g_test_add_func("/kernel/again", test_again);
     g_test_add_func("/kernel/unpack", test_unpack);
     g_test_add_func("/kernel/unpack-bzimage", test_unpack_bzimage);
     return g_test_run();

@@ -28,20 +28,26 @@ bool vmm_image_fail(const struct vmm_image *image, GError **error, const char *f
 
 bool vmm_image_open(struct vmm_image *image, const char *option, const char *path, GError **error)
 {
-    struct stat st;
-
     *image = (struct vmm_image){.option = option, .path = path, .fd = -1};
     image->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (image->fd < 0 || fstat(image->fd, &st) < 0)
-        vmm_image_fail(image, error, "%s", g_strerror(errno));
-    else if (!S_ISREG(st.st_mode))
-        vmm_image_fail(image, error, "not an ordinary file");
-    else {
-        image->len = (uint64_t)st.st_size;
+    if (image->fd < 0)
+        return vmm_image_fail(image, error, "%s", g_strerror(errno));
+    if (vmm_image_measure(image, error))
         return true;
-    }
     vmm_image_close(image);
     return false;
+}
+
+bool vmm_image_measure(struct vmm_image *image, GError **error)
+{
+    struct stat st;
+
+    if (fstat(image->fd, &st) < 0)
+        return vmm_image_fail(image, error, "%s", g_strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return vmm_image_fail(image, error, "not an ordinary file");
+    image->len = (uint64_t)st.st_size;
+    return true;
 }
 
 int vmm_image_alloc(struct vmm_image *image, uint64_t len)

@@ -21,8 +21,11 @@ struct vmm_image {
 
 /* False with *error: it cannot be opened, or is no ordinary file. */
 bool vmm_image_open(struct vmm_image *image, const char *option, const char *path, GError **error);
+/* Looks how long the file is now. False with *error. */
+bool vmm_image_measure(struct vmm_image *image, GError **error);
 /* Holds len bytes of memory, to be filled. -ENOMEM. */
 int vmm_image_alloc(struct vmm_image *image, uint64_t len);
+/* Once is enough; more often does no harm. */
 void vmm_image_close(struct vmm_image *image);
 
 /* All of [offset, offset + len), or -EINVAL where the image ends before, or -errno. */

@@ -27,7 +27,7 @@
 
 struct boot {
     const struct vmm_machine *machine;
-    struct vmm_image kernel;
+    const struct vmm_image *kernel;
     struct vmm_bzimage bzimage;
     bool is_bzimage;
     uint64_t kernel_end;
@@ -52,14 +52,14 @@ static bool boot_load_elf(struct boot *boot, const struct vmm_image *image, bool
 static bool boot_load_unpacked(struct boot *boot, bool *ret_done, GError **error)
 {
     struct vmm_image unpacked = {.fd = -1};
-    int rc = vmm_bzimage_unpack(&boot->kernel, &boot->bzimage, &unpacked);
+    int rc = vmm_bzimage_unpack(boot->kernel, &boot->bzimage, &unpacked);
     bool ok;
 
     *ret_done = rc != -EOPNOTSUPP;
     if (!*ret_done)
         return true;
     if (rc < 0)
-        return vmm_image_fail(&boot->kernel, error, "its kernel cannot be unpacked: %s",
+        return vmm_image_fail(boot->kernel, error, "its kernel cannot be unpacked: %s",
                               rc == -EBADMSG ? "damaged" : g_strerror(-rc));
     ok = boot_load_elf(boot, &unpacked, false, error);
     if (ok)
@@ -72,24 +72,24 @@ static bool boot_load_bzimage(struct boot *boot, GError **error)
 {
     bool is_done = false;
 
-    if (!vmm_bzimage_read(&boot->kernel, &boot->bzimage, error))
+    if (!vmm_bzimage_read(boot->kernel, &boot->bzimage, error))
         return false;
     boot->is_bzimage = true;
     boot->info.header = &boot->bzimage.header;
     if (boot->machine->vm.is_pvm && !boot_load_unpacked(boot, &is_done, error))
         return false;
     boot->entry.mode = VMM_ENTRY_64;
-    return is_done || vmm_bzimage_load(&boot->kernel, &boot->bzimage, &boot->machine->ram,
+    return is_done || vmm_bzimage_load(boot->kernel, &boot->bzimage, &boot->machine->ram,
                                        &boot->entry.rip, &boot->kernel_end, error);
 }
 
 static bool boot_load_kernel(struct boot *boot, GError **error)
 {
-    if (vmm_elf_is_one(&boot->kernel))
-        return boot_load_elf(boot, &boot->kernel, true, error);
-    if (vmm_bzimage_is_one(&boot->kernel))
+    if (vmm_elf_is_one(boot->kernel))
+        return boot_load_elf(boot, boot->kernel, true, error);
+    if (vmm_bzimage_is_one(boot->kernel))
         return boot_load_bzimage(boot, error);
-    return vmm_image_fail(&boot->kernel, error,
+    return vmm_image_fail(boot->kernel, error,
                           "no kernel: expected a bzImage or an ELF file for x86-64");
 }
 
@@ -116,29 +116,20 @@ static uint64_t boot_find_initrd_place(const struct boot *boot, uint64_t len)
 
 static bool boot_load_initrd(struct boot *boot, GError **error)
 {
-    const char *path = boot->machine->config.initrd;
-    struct vmm_image initrd;
-    int rc = 0;
-    bool ok;
+    const struct vmm_image *initrd = &boot->machine->files.initrd;
+    int rc;
 
-    if (path == NULL)
+    if (initrd->path == NULL)
         return true;
-    if (!vmm_image_open(&initrd, "-initrd", path, error))
-        return false;
-    boot->info.initrd_len = initrd.len;
-    boot->info.initrd_gpa = boot_find_initrd_place(boot, initrd.len);
-    ok = boot->info.initrd_gpa != 0;
-    if (!ok)
-        vmm_image_fail(&initrd, error,
-                       "%" G_GUINT64_FORMAT " MiB, which find no place in the guest's RAM (-m)",
-                       (initrd.len >> 20) + 1);
-    else
-        rc = vmm_image_load(&initrd, 0, initrd.len, &boot->machine->ram, boot->info.initrd_gpa,
-                            initrd.len);
-    if (rc < 0)
-        ok = vmm_image_fail(&initrd, error, "%s", g_strerror(-rc));
-    vmm_image_close(&initrd);
-    return ok;
+    boot->info.initrd_len = initrd->len;
+    boot->info.initrd_gpa = boot_find_initrd_place(boot, initrd->len);
+    if (boot->info.initrd_gpa == 0)
+        return vmm_image_fail(
+            initrd, error, "%" G_GUINT64_FORMAT " MiB, which find no place in the guest's RAM (-m)",
+            (initrd->len >> 20) + 1);
+    rc = vmm_image_load(initrd, 0, initrd->len, &boot->machine->ram, boot->info.initrd_gpa,
+                        initrd->len);
+    return rc == 0 || vmm_image_fail(initrd, error, "%s", g_strerror(-rc));
 }
 
 static bool boot_write_cmdline(struct boot *boot, uint8_t *low, GError **error)
@@ -188,17 +179,31 @@ static bool boot_write_low(struct boot *boot, GError **error)
     return true;
 }
 
-bool vmm_boot_load(const struct vmm_machine *machine, struct vmm_entry *ret_entry, GError **error)
+bool vmm_boot_open(struct vmm_boot_files *files, const struct vmm_config *config, GError **error)
 {
-    struct boot boot = {.machine = machine, .info.ram = &machine->ram};
-    bool ok;
+    *files = (struct vmm_boot_files){{.fd = -1}, {.fd = -1}};
+    return vmm_image_open(&files->kernel, "-kernel", config->kernel, error) &&
+           (config->initrd == NULL ||
+            vmm_image_open(&files->initrd, "-initrd", config->initrd, error));
+}
 
-    if (!vmm_image_open(&boot.kernel, "-kernel", machine->config.kernel, error))
+void vmm_boot_close(struct vmm_boot_files *files)
+{
+    vmm_image_close(&files->kernel);
+    vmm_image_close(&files->initrd);
+}
+
+bool vmm_boot_load(struct vmm_machine *machine, struct vmm_entry *ret_entry, GError **error)
+{
+    struct vmm_boot_files *files = &machine->files;
+    struct boot boot = {.machine = machine, .kernel = &files->kernel, .info.ram = &machine->ram};
+
+    if (!vmm_image_measure(&files->kernel, error) ||
+        (files->initrd.path != NULL && !vmm_image_measure(&files->initrd, error)))
         return false;
-    ok = boot_load_kernel(&boot, error) && boot_load_initrd(&boot, error) &&
-         boot_write_low(&boot, error);
-    vmm_image_close(&boot.kernel);
-    if (ok)
-        *ret_entry = boot.entry;
-    return ok;
+    if (!boot_load_kernel(&boot, error) || !boot_load_initrd(&boot, error) ||
+        !boot_write_low(&boot, error))
+        return false;
+    *ret_entry = boot.entry;
+    return true;
 }

@@ -12,7 +12,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vmm/x86/boot-image.h"
+
+struct vmm_config;
 struct vmm_machine;
+
+/* What is loaded. Opened at the start, and read again for each boot. */
+struct vmm_boot_files {
+    struct vmm_image kernel, initrd; /* initrd.path NULL: there is none */
+};
 
 enum vmm_entry_mode {
     VMM_ENTRY_64,  /* long mode, identity mapping of 4 GiB; rsi: boot_params */
@@ -27,6 +35,10 @@ struct vmm_entry {
     uint64_t tables_gpa; /* page tables and GDT that 64-bit entry needs */
 };
 
-/* Reads the files named in the machine's config; again for each boot. False with *error, which
- * names the file. */
-bool vmm_boot_load(const struct vmm_machine *machine, struct vmm_entry *ret_entry, GError **error);
+/* Opens what the config names, which outlives it. False with *error, which names the file; to be
+ * closed then too. */
+bool vmm_boot_open(struct vmm_boot_files *files, const struct vmm_config *config, GError **error);
+void vmm_boot_close(struct vmm_boot_files *files);
+
+/* Loads the machine's files. False with *error, which names the file. */
+bool vmm_boot_load(struct vmm_machine *machine, struct vmm_entry *ret_entry, GError **error);
