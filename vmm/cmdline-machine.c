@@ -267,7 +267,8 @@ static const struct vmm_cmdline_option machine_options[] = {
     {"daemonize", .parse = parse_daemonize, .group = GROUP,
      .help = "Goes into the background once the guest can start."},
     {"sandbox", "on|off", .parse = parse_sandbox, .group = GROUP,
-     .help = "Whether vCPUs may make no system calls but those they need (on)."},
+     .help = "Whether each thread may make no system calls but those it needs, and root's "
+             "privileges are given up (on)."},
     {"probe", .parse = parse_probe, .group = GROUP,
      .help = "Says in a second what kind of host this is, how fast a guest's kernel runs here and "
              "what is missing."},
@@ -279,7 +280,6 @@ static const struct vmm_cmdline_option machine_options[] = {
     {"monitor", "none"},
     {"boot", "WORD"},
     {"rtc", "WORD"},
-    {"sandbox", "WORD"},
     {"msg", "WORD"},
     {"uuid", "WORD"},
 };

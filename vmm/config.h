@@ -120,7 +120,7 @@ struct vmm_config {
     char *qmp_path, *pidfile;
     bool mem_prealloc;                                    /* all memdevs */
     bool daemonize, no_reboot, no_shutdown, start_paused; /* -S */
-    bool no_sandbox;                                      /* vCPUs without seccomp filters */
+    bool no_sandbox;                                      /* no seccomp filters, privileges kept */
     int affinity[VMM_MAX_CPUS];                           /* host CPU; -1: any */
     bool probe;
 };

@@ -20,6 +20,7 @@
 #include "vmm/acpi-device.h"
 #include "vmm/devices.h"
 #include "vmm/serial.h"
+#include "vmm/syscalls.h"
 #include "vmm/terminal.h"
 #include "vmm/x86/vcpu.h"
 
@@ -321,9 +322,12 @@ static void machine_unwatch(GSource *source)
     g_source_unref(source);
 }
 
-/* Waits for who is to watch, says that we are ready, and lets go. */
-static void machine_start(struct vmm_machine *machine)
+/* Waits for who is to watch, says that we are ready, and lets go. From here on the main thread is
+ * confined, too. */
+static bool machine_start(struct vmm_machine *machine, GError **error)
 {
+    bool has_qmp = machine->config.qmp_path != NULL;
+
     while (vmm_serial_is_awaited(machine->serial) && vmm_machine_state(machine) != VMM_STATE_ENDED)
         g_main_context_iteration(machine->context, TRUE);
     if (machine->config.daemonize)
@@ -332,6 +336,7 @@ static void machine_start(struct vmm_machine *machine)
     if (!machine->config.start_paused && vmm_machine_state(machine) == VMM_STATE_CREATED)
         machine_resume(machine);
     malloc_trim(0); /* what starting took */
+    return vmm_confine(&machine->config, has_qmp ? VMM_THREAD_MAIN_QMP : VMM_THREAD_MAIN, error);
 }
 
 int vmm_machine_run(struct vmm_machine *machine)
@@ -345,7 +350,10 @@ int vmm_machine_run(struct vmm_machine *machine)
     }
     requests = machine_watch(machine, machine->request_fd, machine_on_request);
     signals = machine_watch(machine, machine->signal_fd, machine_on_signal);
-    machine_start(machine);
+    if (!machine_start(machine, &error)) {
+        vu_error("%s (-sandbox off does without)", error->message);
+        machine_do_error(machine);
+    }
     while (vmm_machine_state(machine) != VMM_STATE_ENDED)
         g_main_context_iteration(machine->context, TRUE);
     machine_unwatch(requests);

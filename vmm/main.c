@@ -11,6 +11,7 @@
 #include "vmm/pidfile.h"
 #include "vmm/probe.h"
 #include "vmm/qmp.h"
+#include "vmm/syscalls.h"
 
 static int main_fail(const GError *error)
 {
@@ -46,6 +47,8 @@ static int main_run(struct vmm_config *config)
 
     if (!vu_ready_prepare("vmm", config->daemonize, &status))
         return status;
+    if (!vmm_drop_privileges(config, &error))
+        return main_fail(error);
     if (config->pidfile && !vmm_pidfile_create(&pidfile, config->pidfile, &error))
         return main_fail(error);
     if (vmm_machine_create(&machine, config, &error)) {

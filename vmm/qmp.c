@@ -10,6 +10,8 @@
 #include "vhost-user/daemon/daemon.h"
 #include "vhost-user/daemon/json-build.h"
 #include "vhost-user/daemon/listen.h"
+#include "vhost-user/log.h"
+#include "vmm/syscalls.h"
 
 struct vmm_qmp {
     struct vmm_machine *machine;
@@ -114,6 +116,18 @@ static gboolean qmp_on_quit(gint fd, GIOCondition condition, gpointer opaque)
 
 /* --- life --- */
 
+/* On the control thread: nobody has said anything yet. */
+static void qmp_begin(void *opaque)
+{
+    const struct vmm_qmp *qmp = opaque;
+    g_autoptr(GError) error = NULL;
+
+    if (vmm_confine(&qmp->machine->config, VMM_THREAD_CONTROL, &error))
+        return;
+    vu_error("-qmp: %s (-sandbox off does without)", error->message);
+    vmm_machine_ask(qmp->machine, VMM_REQUEST_ERROR);
+}
+
 static void qmp_fill_table(struct vmm_qmp *qmp)
 {
     qmp->rows = g_new0(struct vu_control_command, vmm_qmp_n_commands);
@@ -127,7 +141,12 @@ static void qmp_fill_table(struct vmm_qmp *qmp)
             .is_open = vmm_qmp_commands[i].is_open,
             .run = qmp_run,
         };
-    qmp->table = (struct vu_control_table){qmp->rows, vmm_qmp_n_commands};
+    qmp->table = (struct vu_control_table){
+        .commands = qmp->rows,
+        .n_commands = vmm_qmp_n_commands,
+        .begin = qmp_begin,
+        .tells_shutdown = true,
+    };
 }
 
 struct vmm_qmp *vmm_qmp_create(struct vmm_machine *machine, const char *path, GError **error)
@@ -197,7 +216,6 @@ void vmm_qmp_destroy(struct vmm_qmp *qmp)
         g_source_unref(qmp->quit_source);
     }
     vu_clear_fd(&qmp->quit_fd);
-    vu_daemon_remove_socket();
     pthread_cond_destroy(&qmp->done);
     pthread_mutex_destroy(&qmp->lock);
     g_free(qmp->rows);

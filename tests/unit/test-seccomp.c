@@ -165,9 +165,11 @@ static const struct vu_syscall_rule thread_rules[] = {
 
 static void *confined_run(void *arg)
 {
-    const struct vu_syscall_rules rules = {thread_rules, G_N_ELEMENTS(thread_rules)};
+    const struct vu_syscall_rules first = {thread_rules, 1};
+    const struct vu_syscall_rules rest = {thread_rules + 1, G_N_ELEMENTS(thread_rules) - 1};
+    const struct vu_syscall_rules *const tables[] = {&first, &rest, NULL};
 
-    if (!vu_seccomp_install_for_thread(VU_SECCOMP_KILL, &rules, NULL))
+    if (!vu_seccomp_install_for_thread(VU_SECCOMP_KILL, tables, NULL))
         return NULL;
     return syscall(SYS_getppid) == -1 && errno == EXDEV ? arg : NULL;
 }

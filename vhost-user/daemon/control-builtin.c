@@ -129,7 +129,8 @@ static JsonNode *builtin_quit(struct vu_control_call *call, GError **error)
 {
     const struct control_room *room = call->opaque;
 
-    vu_control_event(call->control, "SHUTDOWN", NULL);
+    if (!room->own.tells_shutdown)
+        vu_control_event(call->control, "SHUTDOWN", NULL);
     (void)eventfd_write(room->stop_fd, 1);
     return vu_control_nothing();
 }

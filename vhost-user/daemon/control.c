@@ -281,6 +281,8 @@ static void *control_thread(void *opaque)
     struct vu_control *control = opaque;
     bool has_more = false;
 
+    if (control->room.own.begin)
+        control->room.own.begin(control->room.opaque);
     while (!__atomic_load_n(&control->is_stopping, __ATOMIC_ACQUIRE)) {
         control_poll(control, has_more ? 0 : -1);
         control_collect(control);

@@ -91,6 +91,8 @@ struct vu_control_command {
 struct vu_control_table {
     const struct vu_control_command *commands;
     size_t n_commands;
+    void (*begin)(void *opaque); /* on the control thread before all else; may be NULL */
+    bool tells_shutdown;         /* the event SHUTDOWN, so that `quit` need not */
 };
 
 #define VU_CONTROL_ERROR (vu_control_error_quark())

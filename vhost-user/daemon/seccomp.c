@@ -73,9 +73,8 @@ static bool seccomp_fail(GError **error, int ret, const char *what)
     return false;
 }
 
-/* With the rules of every daemon where it is for all threads. */
 static bool seccomp_install(enum vu_seccomp_mode mode, bool for_all_threads,
-                            const struct vu_syscall_rules *own, GError **error)
+                            const struct vu_syscall_rules *const *tables, GError **error)
 {
     const char *what = "no filter can be made";
     scmp_filter_ctx filter = seccomp_init(seccomp_actions[mode]);
@@ -84,10 +83,8 @@ static bool seccomp_install(enum vu_seccomp_mode mode, bool for_all_threads,
     if (!filter)
         return seccomp_fail(error, -ENOMEM, what);
     ret = seccomp_set_attributes(filter, mode, for_all_threads);
-    if (ret == 0 && for_all_threads)
-        ret = seccomp_add_all(filter, &vu_seccomp_daemon_rules, &what);
-    if (ret == 0)
-        ret = seccomp_add_all(filter, own, &what);
+    for (; ret == 0 && *tables; tables++)
+        ret = seccomp_add_all(filter, *tables, &what);
     if (ret == 0) {
         what = "the kernel does not take the filter";
         ret = seccomp_load(filter);
@@ -99,17 +96,19 @@ static bool seccomp_install(enum vu_seccomp_mode mode, bool for_all_threads,
 bool vu_seccomp_install(enum vu_seccomp_mode mode, const struct vu_syscall_rules *own,
                         GError **error)
 {
+    const struct vu_syscall_rules *const tables[] = {&vu_seccomp_daemon_rules, own, NULL};
+
     if (mode == VU_SECCOMP_NONE)
         return true;
     if (VU_SANITIZED) {
         vu_info("built with a sanitizer: no filter of system calls");
         return true;
     }
-    return seccomp_install(mode, true, own, error);
+    return seccomp_install(mode, true, tables, error);
 }
 
-bool vu_seccomp_install_for_thread(enum vu_seccomp_mode mode, const struct vu_syscall_rules *all,
-                                   GError **error)
+bool vu_seccomp_install_for_thread(enum vu_seccomp_mode mode,
+                                   const struct vu_syscall_rules *const *tables, GError **error)
 {
-    return mode == VU_SECCOMP_NONE || VU_SANITIZED || seccomp_install(mode, false, all, error);
+    return mode == VU_SECCOMP_NONE || VU_SANITIZED || seccomp_install(mode, false, tables, error);
 }

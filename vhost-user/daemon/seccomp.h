@@ -77,7 +77,7 @@ extern const struct vu_syscall_rules vu_seccomp_daemon_rules;
 bool vu_seccomp_install(enum vu_seccomp_mode mode, const struct vu_syscall_rules *own,
                         GError **error);
 
-/* The same for the calling thread alone, and for those it starts: `all` has everything that they
- * may do. A thread can only do what every filter it has allows. */
-bool vu_seccomp_install_for_thread(enum vu_seccomp_mode mode, const struct vu_syscall_rules *all,
-                                   GError **error);
+/* The same for the calling thread alone, and for those it starts: the tables, NULL ended, have
+ * everything that they may do. A thread can only do what every filter it has allows. */
+bool vu_seccomp_install_for_thread(enum vu_seccomp_mode mode,
+                                   const struct vu_syscall_rules *const *tables, GError **error);

@@ -234,6 +234,7 @@ struct virtio_device *vhost_device_create(const struct vmm_config *config,
     pthread_mutex_init(&vhost->lock, NULL);
     pthread_mutex_init(&vhost->config_lock, NULL);
     vhost->wake_fd = -1;
+    vhost->config = config;
     vhost->device_config = device_config;
     vhost->ram = ram;
     vhost->name = g_strdup_printf("%s %s", kind->name,

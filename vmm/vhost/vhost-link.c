@@ -13,6 +13,7 @@
 #include "vhost-user/cleanup.h"
 #include "vhost-user/log.h"
 #include "vhost-user/thread.h"
+#include "vmm/syscalls.h"
 
 #define RETRY_FIRST_MS 10
 #define RETRY_MOST_MS  1000
@@ -211,10 +212,22 @@ static void link_reconnect(struct vhost_device *vhost)
     }
 }
 
+/* Without its filter it does not connect again: the back-end may well be what has gone wrong. */
+static void link_confine(struct vhost_device *vhost)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (vmm_confine(vhost->config, VMM_THREAD_LINK, &error))
+        return;
+    vu_error("%s: %s (-sandbox off does without)", vhost->name, error->message);
+    __atomic_store_n(&vhost->is_ending, true, __ATOMIC_RELEASE);
+}
+
 static void *link_run(void *opaque)
 {
     struct vhost_device *vhost = opaque;
 
+    link_confine(vhost);
     while (!link_is_ending(vhost)) {
         struct pollfd poll_fds[3] = {{.fd = vhost->wake_fd, .events = POLLIN}};
         int fds[2];

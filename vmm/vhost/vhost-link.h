@@ -15,6 +15,7 @@
 
 struct vhost_device {
     struct virtio_device device; /* first */
+    const struct vmm_config *config;
     const struct vmm_device_config *device_config;
     const struct vmm_ram *ram;
     struct vu_frontend *frontend;

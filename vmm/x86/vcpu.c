@@ -102,11 +102,11 @@ static bool vcpu_run_once(struct vmm_vcpu *vcpu)
 /* From here on: nothing of the guest has run yet. */
 static void vcpu_confine(const struct vmm_vcpu *vcpu)
 {
-    enum vu_seccomp_mode mode =
-        vcpu->machine->config.no_sandbox ? VU_SECCOMP_NONE : VU_SECCOMP_KILL;
+    const struct vmm_machine *machine = vcpu->machine;
     g_autoptr(GError) error = NULL;
 
-    if (vu_seccomp_install_for_thread(mode, &vmm_vcpu_syscalls, &error))
+    if (vmm_confine(&machine->config, machine->vm.is_pvm ? VMM_THREAD_VCPU_PVM : VMM_THREAD_VCPU,
+                    &error))
         return;
     vu_error("vCPU %u: %s (-sandbox off does without)", vcpu->index, error->message);
     vmm_machine_ask(vcpu->machine, VMM_REQUEST_ERROR);

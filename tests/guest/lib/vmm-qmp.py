@@ -99,7 +99,15 @@ def main():
     expect(client.wait("SHUTDOWN")["data"]["guest"] is True, "the guest switches itself off")
     status = client.run("query-status")
     expect(status["status"] == "shutdown" and not status["running"], "-no-shutdown waits")
+    refused(client, "system_reset", "cont")
+    client.run("system_reset")
+    client.wait("RESET")
+    expect(client.run("query-status")["status"] == "prelaunch", "and may be started anew")
+    client.run("cont")
+    client.wait("RESUME")
+    wait_for(output, "# waiting", 3)
     client.run("quit")
+    expect(client.wait("SHUTDOWN")["data"]["reason"] == "host-qmp-quit", "quit")
 
 
 main()

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What surrounds a bare-metal guest of vmm that waits for events: FOLDER DISK-SOCKET.
+
+$VMM names the program, $PAYLOAD the guest.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import qmp
+
+BOUND = 60  # seconds, for anything to happen
+CAP_DAC_OVERRIDE = 1 << 1
+
+folder, disk_socket = sys.argv[1:]
+
+
+def expect(condition, what):
+    if not condition:
+        sys.exit(f"FAILED: {what}")
+    print(f"life: {what}")
+
+
+def wait_until(condition, what):
+    deadline = time.monotonic() + BOUND
+    while not condition():
+        if time.monotonic() > deadline:
+            sys.exit(f"FAILED: in vain for {what}")
+        time.sleep(0.02)
+
+
+def at(name):
+    return os.path.join(folder, name)
+
+
+def read(name):
+    with open(at(name), encoding="utf-8") as file:
+        return file.read()
+
+
+def start(*options, kernel=None):
+    command = [os.environ["VMM"], "-kernel", kernel or os.environ["PAYLOAD"], "-m", "64M", *options]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def end(process):
+    """Its exit status, and what it said."""
+    said = process.communicate(timeout=BOUND)[1]
+    return process.returncode, said
+
+
+def is_sanitized():
+    with open(os.environ["VMM"], "rb") as program:
+        image = program.read()
+    return any(library in image for library in (b"libasan.so", b"libtsan.so", b"__asan_init", b"__tsan_init"))
+
+
+def thread_states(pid):
+    """Of each thread, by its name: the fields of its status."""
+    states = {}
+    for tid in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{tid}/status", encoding="utf-8") as status:
+            fields = dict(line.split(":", 1) for line in status)
+        fields = {name: value.strip() for name, value in fields.items()}
+        states[fields["Name"]] = fields
+    return states
+
+
+def check_threads():
+    disk = ("-chardev", f"socket,id=c,path={disk_socket}", "-device", "vhost-user-blk-pci,chardev=c,id=d")
+    for sandbox in ("on", "off"):
+        vmm = start("-smp", "2", "-serial", "none", "-qmp", f"unix:{at('qmp')}", "-sandbox", sandbox, *disk)
+        wait_until(lambda: os.path.exists(at("qmp")), "the socket")
+        client = qmp.Client(at("qmp"))
+        client.run("query-status")
+        # One that came later, too.
+        client.run("device_del", id="d")
+        client.run("system_reset")
+        client.wait("DEVICE_DELETED")
+        client.run("device_add", driver="vhost-user-blk-pci", chardev="c", id="d")
+        states = thread_states(vmm.pid)
+        names = set(states)
+        expect({"vmm", "vcpu0", "vcpu1", "vhost", "control", "control-slow"} <= names, f"threads {sorted(names)}")
+        wanted = "2" if sandbox == "on" and not is_sanitized() else "0"
+        expect(all(state["Seccomp"] == wanted for state in states.values()), f"filters with -sandbox {sandbox}")
+        if sandbox == "on":
+            expect(all(int(state["CapEff"], 16) & ~CAP_DAC_OVERRIDE == 0 for state in states.values()),
+                   "no privileges")
+        client.run("quit")
+        expect(end(vmm)[0] == 0, "an orderly end")
+
+
+def check_pidfile():
+    first = start("-serial", "none", "-pidfile", at("pid"))
+    wait_until(lambda: os.path.exists(at("pid")) and read("pid") != "", "the pid file")
+    expect(read("pid") == f"{first.pid}\n", "the pid in its file")
+    status, said = end(start("-serial", "none", "-pidfile", at("pid")))
+    expect(status == 1 and "-pidfile" in said and "another's" in said, "a pid file is one program's")
+    expect(read("pid") == f"{first.pid}\n", "and stays so")
+    first.kill()
+    end(first)
+    second = start("-serial", "none", "-pidfile", at("pid"))
+    wait_until(lambda: read("pid") == f"{second.pid}\n", "the pid of a successor")
+    second.terminate()
+    expect(end(second)[0] == 0 and not os.path.exists(at("pid")), "its file goes with it")
+    status, said = end(start("-serial", "none", "-pidfile", at("nowhere/pid")))
+    expect(status == 1 and "-pidfile" in said, "a pid file that cannot be")
+
+
+def check_waiting():
+    wait = ("-serial", f"unix:{at('com1')},server=on,wait=on")
+    vmm = start(*wait)
+    wait_until(lambda: os.path.exists(at("com1")), "the console's socket")
+    vmm.terminate()
+    expect(end(vmm)[0] == 0 and not os.path.exists(at("com1")), "ended while it waits for a client")
+    vmm = start(*wait)
+    wait_until(lambda: os.path.exists(at("com1")), "the console's socket")
+    expect(os.stat(at("com1")).st_mode & 0o777 == 0o600, "which is its owner's")
+    console = socket.socket(socket.AF_UNIX)
+    console.connect(at("com1"))
+    heard = b""
+    while b"# waiting" not in heard:
+        heard += console.recv(4096)
+    status, said = end(start(*wait))
+    expect(status == 1 and "another process is listening" in said, "a console is one guest's")
+    vmm.kill()
+    end(vmm)
+    expect(os.path.exists(at("com1")), "a socket of one that was killed")
+    vmm = start(*wait)
+    wait_until(lambda: socket.socket(socket.AF_UNIX).connect_ex(at("com1")) == 0, "a successor")
+    vmm.terminate()
+    expect(end(vmm)[0] == 0 and not os.path.exists(at("com1")), "takes its place")
+
+
+def check_background():
+    shutil.copy(os.environ["PAYLOAD"], at("kernel"))
+    command = [os.environ["VMM"], "-kernel", at("kernel"), "-m", "64M", "-daemonize", "-pidfile", at("pid"),
+               "-serial", f"file:{at('out')}", "-qmp", f"unix:{at('qmp')}"]
+    expect(subprocess.run(command, timeout=BOUND, check=False, stdin=subprocess.DEVNULL).returncode == 0,
+           "in the background")
+    pid = int(read("pid"))
+    client = qmp.Client(at("qmp"))
+    os.unlink(at("kernel"))  # it has been opened
+    wait_until(lambda: "# waiting" in read("out"), "the guest")
+    client.run("system_reset")
+    client.wait("RESET")
+    wait_until(lambda: read("out").count("# waiting") == 2, "the guest's reboot")
+    os.kill(pid, signal.SIGTERM)
+    event = client.wait("SHUTDOWN")
+    expect(event["data"] == {"guest": False, "reason": "host-signal"}, "ended by a signal")
+    wait_until(lambda: not os.path.exists(at("pid")), "its end")
+    expect(not os.path.exists(at("qmp")), "nothing is left")
+    wrong = subprocess.run([*command, "-device", "vhost-user-blk-pci,chardev=none"], timeout=BOUND, check=False,
+                           stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    expect(wrong.returncode == 1 and "chardev" in wrong.stderr and not os.path.exists(at("pid")),
+           "what is wrong is told before")
+
+
+def check_no_reboot():
+    vmm = start("-serial", "none", "-no-reboot", "-S", "-qmp", f"unix:{at('qmp')}")
+    wait_until(lambda: os.path.exists(at("qmp")), "the socket")
+    client = qmp.Client(at("qmp"))
+    client.run("system_reset")
+    event = client.wait("SHUTDOWN")
+    expect(event["data"] == {"guest": False, "reason": "host-qmp-system-reset"}, "-no-reboot ends")
+    expect(end(vmm)[0] == 0, "an orderly end")
+
+
+def main():
+    check_threads()
+    check_pidfile()
+    check_waiting()
+    check_background()
+    check_no_reboot()
+
+
+main()
