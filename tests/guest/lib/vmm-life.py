@@ -4,6 +4,7 @@
 $VMM names the program, $PAYLOAD the guest.
 """
 
+import atexit
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import qmp
 
 BOUND = 60  # seconds, for anything to happen
 CAP_DAC_OVERRIDE = 1 << 1
+THREADS = {"vmm", "vcpu0", "vcpu1", "vhost", "control", "control-slow"}
 
 folder, disk_socket = sys.argv[1:]
 
@@ -45,7 +47,9 @@ def read(name):
 
 def start(*options, kernel=None):
     command = [os.environ["VMM"], "-kernel", kernel or os.environ["PAYLOAD"], "-m", "64M", *options]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    vmm = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    atexit.register(vmm.kill)
+    return vmm
 
 
 def end(process):
@@ -61,14 +65,24 @@ def is_sanitized():
 
 
 def thread_states(pid):
-    """Of each thread, by its name: the fields of its status."""
-    states = {}
+    """Of each thread: the fields of its status."""
+    states = []
     for tid in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{tid}/status", encoding="utf-8") as status:
-            fields = dict(line.split(":", 1) for line in status)
-        fields = {name: value.strip() for name, value in fields.items()}
-        states[fields["Name"]] = fields
+        try:
+            with open(f"/proc/{pid}/task/{tid}/status", encoding="utf-8") as status:
+                fields = dict(line.split(":", 1) for line in status)
+        except (FileNotFoundError, ProcessLookupError):  # it has ended
+            continue
+        states.append({name: value.strip() for name, value in fields.items()})
     return states
+
+
+def are_confined(client, pid, seccomp):
+    """Whether each kind of thread is there and all have come so far that they have their filters."""
+    client.run("query-status")  # by a thread that leaves when it is idle
+    states = thread_states(pid)
+    return (THREADS <= {state["Name"] for state in states} and
+            all(state["Seccomp"] == seccomp for state in states))
 
 
 def check_threads():
@@ -83,13 +97,10 @@ def check_threads():
         client.run("system_reset")
         client.wait("DEVICE_DELETED")
         client.run("device_add", driver="vhost-user-blk-pci", chardev="c", id="d")
-        states = thread_states(vmm.pid)
-        names = set(states)
-        expect({"vmm", "vcpu0", "vcpu1", "vhost", "control", "control-slow"} <= names, f"threads {sorted(names)}")
-        wanted = "2" if sandbox == "on" and not is_sanitized() else "0"
-        expect(all(state["Seccomp"] == wanted for state in states.values()), f"filters with -sandbox {sandbox}")
+        seccomp = "2" if sandbox == "on" and not is_sanitized() else "0"
+        wait_until(lambda: are_confined(client, vmm.pid, seccomp), f"threads of -sandbox {sandbox}")
         if sandbox == "on":
-            expect(all(int(state["CapEff"], 16) & ~CAP_DAC_OVERRIDE == 0 for state in states.values()),
+            expect(all(int(state["CapEff"], 16) & ~CAP_DAC_OVERRIDE == 0 for state in thread_states(vmm.pid)),
                    "no privileges")
         client.run("quit")
         expect(end(vmm)[0] == 0, "an orderly end")
