@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* --help and the man page, from the rows of cmdline.h. */
 #include <stdio.h>
+#include <string.h>
 
 #include "vhost-user/daemon/options-words.h"
 #include "vmm/cmdline.h"
@@ -42,6 +43,8 @@ static const char print_man_text[] =
     ".BR vblkd (1),\n"
     ".BR vblkctl (1),\n"
     ".BR outboard (7)\n";
+
+static const char *const print_questions[] = {"-help", "-version", "-print-man", NULL};
 
 typedef void (*print_row_fn)(const struct vmm_cmdline_option *option);
 
@@ -133,4 +136,32 @@ void vmm_cmdline_print_man(void)
          "0 when the guest has switched itself off, or after quit; 1 where it could not start or "
          "go on.");
     fputs(print_man_text, stdout);
+}
+
+/* --- completion --- */
+
+static void print_completion_group(const char *name)
+{
+}
+
+/* A value with keys is a list; what its metavar has before the first comma begins it. */
+static void print_completion_row(const struct vmm_cmdline_option *option)
+{
+    g_autofree char *word = g_strconcat("-", option->name, NULL);
+    g_autofree char *list = g_strconcat(VU_OPTIONS_TOP ":", word, NULL);
+    g_autofree char *value = g_strdup(option->metavar);
+
+    if (value && option->n_keys > 0)
+        value[strcspn(value, ",")] = '\0';
+    vu_options_print_completion_row(VU_OPTIONS_TOP, word, value);
+    for (size_t i = 0; i < option->n_keys; i++)
+        if (option->keys[i].help)
+            vu_options_print_completion_row(list, option->keys[i].name, option->keys[i].metavar);
+}
+
+void vmm_cmdline_print_completion(void)
+{
+    print_all(print_completion_group, print_completion_row);
+    for (const char *const *word = print_questions; *word; word++)
+        vu_options_print_completion_row(VU_OPTIONS_TOP, *word, NULL);
 }

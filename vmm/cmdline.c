@@ -20,6 +20,7 @@ static const struct {
     {"help", VMM_CMDLINE_HELP},
     {"version", VMM_CMDLINE_VERSION},
     {"print-man", VMM_CMDLINE_MAN},
+    {"print-completion", VMM_CMDLINE_COMPLETION},
 };
 
 /* name is not terminated: it may be followed by = and a value. */

@@ -32,6 +32,7 @@ enum vmm_cmdline_result {
     VMM_CMDLINE_HELP,
     VMM_CMDLINE_VERSION,
     VMM_CMDLINE_MAN,
+    VMM_CMDLINE_COMPLETION,
     VMM_CMDLINE_WRONG, /* *error is set */
 };
 
@@ -46,3 +47,4 @@ bool vmm_cmdline_parse_device(struct vmm_config *config, const char *value, GErr
 
 void vmm_cmdline_print_help(void);
 void vmm_cmdline_print_man(void);
+void vmm_cmdline_print_completion(void);

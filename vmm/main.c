@@ -83,6 +83,9 @@ int main(int argc, char **argv)
     case VMM_CMDLINE_MAN:
         vmm_cmdline_print_man();
         break;
+    case VMM_CMDLINE_COMPLETION:
+        vmm_cmdline_print_completion();
+        break;
     case VMM_CMDLINE_WRONG:
         status = main_fail(error);
         break;

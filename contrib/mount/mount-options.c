@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vhost-user/daemon/options-words.h"
 #include "vhost-user/daemon/options.h"
 #include "vhost-user/log.h"
 
@@ -104,6 +105,9 @@ static const struct vu_option mount_rows[] = {
      .offset = OFFSET(help), .group = GROUP_OTHER, .help = "Print this help and exit."},
     {.name = "version", .short_name = 'V', .is_long = true, .type = VU_OPTION_FLAG,
      .offset = OFFSET(version), .group = GROUP_OTHER, .help = "Print the version and exit."},
+    {.name = "print-completion", .is_long = true, .type = VU_OPTION_FLAG,
+     .offset = OFFSET(print_completion), .group = GROUP_OTHER,
+     .help = "Print the options for a shell that completes them, and exit."},
 };
 /* clang-format on */
 
@@ -180,6 +184,11 @@ bool mount_options_parse(struct mount_options *options, int argc, char **argv, i
     }
     if (ok && options->version) {
         printf("vhost-user-mount (Outboard) %s\n", VU_PACKAGE_VERSION);
+        return false;
+    }
+    if (ok && options->print_completion) {
+        vu_options_print_completion(&table, 1, VU_OPTIONS_TOP);
+        vu_options_print_completion_row(VU_OPTIONS_TOP, "<>", "PATH");
         return false;
     }
     if (ok && mount_take_arguments(options, rest, &error)) {

@@ -18,7 +18,7 @@
 
 struct ctl_options {
     char *socket;
-    bool json, help, version, print_man;
+    bool json, help, version, print_man, print_completion;
 };
 
 #define FIELD(member) .offset = offsetof(struct ctl_options, member)
@@ -36,6 +36,8 @@ static const struct vu_option main_rows[] = {
      .group = GROUP, .help = "Print the version and exit."},
     {.name = "print-man", .is_long = true, .type = VU_OPTION_FLAG, FIELD(print_man), .group = GROUP,
      .help = "Print the man page and exit."},
+    {.name = "print-completion", .is_long = true, .type = VU_OPTION_FLAG, FIELD(print_completion),
+     .group = GROUP, .help = "Print the options for a shell that completes them, and exit."},
 };
 /* clang-format on */
 
@@ -245,6 +247,9 @@ int main(int argc, char **argv)
         puts(PROGRAM " (Outboard) " VU_PACKAGE_VERSION);
     } else if (options.print_man) {
         print_man(&table);
+    } else if (options.print_completion) {
+        vu_options_print_completion(&table, 1, VU_OPTIONS_TOP);
+        vu_options_print_completion_row(VU_OPTIONS_TOP, "<>", "CONTROL");
     } else {
         status = run(&options, words);
     }

@@ -111,16 +111,26 @@ static void command_free_options(const struct img_command *command, void *option
     g_free(options);
 }
 
+#define COMMAND_N_TABLES 3
+
+/* All options that a command takes, and where they go. */
+static void command_tables(const struct img_command *command, void *options,
+                           struct img_new_image *new, struct command_common *common,
+                           struct vu_option_table ret_tables[COMMAND_N_TABLES])
+{
+    ret_tables[0] = (struct vu_option_table){command->rows, command->n_rows, options};
+    ret_tables[1] = (struct vu_option_table){
+        img_new_image_rows, command->takes_new_image ? img_n_new_image_rows : 0, new};
+    ret_tables[2] = (struct vu_option_table){command_rows, G_N_ELEMENTS(command_rows), common};
+}
+
 int img_command_help(const struct img_command *command)
 {
-    const struct vu_option_table tables[] = {
-        {command->rows, command->n_rows, NULL},
-        {img_new_image_rows, command->takes_new_image ? img_n_new_image_rows : 0, NULL},
-        {command_rows, G_N_ELEMENTS(command_rows), NULL},
-    };
+    struct vu_option_table tables[COMMAND_N_TABLES];
     g_autofree char *usage =
         g_strdup_printf(COMMAND_PROGRAM " %s %s", command->name, command->usage);
 
+    command_tables(command, NULL, NULL, NULL, tables);
     vu_options_print_help(tables, G_N_ELEMENTS(tables), usage);
     printf("\n%s\n", command->help);
     return 0;
@@ -168,17 +178,14 @@ static int command_parse_and_run(const struct img_command *command, int argc, ch
         .options = g_malloc0(MAX(command->options_len, 1)),
         .new = command->takes_new_image ? &new : NULL,
     };
-    const struct vu_option_table tables[] = {
-        {command->rows, command->n_rows, run.options},
-        {img_new_image_rows, command->takes_new_image ? img_n_new_image_rows : 0, &new},
-        {command_rows, G_N_ELEMENTS(command_rows), &common},
-    };
+    struct vu_option_table tables[COMMAND_N_TABLES];
     char *last = NULL;
     g_autofree char **cut = command_cut_last(command, &argc, argv, &last);
     GError *error = NULL;
     int status = 0;
 
     img_new_image_init(&new);
+    command_tables(command, run.options, &new, &common, tables);
     if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         img_command_help(command);
     } else if (!vu_options_parse(tables, G_N_ELEMENTS(tables), argc, cut, &run.args, &error)) {
@@ -254,4 +261,18 @@ void img_command_print_man(void)
          "0 on success, 1 on failure. check: 2 for corruptions, 3 for leaked clusters alone, 63\n"
          "where the format has no checks. compare: 1 for images that differ, 2 on failure.\n"
          ".SH SEE ALSO\n.BR vblkd (1),\n.BR outboard (7)");
+}
+
+void img_command_print_completion(void)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        struct vu_option_table tables[COMMAND_N_TABLES];
+
+        vu_options_print_completion_row(VU_OPTIONS_TOP, commands[i]->name, "COMMAND");
+        vu_options_print_completion_row(commands[i]->name, "<>", "FILE");
+        command_tables(commands[i], NULL, NULL, NULL, tables);
+        vu_options_print_completion(tables, G_N_ELEMENTS(tables), commands[i]->name);
+    }
+    vu_options_print_completion_row(VU_OPTIONS_TOP, "--help", NULL);
+    vu_options_print_completion_row(VU_OPTIONS_TOP, "--version", NULL);
 }

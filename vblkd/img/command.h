@@ -37,9 +37,11 @@ struct img_command {
 /* Runs argv[0], a subcommand, with its arguments. The exit status of the program. */
 int img_command_main(int argc, char **argv);
 
-/* The --help of the program and its man page, of all subcommands. */
+/* The --help of the program, its man page, and what completes its command lines, of all
+ * subcommands. */
 void img_command_print_help(void);
 void img_command_print_man(void);
+void img_command_print_completion(void);
 
 /* The --help of one of them. 0, the exit status. */
 int img_command_help(const struct img_command *command);

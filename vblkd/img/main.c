@@ -18,6 +18,8 @@ static const struct {
     {{"--help", "-h", "help"}, img_command_print_help},
     {{"--version", "-V", "--version"}, print_version},
     {{"--print-man", "--print-man", "--print-man"}, img_command_print_man},
+    {{"--print-completion", "--print-completion", "--print-completion"},
+     img_command_print_completion},
 };
 
 /* Whoever reads it must not take a part for all. */

@@ -31,7 +31,7 @@ struct vu_daemon_options {
     char *control; /* a path, or fd:N; NULL: no control socket */
     char *metrics; /* unix:PATH or HOST:PORT; NULL: none */
     bool print_capabilities;
-    bool help, version, print_man;
+    bool help, version, print_man, print_completion;
     int log_level; /* enum vu_log_level */
     bool syslog;
     bool foreground; /* -f: accepted, the default */

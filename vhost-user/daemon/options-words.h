@@ -29,5 +29,7 @@ void vu_options_print_roff(const char *text);
 void vu_options_print_roff_lines(const char *text);
 /* Prints text in --help's right column and ends the line, which stands at `column` now. */
 void vu_options_print_wrapped(const char *text, size_t column);
+/* A line of --print-completion; value NULL: the word takes none. */
+void vu_options_print_completion_row(const char *context, const char *word, const char *value);
 /* A line of usage, "PROGRAM WORD...", as roff that tells what is typed from what it stands for. */
 void vu_options_print_man_usage(const char *usage);

@@ -69,3 +69,8 @@ void vu_options_print_help(const struct vu_option_table *tables, size_t n_tables
                            const char *usage);
 /* Prints the OPTIONS section of a man page (roff) to stdout. */
 void vu_options_print_man(const struct vu_option_table *tables, size_t n_tables);
+/* Prints what completes a command line of them, for contrib/completion. context: VU_OPTIONS_TOP, or
+ * the subcommand whose options they are. */
+#define VU_OPTIONS_TOP "."
+void vu_options_print_completion(const struct vu_option_table *tables, size_t n_tables,
+                                 const char *context);

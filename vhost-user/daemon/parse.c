@@ -139,6 +139,9 @@ const struct vu_option vu_daemon_option_rows[] = {
      .help = "Print what this back-end can do, as JSON for management programs, and exit."},
     {.name = "print-man", .is_long = true, .type = VU_OPTION_FLAG, .offset = OFFSET(print_man),
      .group = PARSE_GROUP_INFO, .help = "Print the man page and exit."},
+    {.name = "print-completion", .is_long = true, .type = VU_OPTION_FLAG,
+     .offset = OFFSET(print_completion), .group = PARSE_GROUP_INFO,
+     .help = "Print the options for a shell that completes them, and exit."},
 };
 /* clang-format on */
 const size_t vu_daemon_n_option_rows = G_N_ELEMENTS(vu_daemon_option_rows);
@@ -206,6 +209,12 @@ static void parse_print_man(const struct vu_program *program, const struct vu_op
         fputs(program->man_text, stdout);
 }
 
+static void parse_print_completion(const struct vu_program *program,
+                                   const struct vu_option_table *tables, size_t n_tables)
+{
+    vu_options_print_completion(tables, n_tables, VU_OPTIONS_TOP);
+}
+
 /* What prints and ends, in the order in which it is looked for. */
 static const struct parse_printer {
     size_t offset;
@@ -216,6 +225,7 @@ static const struct parse_printer {
     {OFFSET(version), parse_print_version},
     {OFFSET(print_capabilities), parse_print_capabilities},
     {OFFSET(print_man), parse_print_man},
+    {OFFSET(print_completion), parse_print_completion},
 };
 
 /* What no single row can tell. */
