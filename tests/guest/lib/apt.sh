@@ -64,12 +64,25 @@ SOURCES
 # apt_unpack DEST PACKAGE...: downloads the packages named and unpacks them over one another in DEST.
 apt_unpack()
 {
+    apt_unpack_by "$1" "download" "${@:2}"
+}
+
+# apt_unpack_whole DEST PACKAGE...: the same, with all that they depend on.
+apt_unpack_whole()
+{
+    apt_unpack_by "$1" "install -y --download-only --no-install-recommends" "${@:2}"
+}
+
+# apt_unpack_by DEST COMMAND PACKAGE...: by what this command of apt-get downloads.
+apt_unpack_by()
+{
     local dest=$1 debs deb
-    shift
     debs=$(mktemp -d "${dest%/*}/debs.XXXXXX") || return 1
-    mkdir -p "$dest"
-    if ! (cd "$debs" && timeout 600 apt-get "${apt_opts[@]}" download "$@" >download.log 2>&1); then
-        echo "apt cannot download $*: $(grep -m 1 '^E:' "$debs/download.log")" >&2
+    mkdir -p "$dest" "$debs/partial"
+    # shellcheck disable=SC2086 # a command and its options
+    if ! (cd "$debs" && timeout 600 apt-get "${apt_opts[@]}" -o "Dir::Cache::archives=$debs" \
+        $2 "${@:3}" >download.log 2>&1); then
+        echo "apt cannot download ${*:3}: $(grep -m 1 '^E:' "$debs/download.log")" >&2
         rm -rf "$debs"
         return 1
     fi
