@@ -97,7 +97,7 @@ static const struct vu_option convert_rows[] = {
     {.name = "parallel", .short_name = 'm', .is_long = true, .type = VU_OPTION_INT, .min = 1,
      .max = IMG_COPY_MAX_THREADS, .offset = CONVERT_OFFSET(n_threads), .group = CONVERT_GROUP,
      .help = "How many threads copy; by default one for each processor, two with -c, at most 8, "
-             "and 8 where the host's page cache is not used."},
+             "and 8 where the target is on a disk, past the host's page cache."},
     {.name = "out-of-order", .short_name = 'W', .is_long = true, .type = VU_OPTION_FLAG,
      .offset = CONVERT_OFFSET(any_order), .group = CONVERT_GROUP,
      .help = "Without effect: with more than one thread, the order is any."},
@@ -251,7 +251,7 @@ static unsigned convert_n_threads(const struct convert *convert)
 
     if (convert->options->n_threads > 0)
         return (unsigned)convert->options->n_threads;
-    if (vblk_cache_is_direct(target->cache))
+    if (vblk_cache_is_direct(target->cache) && !target->is_in_memory)
         return CONVERT_MAX_THREADS;
     /* Those that only copy would wait for each other at the target's file. */
     return MIN(g_get_num_processors() * (convert->options->compress ? 2 : 1), CONVERT_MAX_THREADS);

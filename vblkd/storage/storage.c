@@ -79,7 +79,8 @@ static bool storage_set_flags(struct vblk_storage *storage, GError **error)
     int flags = vblk_cache_is_direct(storage->cache) ? O_DIRECT : 0;
     struct statfs fs;
 
-    if (fstatfs(storage->fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC)
+    storage->is_in_memory = fstatfs(storage->fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+    if (storage->is_in_memory)
         flags |= O_NONBLOCK;
     if (fcntl(storage->fd, F_SETFL, flags) == 0)
         return true;
