@@ -14,7 +14,8 @@
  *
  * POLLING begins with a loan and a window of the wait's worth. A won poll fits the window to twice
  * the wait; a lost one quarters it, or where the request came soon after, opens it to the worth.
- * Balance spent, or window below POLL_MIN_WINDOW_NS: back to SLEEPING.
+ * Balance spent, or window below POLL_MIN_WINDOW_NS: back to SLEEPING. Of waits that are usually
+ * long the first half is slept, which is booked as if it had been polled.
  *
  * A trial that ends without having been worth it doubles the patience, up to PATIENCE_MAX. That is
  * what meets a guest that needs the very CPU we spin on: its gaps look short whenever we sleep, and
@@ -25,11 +26,13 @@
 #include "vhost-user/poll-policy.h"
 
 #define POLL_MIN_WINDOW_NS 2000
-#define POLL_NEAR          4  /* times the worth of a wait */
-#define POLL_BALANCE       4  /* likewise */
-#define POLL_WORTH_CAPS    16 /* at most */
+#define POLL_NEAR          4      /* times the worth of a wait */
+#define POLL_BALANCE       4      /* likewise */
+#define POLL_WORTH_CAPS    16     /* at most */
+#define POLL_NAP_MIN_NS    200000 /* shorter waits are polled from the beginning */
 #define POLL_PATIENCE_MIN  2
 #define POLL_PATIENCE_MAX  4096
+#define POLL_USUAL         8 /* the latest waits count for so much of the usual one */
 #define POLL_WORTHY        64
 
 static uint64_t poll_min(uint64_t a, uint64_t b)
@@ -79,6 +82,12 @@ uint64_t vu_poll_policy_begin(struct vu_poll_policy *policy, unsigned n_awaited)
     return poll_min(policy->window_ns, policy->worth_ns);
 }
 
+uint64_t vu_poll_policy_nap(const struct vu_poll_policy *policy)
+{
+    /* Half, since timers are late, and some waits short. */
+    return policy->usual_ns >= POLL_NAP_MIN_NS ? policy->usual_ns / 2 : 0;
+}
+
 void vu_poll_policy_won(struct vu_poll_policy *policy, uint64_t waited_ns)
 {
     uint64_t fitting = poll_min(2 * waited_ns + POLL_MIN_WINDOW_NS, policy->worth_ns);
@@ -86,6 +95,7 @@ void vu_poll_policy_won(struct vu_poll_policy *policy, uint64_t waited_ns)
     if (policy->window_ns == 0)
         return;
     policy->n_won++;
+    policy->usual_ns += waited_ns / POLL_USUAL - policy->usual_ns / POLL_USUAL;
     poll_book(policy, (int64_t)policy->worth_ns - (int64_t)waited_ns);
     if (policy->balance_ns <= 0) /* a spinning thread that was preempted: the wait was long */
         poll_end(policy);

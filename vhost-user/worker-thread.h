@@ -53,7 +53,26 @@ int vu_worker_make_thread(struct vu_worker_run *run);
  * gets its queue, where the device allows it. */
 void vu_worker_look(struct vu_watched *watched);
 
+/* --- worker-poll.c: the worker's thread --- */
+
+/* Lets the device push what it has finished; whether that was anything. */
+bool vu_worker_complete(struct vu_worker *worker);
+/* Of the wait that begins. */
+struct vu_poll_policy *vu_worker_choose_policy(struct vu_worker *worker);
+/*
+ * Polls where the policy wants it and a CPU is left. True when that brought work, or something to
+ * see to; then for how long, since dry_ns, does not matter.
+ */
+bool vu_worker_poll(struct vu_worker *worker, struct vu_poll_policy *policy, uint64_t dry_ns,
+                    uint64_t *ret_polled_ns);
+
 /* --- worker-wake.c: the worker's thread --- */
+
+#define VU_WORKER_EVENTS 3 /* that one look at epoll gives: kick, completion, wake-up */
+struct epoll_event;
+/* Of epoll's answer (n below 1: none): whether a kick is among them, which is counted, and drained.
+ */
+bool vu_worker_take_events(struct vu_worker *worker, const struct epoll_event *events, int n);
 
 /* Has the worker woken by edges of fd. 0 or -errno. */
 int vu_worker_watch(struct vu_worker *worker, int fd);
@@ -63,5 +82,3 @@ void vu_worker_follow_kick_locked(struct vu_worker *worker);
 void vu_worker_follow_memory(struct vu_worker *worker);
 /* Sees to what the worker was woken for: both of these. */
 void vu_worker_see_to_wake(struct vu_worker *worker);
-/* Empties a kick that is a stream, so that its writer never meets a full buffer. */
-void vu_worker_drain_kick(const struct vu_worker *worker);

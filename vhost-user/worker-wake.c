@@ -83,7 +83,8 @@ void vu_worker_see_to_wake(struct vu_worker *worker)
     vu_worker_follow_memory(worker);
 }
 
-void vu_worker_drain_kick(const struct vu_worker *worker)
+/* Empties a kick that is a stream, so that its writer never meets a full buffer. */
+static void worker_drain_kick(const struct vu_worker *worker)
 {
     char buf[512];
     ssize_t n;
@@ -95,4 +96,19 @@ void vu_worker_drain_kick(const struct vu_worker *worker)
         if (n <= 0)
             break;
     }
+}
+
+bool vu_worker_take_events(struct vu_worker *worker, const struct epoll_event *events, int n)
+{
+    bool kicked = false;
+
+    for (int i = 0; i < n; i++)
+        kicked = kicked || events[i].data.fd == worker->kick_fd;
+    if (kicked && worker->kick_is_stream)
+        worker_drain_kick(worker);
+    if (kicked) {
+        VU_LOCK_SCOPE(&worker->vring->lock);
+        worker->vring->stats.n_kicks++;
+    }
+    return kicked;
 }

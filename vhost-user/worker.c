@@ -32,89 +32,17 @@
 #include "vhost-user/thread.h"
 
 #define WORKER_NO_KICK_MS 1 /* a ring without a kick is looked at this often */
-#define WORKER_PAUSES     8 /* between two looks at a polled ring */
-
-/* Pollers of all queues: one CPU is always left to whoever the requests come from. */
-static unsigned worker_n_polling; /* atomic */
 
 static bool worker_is_stopping(const struct vu_worker *worker)
 {
     return __atomic_load_n(&worker->stopping, __ATOMIC_ACQUIRE);
 }
 
-/* Lets the device push what it has finished; whether that was anything. */
-static bool worker_complete(struct vu_worker *worker)
-{
-    return worker->ops->complete != NULL &&
-           worker->ops->complete(worker->device, worker->vring) > 0;
-}
-
-/*
- * Looks at the ring until there is work (true), or something to see to, or the window is over. The
- * look itself lets session threads that want the ring's lock in first.
- */
-static bool worker_spin(struct vu_worker *worker, uint64_t until_ns, uint64_t *ret_now_ns)
-{
-    struct vu_vring *vring = worker->vring;
-
-    do {
-        for (int i = 0; i < WORKER_PAUSES; i++)
-            vu_cpu_relax();
-        *ret_now_ns = vu_now_ns();
-        if (vu_vring_has_work(vring) || worker_complete(worker))
-            return true;
-        if (worker_is_stopping(worker) || __atomic_load_n(&worker->woken, __ATOMIC_RELAXED))
-            return false;
-    } while (*ret_now_ns < until_ns);
-    return false;
-}
-
-/* A driver that was answered asks again soon; one that was not waits as we do, for a disk. */
-static struct vu_poll_policy *worker_choose_policy(struct vu_worker *worker)
-{
-    unsigned n_pushes = __atomic_load_n(&worker->vring->n_pushes, __ATOMIC_RELAXED);
-    bool pushed = n_pushes != worker->n_pushes;
-
-    worker->n_pushes = n_pushes;
-    return pushed ? &worker->answered : &worker->unanswered;
-}
-
-/* For how long the policy wants to poll. What the device completes elsewhere it does not see. */
-static uint64_t worker_window(struct vu_worker *worker, struct vu_poll_policy *policy)
-{
-    bool awaits = policy->cap_ns > 0 && worker->ops->complete != NULL;
-
-    return vu_poll_policy_begin(policy, awaits ? vu_vring_n_working(worker->vring) : 0);
-}
-
-/* Polls where the policy wants it and a CPU is left; true when that brought work. */
-static bool worker_poll(struct vu_worker *worker, struct vu_poll_policy *policy, uint64_t dry_ns,
-                        uint64_t *ret_polled_ns)
-{
-    uint64_t window_ns = worker_window(worker, policy), now_ns = dry_ns;
-    bool won = false;
-
-    *ret_polled_ns = 0;
-    if (window_ns == 0)
-        return false;
-    if (__atomic_add_fetch(&worker_n_polling, 1, __ATOMIC_RELAXED) < worker->n_cpus)
-        won = worker_spin(worker, dry_ns + window_ns, &now_ns);
-    __atomic_sub_fetch(&worker_n_polling, 1, __ATOMIC_RELAXED);
-    *ret_polled_ns = now_ns - dry_ns;
-    if (won) {
-        vu_poll_policy_won(policy, *ret_polled_ns);
-        VU_LOCK_SCOPE(&worker->vring->lock);
-        worker->vring->stats.n_polls_won++;
-    }
-    return won;
-}
-
 /* Sleeps until a kick, a completion or a wake-up, or for so long (-1: without end). Whether there
  * was a kick and nothing else. */
 static bool worker_sleep(struct vu_worker *worker, int timeout_ms)
 {
-    struct epoll_event events[3];
-    bool kicked = false;
+    struct epoll_event events[VU_WORKER_EVENTS];
     int n;
 
     if (worker->ops->spare_thread != NULL)
@@ -122,21 +50,13 @@ static bool worker_sleep(struct vu_worker *worker, int timeout_ms)
     n = epoll_wait(worker->epoll_fd, events, G_N_ELEMENTS(events), timeout_ms);
     if (worker->ops->spare_thread != NULL)
         vu_watch_awake(&worker->watched);
-    for (int i = 0; i < n; i++)
-        kicked = kicked || events[i].data.fd == worker->kick_fd;
-    if (kicked && worker->kick_is_stream)
-        vu_worker_drain_kick(worker);
-    if (kicked) {
-        VU_LOCK_SCOPE(&worker->vring->lock);
-        worker->vring->stats.n_kicks++;
-    }
-    return kicked && n == 1;
+    return vu_worker_take_events(worker, events, n) && n == 1;
 }
 
 /* Everything between running dry and being worth another pop. */
 static void worker_wait(struct vu_worker *worker)
 {
-    struct vu_poll_policy *policy = worker_choose_policy(worker);
+    struct vu_poll_policy *policy = vu_worker_choose_policy(worker);
     uint64_t dry_ns = policy->cap_ns > 0 ? vu_now_ns() : 0, polled_ns;
 
     if (worker->worked && worker->linger_ms > 0) {
@@ -146,7 +66,7 @@ static void worker_wait(struct vu_worker *worker)
             worker_sleep(worker, (int)worker->linger_ms);
         return;
     }
-    if (worker_poll(worker, policy, dry_ns, &polled_ns))
+    if (vu_worker_poll(worker, policy, dry_ns, &polled_ns))
         return;
     worker->armed = true;
     if (vu_vring_arm_kick(worker->vring))
@@ -183,7 +103,7 @@ static bool worker_loop(struct vu_worker *worker, struct vu_worker_run *run)
                 return false;
         }
         /* What is completed makes the driver think of more. */
-        if (!worker_complete(worker) && !worker_is_stopping(worker))
+        if (!vu_worker_complete(worker) && !worker_is_stopping(worker))
             worker_wait(worker);
     }
     return true;

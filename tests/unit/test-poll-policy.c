@@ -189,6 +189,30 @@ static void test_awaited(void)
     }
 }
 
+/* Of waits that take long half is slept; of short ones nothing. */
+static void test_nap(void)
+{
+    struct vu_poll_policy policy;
+
+    vu_poll_policy_init(&policy, CAP_NS);
+    g_assert_cmpuint(vu_poll_policy_nap(&policy), ==, 0);
+    for (unsigned i = 0; i < 200; i++) {
+        uint64_t window_ns = vu_poll_policy_begin(&policy, 31);
+
+        if (window_ns > 400 * US)
+            vu_poll_policy_won(&policy, 400 * US);
+        else
+            vu_poll_policy_slept(&policy, window_ns, 400 * US + WAKE_NS);
+    }
+    g_assert_cmpuint(vu_poll_policy_nap(&policy), >, 190 * US);
+    g_assert_cmpuint(vu_poll_policy_nap(&policy), <=, 200 * US);
+    for (unsigned i = 0; i < 50; i++) {
+        vu_poll_policy_begin(&policy, 31);
+        vu_poll_policy_won(&policy, 50 * US);
+    }
+    g_assert_cmpuint(vu_poll_policy_nap(&policy), ==, 0);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -201,5 +225,6 @@ int main(int argc, char **argv)
     g_test_add_func("/poll-policy/random", test_random);
     g_test_add_func("/poll-policy/preempted", test_preempted);
     g_test_add_func("/poll-policy/awaited", test_awaited);
+    g_test_add_func("/poll-policy/nap", test_nap);
     return g_test_run();
 }

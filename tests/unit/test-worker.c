@@ -457,6 +457,38 @@ static void test_polling(void)
     ring_finish(&ring);
 }
 
+/* Waits that are usually long are slept at first: nothing that comes meanwhile is missed. */
+static void test_napping(void)
+{
+    static const struct vu_worker_ops ops = {
+        .process = later_process, .completion_fd = later_fd, .complete = later_complete};
+    gint64 deadline = g_get_monotonic_time() + 2 * G_USEC_PER_SEC;
+    struct fake_ring ring;
+    struct vu_worker *worker = NULL;
+    unsigned n = 0;
+
+    ring_init_eventfd(&ring);
+    ring.later_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    g_assert_cmpint(vu_worker_create(&ring.vring, &ops, &ring, 20000, &worker), ==, 0);
+    while (ring_polls_won(&ring) < 200 && g_get_monotonic_time() < deadline) {
+        ring_submit(&ring, 1);
+        g_usleep(500);
+        if (n % 3 == 0)
+            vu_worker_wake(worker);
+        ring_submit(&ring, 1);
+        g_usleep(500);
+        later_finish(&ring, 2);
+        ring_wait_done(&ring, n += 2);
+    }
+    ring_submit(&ring, 1);
+    later_finish(&ring, 1);
+    vu_worker_destroy(worker);
+    g_test_message("%u requests, %u kicks, %" G_GUINT64_FORMAT " polls won", n, ring.n_kicks_sent,
+                   ring.vring.stats.n_polls_won);
+    close(ring.later_fd);
+    ring_finish(&ring);
+}
+
 static unsigned patient_linger_ms(void *device, unsigned queue)
 {
     g_assert_cmpuint(queue, ==, 5);
@@ -519,6 +551,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/worker/completions/asleep", GUINT_TO_POINTER(0), test_completions);
     g_test_add_data_func("/worker/completions/polling", GUINT_TO_POINTER(1000), test_completions);
     g_test_add_func("/worker/polling", test_polling);
+    g_test_add_func("/worker/napping", test_napping);
     g_test_add_func("/worker/linger", test_linger);
     g_test_add_func("/worker/destroy", test_destroy);
     return g_test_run();

@@ -94,6 +94,7 @@ static const struct vu_syscall_rule rules_daemon[] = {
     VU_SYSCALL("epoll_ctl"),
     VU_SYSCALL("epoll_wait"),
     VU_SYSCALL("epoll_pwait"),
+    VU_SYSCALL("epoll_pwait2"),
     VU_SYSCALL("poll"),
     VU_SYSCALL("ppoll"),
 
