@@ -37,6 +37,8 @@ struct rng_feeder {
     struct rng_health health;
     unsigned n_alarms; /* in a row */
     bool is_stopped;
+    int told; /* the problem that the log knows of */
+    uint64_t next_warning_ns, next_info_ns;
     size_t n_have; /* bytes read and not given out */
     uint8_t buffer[FEEDER_BUFFER];
 
@@ -51,21 +53,28 @@ static const char *feeder_problem_text(int problem)
     return problem == ENODATA ? "at its end for now" : g_strerror(problem);
 }
 
-/* A source that fails again and again says so once. */
+/* A source that fails again and again says so once; one that fails and delivers in turns, once a
+ * second. */
+static void feeder_tell_problem(struct rng_feeder *feeder, int problem)
+{
+    if (problem == feeder->told ||
+        !vu_log_is_due(problem != 0 ? &feeder->next_warning_ns : &feeder->next_info_ns))
+        return;
+    feeder->told = problem;
+    if (problem != 0)
+        vu_warning("vrngd: %s: %s; requests wait for it", feeder->source->name,
+                   feeder_problem_text(problem));
+    else
+        vu_info("vrngd: %s: delivers again", feeder->source->name);
+}
+
 static void feeder_set_problem(struct rng_feeder *feeder, int problem)
 {
-    int before;
-
     pthread_mutex_lock(&feeder->lock);
-    before = feeder->status.problem;
     feeder->status.problem = problem;
     feeder->status.n_failures += problem != 0;
     pthread_mutex_unlock(&feeder->lock);
-    if (problem != 0 && problem != before)
-        vu_warning("vrngd: %s: %s; requests wait for it", feeder->source->name,
-                   feeder_problem_text(problem));
-    else if (problem == 0 && before != 0)
-        vu_info("vrngd: %s: delivers again", feeder->source->name);
+    feeder_tell_problem(feeder, problem);
 }
 
 void rng_feeder_get_status(struct rng_feeder *feeder, struct rng_feeder_status *ret_status)
