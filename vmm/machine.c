@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <glib-unix.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -19,6 +18,7 @@
 #include "vhost-user/log.h"
 #include "vmm/acpi-device.h"
 #include "vmm/devices.h"
+#include "vmm/footprint.h"
 #include "vmm/serial.h"
 #include "vmm/syscalls.h"
 #include "vmm/terminal.h"
@@ -335,8 +335,10 @@ static bool machine_start(struct vmm_machine *machine, GError **error)
     vu_ready_announce();
     if (!machine->config.start_paused && vmm_machine_state(machine) == VMM_STATE_CREATED)
         machine_resume(machine);
-    malloc_trim(0); /* what starting took */
-    return vmm_confine(&machine->config, has_qmp ? VMM_THREAD_MAIN_QMP : VMM_THREAD_MAIN, error);
+    if (!vmm_confine(&machine->config, has_qmp ? VMM_THREAD_MAIN_QMP : VMM_THREAD_MAIN, error))
+        return false;
+    vmm_footprint_trim();
+    return true;
 }
 
 int vmm_machine_run(struct vmm_machine *machine)
