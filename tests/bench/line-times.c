@@ -2,8 +2,8 @@
 /*
  * line-times LAST PROGRAM [ARGUMENT]...: runs a program and prints, for each line that it prints,
  * the microseconds from its exec to the line's first byte. When a line is LAST it also prints the
- * program's resident memory (its own: anonymous and file pages, KiB) and CPU time (microseconds),
- * ends it, and is done.
+ * program's CPU time (microseconds) and, once it has come to rest, its resident memory (its own:
+ * anonymous and file pages, KiB), ends it, and is done.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +21,7 @@
 #include "bench-stats.h"
 
 #define LINE_MAX_LEN 256
+#define REST_US      200000
 
 struct times {
     uint64_t begin_ns;
@@ -103,8 +104,9 @@ int main(int argc, char **argv)
     }
     found = times_read_until(&times, argv[1]);
     if (found) {
-        printf("resident\t%ld\n", bench_process_rss_kib(times.pid));
         printf("cpu\t%" PRId64 "\n", bench_process_cpu_ns(times.pid) / 1000);
+        usleep(REST_US);
+        printf("resident\t%ld\n", bench_process_rss_kib(times.pid));
     }
     kill(times.pid, SIGKILL);
     waitpid(times.pid, NULL, 0);
