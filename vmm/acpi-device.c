@@ -8,7 +8,6 @@
 
 #define SLEEP_TYPE(control) ((control) >> 2 & 7)
 #define SLEEP_GO            0x20
-#define ACPI_N_SLOTS        32
 
 struct vmm_acpi_device {
     struct vmm_machine *machine;
@@ -16,7 +15,10 @@ struct vmm_acpi_device {
     void (*on_eject)(void *opaque, unsigned slot); /* constant once vCPUs run */
     void *eject_opaque;
     pthread_mutex_t lock;
-    uint32_t events, slots_up, slots_down; /* under lock */
+    /* under lock */
+    uint32_t events, slots_up, slots_down;
+    int nodes[VMM_ACPI_N_SLOTS];
+    unsigned node_slot; /* whose node is read */
 };
 
 static void acpi_update_locked(struct vmm_acpi_device *device)
@@ -50,6 +52,13 @@ void vmm_acpi_slot_down(struct vmm_acpi_device *device, unsigned slot)
     acpi_raise(device, VMM_ACPI_SLOTS, &device->slots_down, slot);
 }
 
+void vmm_acpi_set_node(struct vmm_acpi_device *device, unsigned slot, int node)
+{
+    VU_LOCK_SCOPE(&device->lock);
+
+    device->nodes[slot] = node;
+}
+
 static uint64_t acpi_bus_read(void *opaque, uint64_t offset, unsigned len)
 {
     struct vmm_acpi_device *device = opaque;
@@ -65,6 +74,8 @@ static uint64_t acpi_bus_read(void *opaque, uint64_t offset, unsigned len)
         return device->slots_up;
     case VMM_ACPI_SLOTS_DOWN:
         return device->slots_down;
+    case VMM_ACPI_NODE:
+        return (uint32_t)device->nodes[device->node_slot];
     default:
         return UINT64_MAX;
     }
@@ -78,9 +89,16 @@ static void acpi_end(struct vmm_acpi_device *device, uint32_t *pending, uint32_t
     acpi_update_locked(device);
 }
 
+static void acpi_select_slot(struct vmm_acpi_device *device, uint32_t slot)
+{
+    VU_LOCK_SCOPE(&device->lock);
+
+    device->node_slot = slot % VMM_ACPI_N_SLOTS;
+}
+
 static void acpi_eject(const struct vmm_acpi_device *device, uint32_t slots)
 {
-    for (unsigned slot = 0; slot < ACPI_N_SLOTS && device->on_eject != NULL; slot++)
+    for (unsigned slot = 0; slot < VMM_ACPI_N_SLOTS && device->on_eject != NULL; slot++)
         if (slots & 1u << slot)
             device->on_eject(device->eject_opaque, slot);
 }
@@ -109,6 +127,9 @@ static void acpi_bus_write(void *opaque, uint64_t offset, unsigned len, uint64_t
     case VMM_ACPI_EJECT:
         acpi_eject(device, (uint32_t)value);
         break;
+    case VMM_ACPI_NODE:
+        acpi_select_slot(device, (uint32_t)value);
+        break;
     default:
         break;
     }
@@ -124,6 +145,8 @@ bool vmm_acpi_device_create(struct vmm_machine *machine, GError **error)
     struct vmm_acpi_device *device = g_new0(struct vmm_acpi_device, 1);
 
     device->machine = machine;
+    for (unsigned i = 0; i < VMM_ACPI_N_SLOTS; i++)
+        device->nodes[i] = VMM_NO_NODE;
     pthread_mutex_init(&device->lock, NULL);
     device->range = (struct vmm_bus_range){
         .base = VMM_PORT_ACPI, .len = VMM_ACPI_N_PORTS, .ops = &acpi_bus_ops, .opaque = device};

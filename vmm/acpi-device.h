@@ -11,6 +11,8 @@
  *   0x08  4  rw  slots with a new PCI device, a bit each; a 1 that is written ends it
  *   0x0C  4  rw  slots whose device is to leave; likewise
  *   0x10  4  w   slots whose device the guest has let go
+ *   0x14  4  rw  written the number of a slot, read the node that its device is near to (all ones:
+ *                none is known)
  *
  * As long as there are events the line VMM_GSI_GED is high.
  */
@@ -27,7 +29,9 @@
 #define VMM_ACPI_SLOTS_UP    0x08
 #define VMM_ACPI_SLOTS_DOWN  0x0C
 #define VMM_ACPI_EJECT       0x10
-#define VMM_ACPI_N_PORTS     0x14
+#define VMM_ACPI_NODE        0x14
+#define VMM_ACPI_N_PORTS     0x18
+#define VMM_ACPI_N_SLOTS     32
 
 #define VMM_ACPI_RESET_VALUE 1
 #define VMM_ACPI_SLEEP_OFF   5 /* type of _S5_ */
@@ -53,6 +57,8 @@ void vmm_acpi_press_power_button(struct vmm_acpi_device *device);
  */
 void vmm_acpi_slot_up(struct vmm_acpi_device *device, unsigned slot);
 void vmm_acpi_slot_down(struct vmm_acpi_device *device, unsigned slot);
+/* Which node the device in a slot is near to; VMM_NO_NODE. */
+void vmm_acpi_set_node(struct vmm_acpi_device *device, unsigned slot, int node);
 /* Before a vCPU runs. Called on the vCPU that lets a device go. */
 void vmm_acpi_set_eject(struct vmm_acpi_device *device,
                         void (*on_eject)(void *opaque, unsigned slot), void *opaque);

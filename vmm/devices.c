@@ -31,7 +31,7 @@ static int devices_add(struct vmm_machine *machine, const struct vmm_device_conf
 
     if (!virtio)
         return -1;
-    pci = virtio_pci_create(&machine->vm, machine->context, virtio, config->numa_node, &rc);
+    pci = virtio_pci_create(&machine->vm, machine->context, virtio, &rc);
     if (!pci) {
         devices_fail(error, config, rc);
         return -1;
@@ -45,6 +45,7 @@ static int devices_add(struct vmm_machine *machine, const struct vmm_device_conf
     device = g_new(struct vmm_device, 1);
     *device = (struct vmm_device){config, virtio, virtio_pci_device(pci), false};
     g_ptr_array_add(machine->devices, device);
+    vmm_acpi_set_node(machine->acpi, (unsigned)rc, config->numa_node);
     return rc;
 }
 
@@ -127,6 +128,7 @@ static void devices_remove(struct vmm_machine *machine, struct vmm_device *devic
     unsigned slot = device->pci->slot;
 
     pci_host_unplug(machine->pci, device->pci);
+    vmm_acpi_set_node(machine->acpi, slot, VMM_NO_NODE);
     device->pci->ops->destroy(device->pci);
     vmm_config_find_chardev(&machine->config, config->chardev)->is_used = false;
     g_ptr_array_remove(machine->config.devices, (gpointer)(uintptr_t)config);

@@ -104,8 +104,7 @@ void rig_init(struct rig *rig)
         .n_queues = N_QUEUES,
         .queue_size = QUEUE_SIZE,
     };
-    pci = virtio_pci_create(&rig->fake.vm, g_main_context_default(), &rig->device.virtio,
-                            VMM_NO_NODE, &error);
+    pci = virtio_pci_create(&rig->fake.vm, g_main_context_default(), &rig->device.virtio, &error);
     g_assert_nonnull(pci);
     g_assert_cmpint(pci_host_plug(rig->host, virtio_pci_device(pci), SLOT), ==, SLOT);
     config_write(rig, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);

@@ -7,6 +7,7 @@
 #include <glib/gstdio.h>
 #include <string.h>
 
+#include "vmm/acpi-device.h"
 #include "vmm/cmdline.h"
 #include "vmm/layout.h"
 #include "vmm/machine.h"
@@ -228,12 +229,47 @@ static void test_fixed(void)
     tables_destroy(tables);
 }
 
+static uint32_t node_of(struct vmm_machine *machine, uint32_t slot)
+{
+    vmm_bus_write(&machine->ports, VMM_PORT_ACPI + VMM_ACPI_NODE, 4, slot);
+    return (uint32_t)vmm_bus_read(&machine->ports, VMM_PORT_ACPI + VMM_ACPI_NODE, 4);
+}
+
+/* Each slot says near which node its device is, also of one that came later. */
+static void test_near(void)
+{
+    struct tables *tables = tables_create(lines[2]);
+    struct vmm_machine *machine = &tables->machine;
+    const uint8_t *dsdt = table_at(tables, get(table_find(tables, "FACP") + 140, 8));
+    unsigned n = 0;
+
+    for (unsigned at = 0; at + 4 <= get(dsdt + 4, 4); at++)
+        n += memcmp(dsdt + at, "_PXM", 4) == 0;
+    g_assert_cmpuint(n, ==, VMM_ACPI_N_SLOTS - 1);
+    vmm_bus_init(&machine->ports);
+    machine->vm.fd = -1;
+    g_assert_true(vmm_acpi_device_create(machine, NULL));
+    g_assert_cmphex(node_of(machine, 5), ==, UINT32_MAX);
+    vmm_acpi_set_node(machine->acpi, 5, 1);
+    vmm_acpi_set_node(machine->acpi, 31, 0);
+    g_assert_cmphex(node_of(machine, 5), ==, 1);
+    g_assert_cmphex(node_of(machine, 31), ==, 0);
+    g_assert_cmphex(node_of(machine, 6), ==, UINT32_MAX);
+    node_of(machine, UINT32_MAX);
+    vmm_acpi_set_node(machine->acpi, 5, VMM_NO_NODE);
+    g_assert_cmphex(node_of(machine, 5), ==, UINT32_MAX);
+    vmm_acpi_device_destroy(machine->acpi);
+    vmm_bus_finish(&machine->ports);
+    tables_destroy(tables);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/acpi/fixed", test_fixed);
     g_test_add_func("/acpi/numa", test_numa);
     g_test_add_func("/acpi/hmat", test_hmat);
+    g_test_add_func("/acpi/near", test_near);
     g_test_add_func("/acpi/iasl", test_iasl);
     return g_test_run();
 }

@@ -53,7 +53,6 @@ struct pci_device {
     const struct pci_device_ops *ops;
     struct vmm_bus *memory; /* where BARs appear */
     unsigned slot;
-    int numa_node; /* VMM_NO_NODE: none */
     uint8_t config[PCI_CONFIG_LEN], writable[PCI_CONFIG_LEN];
     /* Set by the bridge: raises or lowers INTA. Any thread. */
     void (*set_pin)(void *opaque, unsigned slot, bool level);

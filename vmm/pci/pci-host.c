@@ -210,7 +210,6 @@ struct pci_host *pci_host_create(struct vmm_bus *memory, struct vmm_bus *ports, 
     host->data_port = (struct vmm_bus_range){HOST_PORT_DATA, 4, &data_ops, host};
     pci_device_init(&host->bridge, &bridge_ops, &bridge_identity);
     host->bridge.memory = memory;
-    host->bridge.numa_node = VMM_NO_NODE;
     host->slots[0] = &host->bridge;
     if (vmm_bus_add(memory, &host->ecam) < 0 || vmm_bus_add(ports, &host->address_port) < 0 ||
         vmm_bus_add(ports, &host->data_port) < 0) {

@@ -235,7 +235,7 @@ static int pci_make_kicks(struct virtio_pci *pci)
 }
 
 struct virtio_pci *virtio_pci_create(struct vmm_vm *vm, GMainContext *context,
-                                     struct virtio_device *device, int numa_node, int *ret_error)
+                                     struct virtio_device *device, int *ret_error)
 {
     const struct pci_identity identity = {
         .vendor = 0x1af4,
@@ -253,7 +253,6 @@ struct virtio_pci *virtio_pci_create(struct vmm_vm *vm, GMainContext *context,
     pci_device_init(&pci->pci, &virtio_pci_ops, &identity);
     pthread_mutex_init(&pci->lock, NULL);
     pthread_mutex_init(&pci->isr_lock, NULL);
-    pci->pci.numa_node = numa_node;
     pci->vm = vm;
     pci->context = g_main_context_ref(context);
     pci->device = device;

@@ -23,10 +23,7 @@
 
 struct virtio_pci;
 
-/*
- * Takes over the device in any case. numa_node as struct pci_device has it. NULL with -errno in
- * *ret_error.
- */
+/* Takes over the device in any case. NULL with -errno in *ret_error. */
 struct virtio_pci *virtio_pci_create(struct vmm_vm *vm, GMainContext *context,
-                                     struct virtio_device *device, int numa_node, int *ret_error);
+                                     struct virtio_device *device, int *ret_error);
 struct pci_device *virtio_pci_device(struct virtio_pci *pci);

@@ -11,7 +11,6 @@
 #include "vmm/acpi-device.h"
 #include "vmm/layout.h"
 #include "vmm/machine.h"
-#include "vmm/pci/pci-host.h"
 #include "vmm/x86/acpi-tables.h"
 #include "vmm/x86/aml.h"
 
@@ -19,7 +18,7 @@
 #define DSDT_CONFIG_PORT   0xcf8 /* of PCI's configuration space */
 #define DSDT_CONFIG_LEN    8
 #define DSDT_CMOS_LEN      2
-#define DSDT_N_SLOTS       32 /* slot 0 is the host bridge itself */
+#define DSDT_N_SLOTS       VMM_ACPI_N_SLOTS /* slot 0 is the host bridge itself */
 #define DSDT_N_PINS        4
 #define DSDT_ALL_FUNCS     0xffffu
 
@@ -97,6 +96,7 @@ static void dsdt_put_events(struct vmm_aml *aml)
     vmm_aml_field(aml, "SLUP");
     vmm_aml_field(aml, "SLDN");
     vmm_aml_field(aml, "EJCT");
+    vmm_aml_field(aml, "NODE");
     vmm_aml_end(aml);
     vmm_aml_begin_method(aml, "_EVT", 1);
     vmm_aml_load(aml, 0, "EVTS");
@@ -139,19 +139,13 @@ static void dsdt_put_pins(struct vmm_aml *aml)
     vmm_aml_end(aml);
 }
 
-static int dsdt_find_node(const struct vmm_machine *machine, unsigned slot)
-{
-    const struct pci_device *device = machine->pci ? pci_host_at(machine->pci, slot) : NULL;
-
-    return device ? device->numa_node : VMM_NO_NODE;
-}
-
 static void dsdt_print_slot(char name[5], unsigned slot)
 {
     g_snprintf(name, 5, "S%02X_", slot);
 }
 
-static void dsdt_put_slot(struct vmm_aml *aml, unsigned slot, int node)
+/* What is plugged there may change, and its node with it. */
+static void dsdt_put_slot(struct vmm_aml *aml, unsigned slot)
 {
     char name[5];
 
@@ -159,8 +153,10 @@ static void dsdt_put_slot(struct vmm_aml *aml, unsigned slot, int node)
     vmm_aml_begin_device(aml, name);
     dsdt_put_number(aml, "_ADR", slot << 16);
     dsdt_put_number(aml, "_SUN", slot);
-    if (node != VMM_NO_NODE)
-        dsdt_put_number(aml, "_PXM", (uint64_t)node);
+    vmm_aml_begin_method(aml, "_PXM", 0);
+    vmm_aml_store_integer(aml, "\\_SB_.GED_.NODE", slot);
+    vmm_aml_return(aml, "\\_SB_.GED_.NODE");
+    vmm_aml_end(aml);
     vmm_aml_begin_method(aml, "_EJ0", 1);
     vmm_aml_store_integer(aml, "\\_SB_.GED_.EJCT", 1ull << slot);
     vmm_aml_end(aml);
@@ -206,7 +202,7 @@ static void dsdt_put_bridge(struct vmm_aml *aml, const struct vmm_machine *machi
     dsdt_put_bridge_resources(aml, bar64);
     dsdt_put_pins(aml);
     for (unsigned slot = 1; slot < DSDT_N_SLOTS; slot++)
-        dsdt_put_slot(aml, slot, dsdt_find_node(machine, slot));
+        dsdt_put_slot(aml, slot);
     dsdt_put_scan(aml);
     vmm_aml_end(aml);
 }

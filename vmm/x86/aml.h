@@ -59,6 +59,7 @@ void vmm_aml_call(struct vmm_aml *aml, const char *path);
 void vmm_aml_load(struct vmm_aml *aml, unsigned local, const char *path);
 void vmm_aml_store(struct vmm_aml *aml, const char *path, unsigned local);
 void vmm_aml_store_integer(struct vmm_aml *aml, const char *path, uint64_t value);
+void vmm_aml_return(struct vmm_aml *aml, const char *path);
 void vmm_aml_notify(struct vmm_aml *aml, const char *path, uint8_t value);
 
 /* --- resources --- */
