@@ -221,14 +221,18 @@ static bool parse_socket(const char *text, struct socket_words *words, GError **
 {
     if (!vmm_keys_parse(socket_keys, G_N_ELEMENTS(socket_keys), "path", text, words, error))
         return false;
+    if (!words->server)
+        return vmm_config_fail(error, "server: expected on: others connect to us");
     return (words->path && *words->path) || vmm_config_fail(error, "expected unix:PATH");
 }
 
 static bool parse_serial(struct vmm_config *config, const char *value, GError **error)
 {
     struct vmm_serial_config serial = {.kind = VMM_SERIAL_NONE};
-    struct socket_words words = {0};
+    struct socket_words words = {.server = true};
 
+    if (config->serial.is_given)
+        return vmm_config_fail(error, "there is one serial port, which was given before");
     if (strcmp(value, "stdio") == 0 || strcmp(value, "mon:stdio") == 0) {
         serial.kind = VMM_SERIAL_STDIO;
     } else if (g_str_has_prefix(value, "file:") && value[5]) {
@@ -239,11 +243,12 @@ static bool parse_serial(struct vmm_config *config, const char *value, GError **
             g_free(words.path);
             return false;
         }
-        serial = (struct vmm_serial_config){VMM_SERIAL_UNIX, words.path, words.wait};
+        serial =
+            (struct vmm_serial_config){VMM_SERIAL_UNIX, .path = words.path, .wait = words.wait};
     } else if (strcmp(value, "none") != 0 && strcmp(value, "null") != 0) {
         return vmm_config_fail(error, "expected stdio, unix:PATH, file:PATH or none");
     }
-    g_free(config->serial.path);
+    serial.is_given = true;
     config->serial = serial;
     return true;
 }
@@ -255,7 +260,7 @@ static bool parse_nographic(struct vmm_config *config, const char *value, GError
 
 static bool parse_qmp(struct vmm_config *config, const char *value, GError **error)
 {
-    struct socket_words words = {0};
+    struct socket_words words = {.server = true};
 
     if (!g_str_has_prefix(value, "unix:"))
         return vmm_config_fail(error, "expected unix:PATH");
@@ -281,7 +286,8 @@ static const struct vmm_cmdline_option device_options[] = {
      G_N_ELEMENTS(generic_keys), vmm_cmdline_parse_device, GROUP,
      "Any other virtio device whose back-end knows all about it."},
     {"serial", "stdio|unix:PATH|file:PATH|none", .parse = parse_serial, .group = GROUP,
-     .help = "Where the first serial port goes (stdio). Of a terminal, Ctrl-A x ends the guest. "
+     .help = "Where the serial port goes (stdio; with -daemonize none). Of a terminal, Ctrl-A x "
+             "ends the guest. "
              "unix: listens; with wait=on the guest starts when somebody is there."},
     {"nographic", .parse = parse_nographic, .group = GROUP,
      .help = "Is always so: the serial port is the console."},

@@ -70,16 +70,21 @@ static bool parse_smp(struct vmm_config *config, const char *value, GError **err
 
 /* --- -cpu --- */
 
-/* "host,-avx512f,+invtsc,pmu=off" */
+/* "host,-avx512f,+invtsc,pmu=off". What QEMU's users say of its own models means nothing here. */
 static bool parse_cpu(struct vmm_config *config, const char *value, GError **error)
 {
+    static const char *const ignored[] = {"migratable",      "enforce",  "check", "host-phys-bits",
+                                          "host-cache-info", "l3-cache", NULL};
     g_auto(GStrv) words = g_strsplit(value, ",", -1);
 
     if (!words[0] || (strcmp(words[0], "host") != 0 && strcmp(words[0], "max") != 0))
         return vmm_config_fail(error, "expected host: the guest has the CPU that is there");
     for (size_t i = 1; words[i]; i++) {
         char *equals = strchr(words[i], '=');
+        g_autofree char *name = g_strndup(words[i], strcspn(words[i], "="));
 
+        if (g_strv_contains(ignored, name))
+            continue;
         if (words[i][0] == '-' || words[i][0] == '+') {
             g_ptr_array_add(config->cpu_features, g_strdup(words[i]));
         } else if (equals && (strcmp(equals, "=on") == 0 || strcmp(equals, "=off") == 0)) {
@@ -156,12 +161,13 @@ static bool parse_accel(struct vmm_config *config, const char *value, GError **e
 /* --- the rest --- */
 
 struct name_words {
-    char *guest;
+    char *guest, *process;
 };
 
 static const struct vmm_key name_keys[] = {
     {"guest", VMM_KEY_STRING, offsetof(struct name_words, guest), .metavar = "NAME"},
-    {"process", VMM_KEY_IGNORED},
+    {"process", VMM_KEY_STRING, offsetof(struct name_words, process), .metavar = "NAME",
+     .help = "the program's in the list of processes"},
     {"debug-threads", VMM_KEY_IGNORED},
 };
 
@@ -170,9 +176,12 @@ static bool parse_name(struct vmm_config *config, const char *value, GError **er
     struct name_words words = {0};
     bool good = vmm_keys_parse(name_keys, G_N_ELEMENTS(name_keys), "guest", value, &words, error);
 
-    if (good)
+    if (good && words.guest)
         set_string(&config->name, words.guest);
+    if (good && words.process)
+        set_string(&config->process_name, words.process);
     g_free(words.guest);
+    g_free(words.process);
     return good;
 }
 
@@ -251,7 +260,7 @@ static const struct vmm_cmdline_option machine_options[] = {
     {"vcpu-affinity", "VCPU:CPU,...", .parse = parse_affinity, .group = GROUP,
      .help = "Pins vCPUs to host CPUs."},
     {"name", "NAME", name_keys, G_N_ELEMENTS(name_keys), parse_name, GROUP,
-     "A name for log lines and the process list."},
+     "A name for QMP and the system's log."},
     {"machine", "[type=]WORD,...", machine_keys, G_N_ELEMENTS(machine_keys), parse_machine, GROUP,
      "memory-backend= says which -object is the RAM; there is one type of machine, whatever is "
      "named."},

@@ -230,30 +230,20 @@ static const struct vmm_key place_keys[] = {
     {"die-id", VMM_KEY_IGNORED},
 };
 
-/* vCPUs by where they sit; -smp must have come before. */
+/* Which vCPUs these are is known when -smp is. */
 static bool parse_numa_cpu(struct vmm_config *config, const char *text, GError **error)
 {
     struct place_words words = {-1, -1, -1, -1};
-    const struct vmm_topology *smp = &config->smp;
-    unsigned n_found = 0;
+    struct vmm_cpu_place place;
 
     if (!vmm_keys_parse(place_keys, G_N_ELEMENTS(place_keys), NULL, text, &words, error))
         return false;
     if (words.node_id < 0 || !config->nodes[words.node_id].exists)
         return vmm_config_fail(error, "node-id: must be a node that was given before");
-    for (unsigned cpu = 0; cpu < smp->max_cpus; cpu++) {
-        int thread = (int)(cpu % smp->threads);
-        int core = (int)(cpu / smp->threads % smp->cores);
-        int socket = (int)(cpu / smp->threads / smp->cores);
-
-        if ((words.socket_id >= 0 && words.socket_id != socket) ||
-            (words.core_id >= 0 && words.core_id != core) ||
-            (words.thread_id >= 0 && words.thread_id != thread))
-            continue;
-        config->nodes[words.node_id].cpus[cpu / 64] |= UINT64_C(1) << (cpu % 64);
-        n_found++;
-    }
-    return n_found > 0 || vmm_config_fail(error, "no vCPU of -smp (which comes first) sits there");
+    place = (struct vmm_cpu_place){(unsigned)words.node_id, words.socket_id, words.core_id,
+                                   words.thread_id};
+    g_array_append_val(config->cpu_places, place);
+    return true;
 }
 
 static const char *const hierarchies[] = {"memory", "first-level", "second-level", "third-level",

@@ -124,6 +124,39 @@ static bool check_sizes(struct vmm_config *config, GError **error)
 
 /* --- nodes --- */
 
+static bool place_has_cpu(const struct vmm_cpu_place *place, const struct vmm_topology *smp,
+                          unsigned cpu)
+{
+    int thread = (int)(cpu % smp->threads);
+    int core = (int)(cpu / smp->threads % smp->cores);
+    int socket = (int)(cpu / smp->threads / smp->cores);
+
+    return (place->socket < 0 || place->socket == socket) &&
+           (place->core < 0 || place->core == core) &&
+           (place->thread < 0 || place->thread == thread);
+}
+
+static bool check_cpu_places(struct vmm_config *config, GError **error)
+{
+    for (unsigned i = 0; i < config->cpu_places->len; i++) {
+        const struct vmm_cpu_place *place =
+            &g_array_index(config->cpu_places, struct vmm_cpu_place, i);
+        unsigned n_found = 0;
+
+        for (unsigned cpu = 0; cpu < config->smp.max_cpus; cpu++) {
+            if (!place_has_cpu(place, &config->smp, cpu))
+                continue;
+            config->nodes[place->node].cpus[cpu / 64] |= UINT64_C(1) << (cpu % 64);
+            n_found++;
+        }
+        if (n_found == 0)
+            return vmm_config_fail(
+                error, "-numa cpu,node-id=%u: no vCPU sits there (-smp has %u sockets of %u cores)",
+                place->node, config->smp.sockets, config->smp.cores);
+    }
+    return true;
+}
+
 /* Every vCPU is on one node. Where no node was given any, they are dealt out in blocks. */
 static bool check_node_cpus(struct vmm_config *config, GError **error)
 {
@@ -269,17 +302,19 @@ bool vmm_config_check(struct vmm_config *config, GError **error)
         return true;
     if (!config->kernel)
         return vmm_config_fail(error, "-kernel: must be given");
+    if (config->daemonize && !config->serial.is_given)
+        config->serial.kind = VMM_SERIAL_NONE;
     if (config->daemonize && config->serial.kind == VMM_SERIAL_STDIO)
         return vmm_config_fail(error, "-daemonize: the serial port cannot be the terminal then; "
                                       "give it -serial unix:PATH, file:PATH or none");
-    for (unsigned i = config->smp.max_cpus; i < VMM_MAX_CPUS; i++)
+    for (unsigned i = config->smp.n_cpus; i < VMM_MAX_CPUS; i++)
         if (config->affinity[i] >= 0)
             return vmm_config_fail(error, "-vcpu-affinity: there is no vCPU %u", i);
     if (config->n_nodes == 0 ? !check_only_node(config, error) : !check_node_memory(config, error))
         return false;
     if (config->n_nodes > 1 && config->memory_backend)
         return vmm_config_fail(error, "-machine: memory-backend: the nodes have theirs by memdev=");
-    return check_sizes(config, error) && check_node_cpus(config, error) &&
-           check_distances(config, error) && check_hmat(config, error) &&
-           check_devices(config, error);
+    return check_sizes(config, error) && check_cpu_places(config, error) &&
+           check_node_cpus(config, error) && check_distances(config, error) &&
+           check_hmat(config, error) && check_devices(config, error);
 }

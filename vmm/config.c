@@ -32,6 +32,7 @@ void vmm_config_init(struct vmm_config *config)
     config->smp = (struct vmm_topology){1, 1, 1, 1, 1};
     config->cpu_features = g_ptr_array_new_with_free_func(g_free);
     config->memdevs = g_ptr_array_new_with_free_func((GDestroyNotify)vmm_memdev_free);
+    config->cpu_places = g_array_new(FALSE, FALSE, sizeof(struct vmm_cpu_place));
     config->hmat_lb = g_array_new(FALSE, FALSE, sizeof(struct vmm_hmat_lb));
     config->chardevs = g_ptr_array_new_with_free_func((GDestroyNotify)vmm_chardev_free);
     config->devices = g_ptr_array_new_with_free_func((GDestroyNotify)vmm_device_config_free);
@@ -43,6 +44,7 @@ void vmm_config_init(struct vmm_config *config)
 void vmm_config_clear(struct vmm_config *config)
 {
     g_free(config->name);
+    g_free(config->process_name);
     g_free(config->memory_backend);
     g_ptr_array_unref(config->cpu_features);
     g_free(config->kernel);
@@ -51,6 +53,7 @@ void vmm_config_clear(struct vmm_config *config)
     g_ptr_array_unref(config->memdevs);
     for (unsigned i = 0; i < VMM_MAX_NODES; i++)
         g_free(config->nodes[i].memdev);
+    g_array_unref(config->cpu_places);
     g_array_unref(config->hmat_lb);
     g_ptr_array_unref(config->chardevs);
     g_ptr_array_unref(config->devices);

@@ -46,6 +46,12 @@ struct vmm_numa_node {
     int initiator; /* node whose CPUs are nearest, for HMAT; VMM_NO_NODE: not said */
 };
 
+/* -numa cpu: vCPUs of a node, by where they sit; -1: anywhere. */
+struct vmm_cpu_place {
+    unsigned node;
+    int socket, core, thread;
+};
+
 /* -numa hmat-lb: latency or bandwidth from an initiator to a target. ACPI 6.4 section 5.2.27.4. */
 struct vmm_hmat_lb {
     unsigned initiator, target; /* nodes */
@@ -96,6 +102,7 @@ struct vmm_serial_config {
     enum vmm_serial_kind kind;
     char *path;
     bool wait;
+    bool is_given; /* by -serial */
 };
 
 struct vmm_topology {
@@ -104,15 +111,16 @@ struct vmm_topology {
 };
 
 struct vmm_config {
-    char *name;
-    uint64_t memory_size; /* bytes; 0: not said; after the check what there is */
-    char *memory_backend; /* id of the memdev that is all RAM; NULL: not said */
+    char *name, *process_name; /* of -name; the process's own */
+    uint64_t memory_size;      /* bytes; 0: not said; after the check what there is */
+    char *memory_backend;      /* id of the memdev that is all RAM; NULL: not said */
     struct vmm_topology smp;
     GPtrArray *cpu_features; /* of -cpu: "-avx512f", "+invtsc"; owned strings */
     char *kernel, *initrd, *append;
     GPtrArray *memdevs; /* of struct vmm_memdev; after the check one for each node with memory */
     struct vmm_numa_node nodes[VMM_MAX_NODES];
     unsigned n_nodes;    /* the highest that exists and one; at least 1 after the check */
+    GArray *cpu_places;  /* of struct vmm_cpu_place; the nodes have them after the check */
     GArray *hmat_lb;     /* of struct vmm_hmat_lb */
     GPtrArray *chardevs; /* of struct vmm_chardev */
     GPtrArray *devices;  /* of struct vmm_device_config */

@@ -322,6 +322,16 @@ static void machine_unwatch(GSource *source)
     g_source_unref(source);
 }
 
+/* As "vmm", or "vmm NAME"; syslog keeps the pointer. */
+static void machine_log_to_syslog(const struct vmm_machine *machine)
+{
+    static char name[64];
+
+    g_snprintf(name, sizeof(name), "vmm%s%s", machine->config.name ? " " : "",
+               machine->config.name ? machine->config.name : "");
+    vu_log_use_syslog(name);
+}
+
 /* Waits for who is to watch, says that we are ready, and lets go. From here on the main thread is
  * confined, too. */
 static bool machine_start(struct vmm_machine *machine, GError **error)
@@ -331,7 +341,7 @@ static bool machine_start(struct vmm_machine *machine, GError **error)
     while (vmm_serial_is_awaited(machine->serial) && vmm_machine_state(machine) != VMM_STATE_ENDED)
         g_main_context_iteration(machine->context, TRUE);
     if (machine->config.daemonize)
-        vu_log_use_syslog("vmm");
+        machine_log_to_syslog(machine);
     vu_ready_announce();
     if (!machine->config.start_paused && vmm_machine_state(machine) == VMM_STATE_CREATED)
         machine_resume(machine);

@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 
 #include "vhost-user/daemon/listen.h"
 #include "vhost-user/daemon/ready.h"
@@ -47,6 +48,8 @@ static int main_run(struct vmm_config *config)
 
     if (!vu_ready_prepare("vmm", config->daemonize, &status))
         return status;
+    if (config->process_name)
+        (void)prctl(PR_SET_NAME, config->process_name);
     if (!vmm_drop_privileges(config, &error))
         return main_fail(error);
     if (config->pidfile && !vmm_pidfile_create(&pidfile, config->pidfile, &error))

@@ -197,6 +197,8 @@ JsonNode *vmm_qmp_device_del(struct vmm_machine *machine, JsonObject *arguments,
 
 /* --- chardev-add, chardev-remove --- */
 
+#define CHARDEV_MAX_S 3600 /* between attempts to connect */
+
 /* The member of that name that is an object; NULL where there is none. */
 static JsonObject *chardev_member(JsonObject *object, const char *name)
 {
@@ -214,24 +216,31 @@ static const char *chardev_text(JsonObject *object, const char *name)
 }
 
 /* {"id": ID, "backend": {"type": "socket", "data": {"addr": {"type": "unix",
- * "data": {"path": PATH}}, "server": false}}} */
+ * "data": {"path": PATH}}, "server": false, "reconnect-ms": N}}} */
 JsonNode *vmm_qmp_chardev_add(struct vmm_machine *machine, JsonObject *arguments, GError **error)
 {
     JsonObject *backend = chardev_member(arguments, "backend");
     JsonObject *data = chardev_member(backend, "data"), *addr = chardev_member(data, "addr");
     const char *id = chardev_text(arguments, "id");
     const char *path = chardev_text(chardev_member(addr, "data"), "path");
+    gint64 reconnect_ms, reconnect_s;
     struct vmm_chardev *chardev;
 
     if (!id || !*id || !path || !*path || g_strcmp0(chardev_text(backend, "type"), "socket") != 0)
         return vu_control_fail(error, "expected an id and a backend that is a unix socket");
     if (json_object_get_boolean_member_with_default(data, "server", TRUE))
         return vu_control_fail(error, "server: expected false: back-ends listen, and we connect");
+    reconnect_ms = json_object_get_int_member_with_default(data, "reconnect-ms", 0);
+    reconnect_s = json_object_get_int_member_with_default(data, "reconnect", 0);
+    if (reconnect_ms < 0 || reconnect_ms > CHARDEV_MAX_S * 1000 || reconnect_s < 0 ||
+        reconnect_s > CHARDEV_MAX_S)
+        return vu_control_fail(error, "reconnect: expected 0 to %d seconds", CHARDEV_MAX_S);
     if (vmm_config_find_chardev(&machine->config, id))
         return vu_control_fail(error, "id: %s is another's", id);
     chardev = g_new0(struct vmm_chardev, 1);
     chardev->id = g_strdup(id);
     chardev->path = g_strdup(path);
+    chardev->reconnect_ms = (unsigned)(reconnect_ms ? reconnect_ms : reconnect_s * 1000);
     g_ptr_array_add(machine->config.chardevs, chardev);
     return vu_control_nothing();
 }

@@ -58,7 +58,8 @@ static void test_habits(void)
         "-kernel k -serial unix:/tmp/x,server=on,wait=off -qmp unix:/tmp/q,server,nowait -S"
         " -daemonize -pidfile p -no-reboot",
         "-kernel k -m size=1G,slots=2,maxmem=1G -smp 4,sockets=2,cores=1,threads=2,maxcpus=4",
-        "-kernel k --vcpu-affinity=0:1,1:0 -smp 2",
+        "-kernel k --vcpu-affinity=0:1,1:0 -smp 2 -cpu host,migratable=no,+invtsc",
+        "-kernel k -daemonize -name guest=foo,process=bar",
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(lines); i++) {
@@ -75,7 +76,8 @@ static void test_values(void)
     const struct vmm_memdev *memdev;
 
     parse_good(&config,
-               "-kernel k -append 'x,,y' -smp 8,sockets=2,threads=2 -cpu host,-avx,aes=off"
+               "-kernel k -name foo,process=bar -append 'x,,y' -smp 8,sockets=2,threads=2 -cpu "
+               "host,-avx,aes=off"
                " -serial file:/tmp/log,1 -device vhost-user-blk-pci,chardev=c,num-queues=4,"
                "queue-size=256,packed=on,addr=1f.0,id=disk"
                " -chardev socket,id=c,path=/a,,b,reconnect=2"
@@ -88,6 +90,8 @@ static void test_values(void)
     g_assert_cmpstr(g_ptr_array_index(config.cpu_features, 0), ==, "-avx");
     g_assert_cmpstr(g_ptr_array_index(config.cpu_features, 1), ==, "-aes");
     g_assert_cmpstr(config.serial.path, ==, "/tmp/log,1");
+    g_assert_cmpstr(config.name, ==, "foo");
+    g_assert_cmpstr(config.process_name, ==, "bar");
     g_assert_cmpstr(vmm_config_find_chardev(&config, "c")->path, ==, "/a,b");
     g_assert_cmpuint(vmm_config_find_chardev(&config, "c")->reconnect_ms, ==, 2000);
     memdev = vmm_config_find_memdev(&config, "m");
@@ -135,6 +139,13 @@ static void test_nodes(void)
     g_assert_cmpuint(vmm_config_cpu_node(&config, 0), ==, 1);
     g_assert_cmpuint(vmm_config_cpu_node(&config, 3), ==, 0);
     vmm_config_clear(&config);
+
+    /* In any order. */
+    parse_good(&config, "-kernel k -numa node -numa node -numa cpu,node-id=0,core-id=1"
+                        " -numa cpu,node-id=1,core-id=0 -smp 4,cores=2,threads=2");
+    g_assert_cmpuint(vmm_config_cpu_node(&config, 1), ==, 1);
+    g_assert_cmpuint(vmm_config_cpu_node(&config, 2), ==, 0);
+    vmm_config_clear(&config);
 }
 
 static const struct {
@@ -161,7 +172,11 @@ static const struct {
     {"-kernel k -M q35,foo=1", {"-M", "foo", "not known"}},
     {"-kernel k -vcpu-affinity 0", {"-vcpu-affinity", "VCPU:HOSTCPU"}},
     {"-kernel k -vcpu-affinity 3:0", {"-vcpu-affinity", "no vCPU 3"}},
-    {"-kernel k -daemonize", {"-daemonize", "-serial"}},
+    {"-kernel k -vcpu-affinity 1:0 -smp 1,maxcpus=2", {"-vcpu-affinity", "no vCPU 1"}},
+    {"-kernel k -daemonize -serial stdio", {"-daemonize", "-serial"}},
+    {"-kernel k -serial none -serial stdio", {"-serial", "one serial port"}},
+    {"-kernel k -serial unix:/x,server=off", {"-serial", "server", "expected on"}},
+    {"-kernel k -qmp unix:/x,server=off", {"-qmp", "server", "expected on"}},
     {"-kernel k -serial pty", {"-serial", "expected stdio"}},
     {"-kernel k -qmp tcp:localhost:1", {"-qmp", "unix:PATH"}},
     /* memory */
@@ -207,7 +222,10 @@ static const struct {
     {"-kernel k -numa node -numa node -numa node -numa dist,src=0,dst=1,val=20",
      {"-numa dist", "was not said"}},
     {"-kernel k -numa cpu,node-id=0,socket-id=0", {"node-id", "given before"}},
-    {"-kernel k -numa node -numa cpu,node-id=0,socket-id=7", {"-numa", "no vCPU"}},
+    {"-kernel k -numa node -numa cpu,node-id=0,socket-id=7", {"-numa cpu", "no vCPU"}},
+    {"-kernel k -smp 4,sockets=2 -numa node -numa node -numa cpu,node-id=0,socket-id=0"
+     " -numa cpu,node-id=1,socket-id=0",
+     {"-numa", "on two nodes"}},
     {"-kernel k -numa node -numa hmat-lb,initiator=0,target=1,hierarchy=memory,"
      "data-type=access-latency,latency=10",
      {"-numa hmat-lb", "target", "node 1"}},

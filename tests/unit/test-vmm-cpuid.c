@@ -126,6 +126,13 @@ static void test_features(void)
     vmm_cpuid_clear(cpuid, vmm_cpu_feature_find("avx512f", 7));
     g_assert_cmphex(vmm_cpuid_find(cpuid, 7, 0)->ebx, ==, 0xfffeffff);
     vmm_cpuid_clear(cpuid, vmm_cpu_feature_find("xsaves", 6)); /* there is no such leaf */
+    g_assert_true(vmm_cpuid_apply(cpuid, "-pmu", NULL));
+    g_assert_false(vmm_cpuid_apply(cpuid, "+pmu", NULL));
+    vmm_cpuid_find(cpuid, 4, 0)->function = 0xa;
+    g_assert_true(vmm_cpuid_apply(cpuid, "+pmu", NULL));
+    g_assert_true(vmm_cpuid_apply(cpuid, "-pmu", NULL));
+    g_assert_cmphex(vmm_cpuid_find(cpuid, 0xa, 0)->eax, ==, 0);
+    g_assert_false(vmm_cpuid_apply(cpuid, "-nonsense", NULL));
 }
 
 int main(int argc, char **argv)

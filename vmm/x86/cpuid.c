@@ -73,12 +73,26 @@ void vmm_cpuid_clear(struct kvm_cpuid2 *cpuid, const struct vmm_cpu_feature *fea
         *reg &= ~(1u << feature->bit);
 }
 
-/* word: "-name" or "+name". */
-static bool cpuid_apply_feature(struct kvm_cpuid2 *cpuid, const char *word, GError **error)
+/* Counters of events are a leaf of their own. */
+static bool cpuid_apply_pmu(struct kvm_cpuid2 *cpuid, bool is_wanted, GError **error)
+{
+    struct kvm_cpuid_entry2 *entry = vmm_cpuid_find(cpuid, 0xa, 0);
+
+    if (entry != NULL && !is_wanted)
+        entry->eax = entry->ebx = entry->ecx = entry->edx = 0;
+    if (!is_wanted || (entry != NULL && (entry->eax & 0xff) != 0))
+        return true;
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED, "-cpu: this host has no 'pmu'");
+    return false;
+}
+
+bool vmm_cpuid_apply(struct kvm_cpuid2 *cpuid, const char *word, GError **error)
 {
     const struct vmm_cpu_feature *feature = vmm_cpu_feature_find(word + 1, strlen(word + 1));
     const uint32_t *reg;
 
+    if (strcmp(word + 1, "pmu") == 0)
+        return cpuid_apply_pmu(cpuid, word[0] == '+', error);
     if (feature == NULL) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
                     "-cpu: no feature is called '%s'", word + 1);
@@ -114,7 +128,7 @@ struct kvm_cpuid2 *vmm_cpuid_create(int kvm_fd, const GPtrArray *features, GErro
     if (entry != NULL)
         entry->eax |= CPUID_6_EAX_ARAT; /* no sleep state of the host stops a guest's timer */
     for (unsigned i = 0; features != NULL && i < features->len; i++)
-        if (!cpuid_apply_feature(cpuid, g_ptr_array_index(features, i), error))
+        if (!vmm_cpuid_apply(cpuid, g_ptr_array_index(features, i), error))
             return NULL;
     return g_steal_pointer(&cpuid);
 }

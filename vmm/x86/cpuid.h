@@ -22,6 +22,9 @@ struct kvm_cpuid2 *vmm_cpuid_create(int kvm_fd, const GPtrArray *features, GErro
 void vmm_cpuid_set_topology(struct kvm_cpuid2 *cpuid, const struct vmm_config *config,
                             unsigned cpu);
 
+/* "-name" takes a feature away, "+name" wants it to be there; "pmu" is one, too. False with *error.
+ */
+bool vmm_cpuid_apply(struct kvm_cpuid2 *cpuid, const char *word, GError **error);
 /* Takes the feature away, where it is there. */
 void vmm_cpuid_clear(struct kvm_cpuid2 *cpuid, const struct vmm_cpu_feature *feature);
 

@@ -45,20 +45,6 @@ static void vcpu_open_to_kicks(void)
     pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
 }
 
-static void vcpu_pin(const struct vmm_vcpu *vcpu)
-{
-    int cpu = vcpu->machine->config.affinity[vcpu->index];
-    cpu_set_t set;
-
-    if (cpu < 0 || cpu >= CPU_SETSIZE)
-        return;
-    CPU_ZERO(&set);
-    CPU_SET((unsigned)cpu, &set);
-    if (sched_setaffinity(0, sizeof(set), &set) < 0)
-        vu_warning("vCPU %u: --vcpu-affinity: host CPU %d: %s", vcpu->index, cpu,
-                   g_strerror(errno));
-}
-
 /* Stays here while vCPUs are paused. False: the thread is to end. */
 static bool vcpu_park(struct vmm_vcpu *vcpu)
 {
@@ -125,7 +111,6 @@ static void *vcpu_thread(void *opaque)
     struct vmm_vcpu *vcpu = opaque;
 
     vcpu_open_to_kicks();
-    vcpu_pin(vcpu);
     vcpu_confine(vcpu);
     vcpu_tell_tid(vcpu);
     while (vcpu_park(vcpu)) {
@@ -204,6 +189,26 @@ static void vcpus_await_parked(struct vmm_vcpus *all)
 }
 
 /* Does not wait for them: they prepare themselves while the main thread loads the kernel. */
+/* Its thread; on the main one, which tells what is wrong. */
+static bool vcpu_pin(const struct vmm_vcpu *vcpu, GError **error)
+{
+    int cpu = vcpu->machine->config.affinity[vcpu->index], rc;
+    size_t n_cpus = (size_t)(cpu + 1), len = CPU_ALLOC_SIZE(n_cpus);
+    cpu_set_t *set;
+
+    if (cpu < 0)
+        return true;
+    set = CPU_ALLOC(n_cpus);
+    CPU_ZERO_S(len, set);
+    CPU_SET_S((size_t)cpu, len, set);
+    rc = pthread_setaffinity_np(vcpu->thread, len, set);
+    CPU_FREE(set);
+    if (rc != 0)
+        g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(rc), "-vcpu-affinity %u:%d: %s",
+                    vcpu->index, cpu, rc == EINVAL ? "there is no such host CPU" : g_strerror(rc));
+    return rc == 0;
+}
+
 static bool vcpus_start_threads(struct vmm_vcpus *all, GError **error)
 {
     struct sigaction action = {.sa_handler = vcpu_on_kick};
@@ -217,6 +222,8 @@ static bool vcpus_start_threads(struct vmm_vcpus *all, GError **error)
         if (rc < 0)
             return vcpu_fail(vcpu, "its thread", rc, error);
         vcpu->has_thread = true;
+        if (!vcpu_pin(vcpu, error))
+            return false;
     }
     return true;
 }

@@ -182,8 +182,21 @@ def check_no_reboot():
     expect(end(vmm)[0] == 0, "an orderly end")
 
 
+def check_affinity():
+    vmm = start("-serial", "none", "-smp", "2", "--vcpu-affinity=1:0", "-pidfile", at("pid"))
+    wait_until(lambda: os.path.exists(at("pid")) and "vcpu1" in {s["Name"] for s in thread_states(vmm.pid)}, "vCPUs")
+    wait_until(lambda: [s["Cpus_allowed_list"] for s in thread_states(vmm.pid) if s["Name"] == "vcpu1"] == ["0"],
+               "a vCPU's place")
+    vmm.terminate()
+    end(vmm)
+    for cpu in (1000, 60000):
+        status, said = end(start("-serial", "none", f"--vcpu-affinity=0:{cpu}"))
+        expect(status == 1 and f"-vcpu-affinity 0:{cpu}" in said and "no such host CPU" in said, "no such host CPU")
+
+
 def main():
     check_threads()
+    check_affinity()
     check_pidfile()
     check_waiting()
     check_background()

@@ -68,6 +68,9 @@ def hot_plug(client, output, disk_socket):
     refused(client, "no -chardev", "device_add", driver="vhost-user-blk-pci", chardev="disk", id="d")
     backend = {"type": "socket", "data": {"server": False, "addr": {"type": "unix", "data": {"path": disk_socket}}}}
     refused(client, "unix socket", "chardev-add", id="disk", backend={"type": "file"})
+    backend["data"]["reconnect"] = -1
+    refused(client, "reconnect", "chardev-add", id="disk", backend=backend)
+    backend["data"]["reconnect"] = 1
     client.run("chardev-add", id="disk", backend=backend)
     refused(client, "another's", "chardev-add", id="disk", backend=backend)
     refused(client, "not known", "device_add", driver="virtio-net-pci", chardev="disk")
