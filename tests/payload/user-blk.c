@@ -5,7 +5,8 @@
  *
  * Each sector is lines "sector NNNNNNN P": its number, and who wrote it. The host has written the
  * first 256 KiB (h); each pass reads these, and writes and reads as much behind the last one (a, b,
- * ...). The command line may say "split": the back-end has no packed rings.
+ * ...). The command line may say "split" (the back-end has no packed rings) and "long" (each pass
+ * goes on for some seconds, while the back-end is killed).
  */
 #include "acpi.h"
 #include "irq.h"
@@ -23,7 +24,8 @@
 #define IN_FLIGHT     12
 #define BLOCK         4096
 #define BLOCK_SECTORS (BLOCK / 512)
-#define N_BLOCKS      64 /* a power of two */
+#define N_BLOCKS      64           /* a power of two */
+#define LONG          (1ull << 33) /* of the time stamp counter: some seconds */
 
 struct header {
     uint32_t type, reserved;
@@ -39,7 +41,7 @@ struct request {
 static uint8_t ring[4096] __attribute__((aligned(4096)));
 static struct request requests[IN_FLIGHT];
 static volatile unsigned n_irqs;
-static bool has_packed;
+static bool has_packed, is_long;
 
 void payload_ap_main(unsigned index)
 {
@@ -149,9 +151,24 @@ static bool flush(struct virtio_queue *queue)
     return virtio_request(queue, parts, 2) == 1 && request->status == 0;
 }
 
+/* Writes and reads something else and the same again, so that no request may be lost. */
+static bool move_for_long(struct virtio_queue *queue, const volatile unsigned *counter,
+                          uint64_t first, char pass)
+{
+    const char passes[] = {(char)(pass - 'a' + 'A'), pass};
+    uint64_t begin = payload_tsc();
+    bool good = true;
+
+    while (good && payload_tsc() - begin < LONG)
+        for (unsigned i = 0; good && i < sizeof(passes); i++)
+            good = move_region(queue, counter, TYPE_OUT, first, passes[i]) &&
+                   move_region(queue, counter, TYPE_IN, first, passes[i]);
+    return good;
+}
+
 static void make_pass(struct virtio *virtio, uint64_t features, bool has_irqs, char pass)
 {
-    const uint64_t region = (uint64_t)N_BLOCKS * BLOCK_SECTORS;
+    const uint64_t own = (uint64_t)N_BLOCKS * BLOCK_SECTORS * (unsigned)(pass - 'a' + 1);
     const volatile unsigned *counter = has_irqs ? &n_irqs : NULL;
     struct virtio_queue queue;
 
@@ -164,10 +181,10 @@ static void make_pass(struct virtio *virtio, uint64_t features, bool has_irqs, c
     payload_check(virtio_queue_init(&queue, virtio, 0, 64, ring), "queue");
     virtio_set_ok(virtio);
     payload_check(move_region(&queue, counter, TYPE_IN, 0, 'h'), "what the host wrote is read");
-    payload_check(move_region(&queue, counter, TYPE_OUT, region * (unsigned)(pass - 'a' + 1), pass),
-                  "writing");
-    payload_check(move_region(&queue, counter, TYPE_IN, region * (unsigned)(pass - 'a' + 1), pass),
-                  "what was written is read");
+    payload_check(move_region(&queue, counter, TYPE_OUT, own, pass), "writing");
+    payload_check(move_region(&queue, counter, TYPE_IN, own, pass), "what was written is read");
+    if (is_long)
+        payload_check(move_for_long(&queue, counter, own, pass), "and for a while");
     payload_check(flush(&queue), "flushed");
     payload_check((n_irqs > 0) == has_irqs, "interrupts, if they were wanted");
     virtio_reset(virtio);
@@ -191,6 +208,7 @@ static void drive(void *argument)
 void payload_main(const struct payload_info *info)
 {
     has_packed = !payload_has_word(info, "split");
+    is_long = payload_has_word(info, "long");
     payload_irq_init();
     payload_irq_init_cpu();
     payload_irq_set(INTERRUPT, on_interrupt);
