@@ -177,6 +177,19 @@ static int dispatch_answer_refused(struct vu_backend *backend, struct backend_ca
     return answerable ? dispatch_send(backend, call) : -EPROTO;
 }
 
+/* Who negotiates asks for features first; see vu_device.serves_resumed. */
+static void dispatch_resume(struct vu_backend *backend, const struct backend_call *call)
+{
+    uint32_t request = call->msg.header.request;
+
+    if (request == VU_GET_FEATURES || request == VU_GET_PROTOCOL_FEATURES)
+        backend->was_asked = true;
+    if (backend->was_asked || !backend->device.serves_resumed || request != VU_SET_FEATURES)
+        return;
+    vu_info("%s: the front-end goes on with what it negotiated before", backend->device.name);
+    backend->protocol_features = backend->offered_protocol;
+}
+
 int backend_dispatch(struct vu_backend *backend, struct backend_call *call)
 {
     const struct vu_request_info *info = vu_request_info(call->msg.header.request);
@@ -190,6 +203,7 @@ int backend_dispatch(struct vu_backend *backend, struct backend_call *call)
     if (info)
         vu_debug("%s: %s, %u bytes, %u descriptors", backend->device.name, info->name,
                  call->msg.header.size, call->msg.n_fds);
+    dispatch_resume(backend, call);
     r = dispatch_check(backend, call, info);
     well_formed = r == 0;
     if (r == 0)

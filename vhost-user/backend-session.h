@@ -77,6 +77,7 @@ struct vu_backend {
     struct vu_inflight *inflight;         /* NULL: none; rings borrow it while they run */
     struct backend_transfer transfer;
     uint8_t status;   /* SET_STATUS */
+    bool was_asked;   /* for features */
     unsigned n_wrong; /* messages refused and survived */
 };
 

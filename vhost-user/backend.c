@@ -42,6 +42,8 @@ static uint64_t backend_offered_protocol(const struct vu_device *device,
         features |= VU_BIT(VU_PF_DEVICE_STATE);
     if (options->inband_notifications)
         features |= VU_BIT(VU_PF_INBAND_NOTIFICATIONS);
+    if (device->serves_resumed)
+        features &= ~VU_BIT(VU_PF_CONFIGURE_MEM_SLOTS);
     return features;
 }
 
@@ -118,6 +120,7 @@ static void backend_tear_down(struct vu_backend *backend)
     backend->features = 0;
     backend->protocol_features = 0;
     backend->status = 0;
+    backend->was_asked = false;
     backend->n_wrong = 0;
     vu_channel_close(&backend->channel);
     backend_publish(backend);

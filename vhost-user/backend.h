@@ -29,6 +29,12 @@ struct vu_device {
     unsigned n_queues;     /* most queues a front-end may use */
     unsigned config_len;   /* bytes of configuration space; 0: CONFIG is not offered */
     bool in_order;         /* offer VIRTIO_F_IN_ORDER */
+    /*
+     * Serve front-ends that connect again without negotiating again, as QEMU's vhost-user-rng did
+     * before 8.1: what such a one begins with stands for all protocol features. CONFIGURE_MEM_SLOTS
+     * is then not offered, for it would not tell its memory again.
+     */
+    bool serves_resumed;
     struct vu_worker_ops worker;
 
     /* Optional. Which back-end it is, before any other call; NULL when that goes. By who creates

@@ -39,6 +39,7 @@ void rng_device_describe(const struct rng_device *device, struct vu_device *ret_
     *ret_device = (struct vu_device){
         .name = device->name,
         .n_queues = device->n_queues,
+        .serves_resumed = true,
         .worker = rng_queue_worker_ops,
         .quiesce = device_quiesce,
         .commands = &rng_control_table,

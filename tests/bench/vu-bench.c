@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * vu-bench: a driver without a guest, to measure vhost-user back-ends. `vu-bench fs` drives any
- * virtiofsd on a socket, `vu-bench blk` any virtio-blk back-end, and prints one tab-separated row
- * for each workload and depth:
+ * virtiofsd on a socket, `vu-bench blk` any virtio-blk back-end, `vu-bench rng` any of virtio-rng;
+ * each prints a tab-separated row for each workload and depth:
  *
  *   workload  depth  ops/s  MiB/s  p50 us  p99 us  CPU us/op of the daemon (--pid)  resident KiB
- *   system calls/op
+ *   system calls/op  rng: bytes that came
  */
 #include <errno.h>
 #include <glib.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "bench-blk.h"
 #include "bench-fs-count.h"
+#include "bench-rng.h"
 #include "bench-stats.h"
 #include "vhost-user/daemon/options.h"
 #include "vhost-user/frontend.h"
@@ -21,6 +23,7 @@
 #define BENCH_RING_SIZE  1024
 #define BENCH_MAX_QUEUES 16
 #define BENCH_MAX_DEPTH  256
+#define BENCH_MIN_BLOCK  512
 #define BENCH_MAX_BLOCK  (1u << 20)
 #define BENCH_MAX_FIRST  1 /* queues before the first that carries requests */
 #define BENCH_SHMEM_LEN  (UINT64_C(1) << 30)
@@ -48,7 +51,7 @@ static const struct vu_option bench_option_rows[] = {
      .metavar = "LIST",
      .help = "fs: of lookup, getattr, open, create, readdirplus, read, write, seqread, "
              "seqwrite. blk: of read, write, mixed (70% reads), seqread, seqwrite, flush, discard; "
-             "those that write destroy what the disk holds. All by default."},
+             "those that write destroy what the disk holds. rng: read. All by default."},
     {.name = "depth",
      .is_long = true,
      .type = VU_OPTION_STRING,
@@ -165,9 +168,10 @@ struct bench_job {
     struct bench_session *session;
     const struct bench_named_workload *workload;
     void *context;
-    uint32_t block, max_block;
+    uint32_t block, min_block, max_block;
     /* Before each row: so many bytes a block. */
     void (*set_block)(const struct bench_job *job);
+    uint64_t *n_bytes; /* of a row, where its blocks do not tell; NULL: they do */
 };
 
 static int bench_session_open(struct bench_session *session)
@@ -239,6 +243,7 @@ static int bench_run_row(const struct bench_job *job, unsigned depth)
     };
     struct bench_result result;
     g_autofree char *name = NULL;
+    double bytes_per_op;
     int ret;
 
     if (block >= 1024)
@@ -253,9 +258,14 @@ static int bench_run_row(const struct bench_job *job, unsigned depth)
         fprintf(stderr, "vu-bench: %s at depth %u: %s\n", name, depth, g_strerror(-ret));
         return ret;
     }
-    printf("%s\t%u\t%.0f\t%.1f\t%.1f\t%.1f\t%.2f\t%ld\t%.2f\n", name, depth, result.ops_per_s,
-           result.ops_per_s * block / 1048576, result.p50_us, result.p99_us, result.cpu_us_per_op,
-           result.rss_kib, result.calls_per_op);
+    bytes_per_op =
+        job->n_bytes && result.n_ops > 0 ? (double)*job->n_bytes / (double)result.n_ops : block;
+    printf("%s\t%u\t%.0f\t%.1f\t%.1f\t%.1f\t%.2f\t%ld\t%.2f", name, depth, result.ops_per_s,
+           result.ops_per_s * bytes_per_op / 1048576, result.p50_us, result.p99_us,
+           result.cpu_us_per_op, result.rss_kib, result.calls_per_op);
+    if (job->n_bytes)
+        printf("\t%" PRIu64, *job->n_bytes);
+    putchar('\n');
     fflush(stdout);
     return 0;
 }
@@ -286,7 +296,7 @@ static int bench_run_workload(struct bench_job *job)
         return bench_run_depths(job);
     for (char **b = blocks; *b && ret == 0; b++) {
         job->block = (uint32_t)g_ascii_strtoull(*b, NULL, 10);
-        if (job->block < 512 || job->block > BENCH_MAX_BLOCK)
+        if (job->block < MAX(job->min_block, 1) || job->block > BENCH_MAX_BLOCK)
             return -EINVAL;
         /* A back-end that takes less in one request is measured by that. */
         job->block = MIN(job->block, job->max_block);
@@ -333,7 +343,10 @@ static int bench_run_fs(struct bench_session *session)
         .uid = (uint32_t)session->options->uid,
         .gid = (uint32_t)session->options->uid,
     };
-    struct bench_job job = {.session = session, .context = &fs, .set_block = bench_set_block_fs};
+    struct bench_job job = {.session = session,
+                            .context = &fs,
+                            .min_block = BENCH_MIN_BLOCK,
+                            .set_block = bench_set_block_fs};
     int ret = bench_slot_alloc(&session->shmem, BENCH_MAX_BLOCK, BENCH_MAX_BLOCK, &fs.slot);
 
     if (ret == 0)
@@ -358,6 +371,7 @@ static int bench_run_blk(struct bench_session *session)
     struct bench_job job = {
         .session = session,
         .context = &blk,
+        .min_block = BENCH_MIN_BLOCK,
         .max_block = BENCH_MAX_BLOCK,
         .set_block = bench_set_block_blk,
     };
@@ -366,7 +380,30 @@ static int bench_run_blk(struct bench_session *session)
     return ret == 0 ? bench_run_workloads(&job) : ret;
 }
 
+static void bench_set_block_rng(const struct bench_job *job)
+{
+    struct bench_rng *rng = job->context;
+
+    rng->block = job->block;
+    rng->n_bytes = 0;
+}
+
+static int bench_run_rng(struct bench_session *session)
+{
+    struct bench_rng rng = {0};
+    struct bench_job job = {
+        .session = session,
+        .context = &rng,
+        .max_block = BENCH_MAX_BLOCK,
+        .set_block = bench_set_block_rng,
+        .n_bytes = &rng.n_bytes,
+    };
+
+    return bench_run_workloads(&job);
+}
+
 static const struct bench_device bench_devices[] = {
+    {"rng", 0, 0, 0, bench_rng_workloads, &bench_rng_n_workloads, bench_run_rng},
     {"fs", 1, 0, 0, bench_fs_workloads, &bench_fs_n_workloads, bench_run_fs},
     {"blk", 0, BENCH_BLK_FEATURES, VU_BIT(VU_PF_CONFIG), bench_blk_workloads,
      &bench_blk_n_workloads, bench_run_blk},
@@ -403,12 +440,12 @@ int main(int argc, char **argv)
         return 1;
     }
     if (options.help) {
-        vu_options_print_help(&table, 1, "vu-bench fs|blk --socket-path=PATH [OPTION]...");
+        vu_options_print_help(&table, 1, "vu-bench fs|blk|rng --socket-path=PATH [OPTION]...");
         return 0;
     }
     session.device = bench_find_device(rest[0]);
     if (!session.device || rest[1] || !options.socket_path) {
-        fprintf(stderr, "vu-bench: expected: vu-bench fs|blk --socket-path=PATH [OPTION]...\n");
+        fprintf(stderr, "vu-bench: expected: vu-bench fs|blk|rng --socket-path=PATH [OPTION]...\n");
         return 1;
     }
     if (options.count && (!options.pid || session.device->run != bench_run_fs)) {

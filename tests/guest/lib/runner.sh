@@ -29,8 +29,8 @@ Boots a guest, runs SCRIPT in it as root, prints what it printed and exits with 
                       QEMU and vmm: a UML guest takes the tag that the daemon serves)
   --blk=SOCKET[,PROPERTY=VALUE]...
                       plug in a vhost-user-blk device, under QEMU with these properties
-  --rng=SOCKET        plug in a vhost-user-rng device (not UML); egd:SOCKET: one of QEMU's own,
-                      whose back-end is a client of an EGD server there
+  --rng=SOCKET        plug in a vhost-user-rng device (not UML), SOCKET,PROPERTY=VALUE under QEMU;
+                      egd:SOCKET: one of QEMU's own, a client of an EGD server there
   --timeout=SECONDS   kill the guest after that long ($runner_timeout)
   --memory=MIB        memory of the guest ($runner_memory)
   --cpus=N            its processors, an even number ($runner_cpus; a UML guest has one)
