@@ -133,6 +133,8 @@ static void test_features(void)
     g_assert_true(vmm_cpuid_apply(cpuid, "-pmu", NULL));
     g_assert_cmphex(vmm_cpuid_find(cpuid, 0xa, 0)->eax, ==, 0);
     g_assert_false(vmm_cpuid_apply(cpuid, "-nonsense", NULL));
+    vmm_cpuid_find(cpuid, 0x80000008, 0)->eax = 0x302e;
+    g_assert_cmpuint(vmm_cpuid_address_bits(cpuid), ==, 46);
 }
 
 int main(int argc, char **argv)

@@ -20,6 +20,7 @@
 #define CPUID_1_ECX_HYPERVISOR   (1u << 31)
 #define CPUID_1_EDX_HTT          (1u << 28)
 #define CPUID_6_EAX_ARAT         (1u << 2)
+#define CPUID_OLD_ADDRESS_BITS   36 /* of CPUs that do not say */
 
 /* Kinds of level in leaf 0xb. */
 #define CPUID_LEVEL_THREAD 1
@@ -131,6 +132,13 @@ struct kvm_cpuid2 *vmm_cpuid_create(int kvm_fd, const GPtrArray *features, GErro
         if (!vmm_cpuid_apply(cpuid, g_ptr_array_index(features, i), error))
             return NULL;
     return g_steal_pointer(&cpuid);
+}
+
+unsigned vmm_cpuid_address_bits(struct kvm_cpuid2 *cpuid)
+{
+    const struct kvm_cpuid_entry2 *entry = vmm_cpuid_find(cpuid, 0x80000008, 0);
+
+    return entry != NULL ? entry->eax & 0xff : CPUID_OLD_ADDRESS_BITS;
 }
 
 /* A leaf that KVM may have left out, at the end. Returns it, zeroed but for its number. */

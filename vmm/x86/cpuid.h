@@ -28,6 +28,9 @@ bool vmm_cpuid_apply(struct kvm_cpuid2 *cpuid, const char *word, GError **error)
 /* Takes the feature away, where it is there. */
 void vmm_cpuid_clear(struct kvm_cpuid2 *cpuid, const struct vmm_cpu_feature *feature);
 
+/* Bits of a physical address. */
+unsigned vmm_cpuid_address_bits(struct kvm_cpuid2 *cpuid);
+
 /* NULL where there is no such leaf. */
 struct kvm_cpuid_entry2 *vmm_cpuid_find(struct kvm_cpuid2 *cpuid, uint32_t function,
                                         uint32_t index);

@@ -13,13 +13,15 @@
 #include "vmm/x86/boot-tables.h"
 #include "vmm/x86/vcpu-thread.h"
 
-#define STATE_CR0_PE   (1u << 0)
-#define STATE_CR0_ET   (1u << 4)
-#define STATE_CR0_PG   (1u << 31)
-#define STATE_CR4_PAE  (1u << 5)
-#define STATE_EFER_LME (1u << 8)
-#define STATE_EFER_LMA (1u << 10)
-#define STATE_RFLAGS   2 /* the bit that is always there */
+#define STATE_CR0_PE              (1u << 0)
+#define STATE_CR0_ET              (1u << 4)
+#define STATE_CR0_PG              (1u << 31)
+#define STATE_CR4_PAE             (1u << 5)
+#define STATE_EFER_LME            (1u << 8)
+#define STATE_EFER_LMA            (1u << 10)
+#define STATE_RFLAGS              2 /* the bit that is always there */
+
+#define STATE_MSR_FEATURE_CONTROL 0x3au
 
 /* Types of a segment. Intel SDM volume 3, section 3.4.5. */
 #define STATE_TYPE_DATA 0x3 /* read, write, accessed */
@@ -111,6 +113,8 @@ int vmm_vcpu_restore_power_on(struct vmm_vcpu *vcpu)
         .mp_state = vcpu->index == 0 ? KVM_MP_STATE_RUNNABLE : KVM_MP_STATE_UNINITIALIZED,
     };
 
+    /* First: a hypervisor in the guest is left, whose CR4 could not be changed. */
+    (void)vmm_vcpu_set_msr(vcpu, STATE_MSR_FEATURE_CONTROL, 0);
     for (size_t i = 0; i < G_N_ELEMENTS(state_parts); i++)
         if (ioctl(vcpu->fd, state_parts[i].set, state_at(vcpu, &state_parts[i])) < 0 &&
             !state_parts[i].is_optional)

@@ -178,6 +178,20 @@ static bool vcpu_check_ids(const struct vmm_machine *machine, GError **error)
     return false;
 }
 
+static bool vcpu_check_ram(const struct vmm_machine *machine, struct kvm_cpuid2 *cpuid,
+                           GError **error)
+{
+    unsigned bits = vmm_cpuid_address_bits(cpuid);
+
+    if (bits >= 64 || machine->ram.high_end <= UINT64_C(1) << bits)
+        return true;
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                "-m: this host's CPUs have addresses of %u bits: RAM ends at %" G_GUINT64_FORMAT
+                " GiB at most",
+                bits, (UINT64_C(1) << bits) >> 30);
+    return false;
+}
+
 /* Returns when all threads are parked. */
 static void vcpus_await_parked(struct vmm_vcpus *all)
 {
@@ -238,7 +252,7 @@ bool vmm_vcpus_create(struct vmm_machine *machine, GError **error)
     if (!vcpu_check_ids(machine, error))
         return false;
     cpuid = vmm_cpuid_create(machine->vm.kvm_fd, machine->config.cpu_features, error);
-    if (cpuid == NULL)
+    if (cpuid == NULL || !vcpu_check_ram(machine, cpuid, error))
         return false;
     if (machine->vm.is_pvm)
         vmm_pvm_adjust_cpuid(cpuid);

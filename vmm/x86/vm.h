@@ -16,7 +16,8 @@
 
 #include "vmm/ram.h"
 
-#define VMM_MAX_GSIS 1024 /* pins of the I/O APIC, then MSIs */
+/* Pins of the I/O APIC, then MSIs: all vectors of all slots. As many as KVM routes. */
+#define VMM_MAX_GSIS 4096
 
 struct vmm_vm {
     int kvm_fd, fd;

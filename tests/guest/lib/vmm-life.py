@@ -194,8 +194,42 @@ def check_affinity():
         expect(status == 1 and f"-vcpu-affinity 0:{cpu}" in said and "no such host CPU" in said, "no such host CPU")
 
 
+def check_too_much():
+    vmm = subprocess.run([os.environ["VMM"], "-kernel", os.environ["PAYLOAD"], "-serial", "none", "-m", "100T"],
+                         timeout=BOUND, check=False, stderr=subprocess.PIPE, text=True)
+    expect(vmm.returncode == 1 and ("-m" in vmm.stderr or "memory backend" in vmm.stderr), f"refused: {vmm.stderr}")
+
+
+def check_lost_back_end():
+    """One that stays away is unplugged; all clients of QMP hear of it."""
+    with open(at("other-image"), "wb") as image:
+        image.truncate(1 << 20)
+    back_end = subprocess.Popen([os.environ["VBLKD"], "--socket-path", at("disk"), "--blk-file", at("other-image")],
+                                stderr=subprocess.DEVNULL)
+    atexit.register(back_end.kill)
+    wait_until(lambda: os.path.exists(at("disk")), "the back-end")
+    vmm = start("-serial", f"file:{at('out')}", "-qmp", f"unix:{at('qmp')}",
+                "-chardev", f"socket,id=c,path={at('disk')},reconnect-ms=50",
+                "-device", "vhost-user-blk-pci,chardev=c,id=d")
+    wait_until(lambda: os.path.exists(at("out")) and "# waiting" in read("out"), "the guest")
+    first, second = qmp.Client(at("qmp")), qmp.Client(at("qmp"))
+    expect(first.run("query-vhost-user")[0]["connected"], "a back-end")
+    back_end.kill()
+    back_end.wait()
+    wait_until(lambda: not second.run("query-vhost-user")[0]["connected"], "its end")
+    first.run("device_del", id="d")
+    for client in (first, second):
+        expect(client.wait("DEVICE_DELETED")["data"]["device"] == "d", "its device is unplugged")
+    expect(second.run("query-vhost-user") == [], "nothing is left of it")
+    second.run("chardev-remove", id="c")
+    first.run("quit")
+    expect(end(vmm)[0] == 0, "an orderly end")
+
+
 def main():
     check_threads()
+    check_too_much()
+    check_lost_back_end()
     check_affinity()
     check_pidfile()
     check_waiting()
