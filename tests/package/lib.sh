@@ -4,7 +4,7 @@
 # For the tests of what is installed. Sourced by them; package_work is a folder that is removed at the end.
 
 # From meson: the build folder, the prefix it installs to, and what there is.
-: "${BUILD:?}" "${PREFIX:?}" "${VERSION:?}" "${PROGRAMS:?}" "${DAEMONS:?}"
+: "${BUILD:?}" "${PREFIX:?}" "${SYSCONFDIR:?}" "${VERSION:?}" "${PROGRAMS:?}" "${DAEMONS:?}"
 
 package_work=$(mktemp -d)
 # shellcheck disable=SC2034 # of whoever sources this
