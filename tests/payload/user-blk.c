@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A disk behind a vhost-user back-end, driven from ring 3: several requests in flight over split
- * and packed rings, polled and with interrupts.
+ * and packed rings, polled and with interrupts, with and without an event index.
  *
  * Each sector is lines "sector NNNNNNN P": its number, and who wrote it. The host has written the
  * first 256 KiB (h); each pass reads these, and writes and reads as much behind the last one (a, b,
@@ -10,11 +10,9 @@
  */
 #include "acpi.h"
 #include "irq.h"
+#include "passes.h"
 #include "user.h"
 #include "virtio.h"
-
-#define F_VERSION_1   (1ull << 32)
-#define F_PACKED      (1ull << 34)
 
 #define TYPE_IN       0
 #define TYPE_OUT      1
@@ -99,7 +97,7 @@ static bool submit(struct virtio_queue *queue, struct request *request, uint32_t
         fill(request->data, sector, pass);
     if (!virtio_add(queue, parts, 3, request))
         return false;
-    virtio_kick(queue);
+    virtio_notify(queue);
     return true;
 }
 
@@ -155,38 +153,38 @@ static bool flush(struct virtio_queue *queue)
 static bool move_for_long(struct virtio_queue *queue, const volatile unsigned *counter,
                           uint64_t first, char pass)
 {
-    const char passes[] = {(char)(pass - 'a' + 'A'), pass};
+    const char letters[] = {(char)(pass - 'a' + 'A'), pass};
     uint64_t begin = payload_tsc();
     bool good = true;
 
     while (good && payload_tsc() - begin < LONG)
-        for (unsigned i = 0; good && i < sizeof(passes); i++)
-            good = move_region(queue, counter, TYPE_OUT, first, passes[i]) &&
-                   move_region(queue, counter, TYPE_IN, first, passes[i]);
+        for (unsigned i = 0; good && i < sizeof(letters); i++)
+            good = move_region(queue, counter, TYPE_OUT, first, letters[i]) &&
+                   move_region(queue, counter, TYPE_IN, first, letters[i]);
     return good;
 }
 
-static void make_pass(struct virtio *virtio, uint64_t features, bool has_irqs, char pass)
+static void make_pass(struct virtio *virtio, const struct pass *pass)
 {
-    const uint64_t own = (uint64_t)N_BLOCKS * BLOCK_SECTORS * (unsigned)(pass - 'a' + 1);
-    const volatile unsigned *counter = has_irqs ? &n_irqs : NULL;
+    const uint64_t own = (uint64_t)N_BLOCKS * BLOCK_SECTORS * (unsigned)(pass->name - 'a' + 1);
+    const volatile unsigned *counter = pass->has_irqs ? &n_irqs : NULL;
     struct virtio_queue queue;
 
-    payload_print("# pass %c: %s rings, %s\n", (int)pass, features ? "packed" : "split",
-                  has_irqs ? "interrupts" : "polled");
-    payload_check(virtio_negotiate(virtio, F_VERSION_1 | features), "features");
+    payload_print("# pass %c: %s\n", (int)pass->name, pass->what);
+    payload_check(virtio_negotiate(virtio, F_VERSION_1 | pass->features), "features");
     virtio_enable_msix(virtio);
-    virtio_route(virtio, 1, INTERRUPT, !has_irqs);
+    virtio_route(virtio, 1, INTERRUPT, !pass->has_irqs);
     n_irqs = 0;
     payload_check(virtio_queue_init(&queue, virtio, 0, 64, ring), "queue");
     virtio_set_ok(virtio);
     payload_check(move_region(&queue, counter, TYPE_IN, 0, 'h'), "what the host wrote is read");
-    payload_check(move_region(&queue, counter, TYPE_OUT, own, pass), "writing");
-    payload_check(move_region(&queue, counter, TYPE_IN, own, pass), "what was written is read");
+    payload_check(move_region(&queue, counter, TYPE_OUT, own, pass->name), "writing");
+    payload_check(move_region(&queue, counter, TYPE_IN, own, pass->name),
+                  "what was written is read");
     if (is_long)
-        payload_check(move_for_long(&queue, counter, own, pass), "and for a while");
+        payload_check(move_for_long(&queue, counter, own, pass->name), "and for a while");
     payload_check(flush(&queue), "flushed");
-    payload_check((n_irqs > 0) == has_irqs, "interrupts, if they were wanted");
+    payload_check((n_irqs > 0) == pass->has_irqs, "interrupts, if they were wanted");
     virtio_reset(virtio);
 }
 
@@ -197,12 +195,9 @@ static void drive(void *argument)
     payload_check(payload_ring() == 3, "in ring 3");
     if (!payload_check(virtio_find(&virtio, 2), "a disk in the bus"))
         return;
-    make_pass(&virtio, 0, false, 'a');
-    make_pass(&virtio, 0, true, 'b');
-    if (!has_packed)
-        return;
-    make_pass(&virtio, F_PACKED, false, 'c');
-    make_pass(&virtio, F_PACKED, true, 'd');
+    for (unsigned i = 0; i < N_PASSES; i++)
+        if (has_packed || !(passes[i].features & F_PACKED))
+            make_pass(&virtio, &passes[i]);
 }
 
 void payload_main(const struct payload_info *info)

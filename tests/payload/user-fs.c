@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A shared folder behind a vhost-user back-end, driven from ring 3: several requests in flight over
- * split and packed rings, polled and with interrupts.
+ * split and packed rings, polled and with interrupts, with and without an event index.
  *
  * Files are 256 KiB of lines "byte NNNNNNNNN P": where the line begins, and who wrote it. The host
  * has written "host" (h); each pass reads that, and writes and reads a file of its own ("guest-a"
@@ -10,19 +10,17 @@
 #include "acpi.h"
 #include "fuse.h"
 #include "irq.h"
+#include "passes.h"
 #include "user.h"
 
-#define F_VERSION_1 (1ull << 32)
-#define F_PACKED    (1ull << 34)
+#define INTERRUPT 0x50
+#define IN_FLIGHT 12
+#define BLOCK     4096
+#define N_BLOCKS  64 /* a power of two */
+#define FILE_LEN  (N_BLOCKS * BLOCK)
 
-#define INTERRUPT   0x50
-#define IN_FLIGHT   12
-#define BLOCK       4096
-#define N_BLOCKS    64 /* a power of two */
-#define FILE_LEN    (N_BLOCKS * BLOCK)
-
-#define O_RDWR      2u
-#define ENOENT      2
+#define O_RDWR    2u
+#define ENOENT    2
 
 struct transfer {
     struct fuse_request request; /* first: the queue's tag */
@@ -103,7 +101,7 @@ static bool submit(const struct file *file, struct transfer *transfer, bool is_w
         fill_line(transfer->data + i, transfer->io.offset + i, file->pass);
     if (!fuse_add(file->queue, &transfer->request, &call))
         return false;
-    virtio_kick(file->queue);
+    virtio_notify(file->queue);
     return true;
 }
 
@@ -240,22 +238,21 @@ static void use_files(struct virtio_queue *queue, const volatile unsigned *count
     payload_check(release(&host) && release(&own), "RELEASE");
 }
 
-static void make_pass(struct virtio *virtio, uint64_t features, bool has_irqs, char pass)
+static void make_pass(struct virtio *virtio, const struct pass *pass)
 {
     struct virtio_queue hiprio, queue;
 
-    payload_print("# pass %c: %s rings, %s\n", (int)pass, features ? "packed" : "split",
-                  has_irqs ? "interrupts" : "polled");
-    payload_check(virtio_negotiate(virtio, F_VERSION_1 | features), "features");
+    payload_print("# pass %c: %s\n", (int)pass->name, pass->what);
+    payload_check(virtio_negotiate(virtio, F_VERSION_1 | pass->features), "features");
     virtio_enable_msix(virtio);
-    virtio_route(virtio, 1, INTERRUPT, !has_irqs);
+    virtio_route(virtio, 1, INTERRUPT, !pass->has_irqs);
     n_irqs = 0;
     payload_check(virtio_queue_init(&hiprio, virtio, 0, 64, rings[0]) &&
                       virtio_queue_init(&queue, virtio, 1, 64, rings[1]),
                   "queues");
     virtio_set_ok(virtio);
-    use_files(&queue, has_irqs ? &n_irqs : NULL, pass);
-    payload_check((n_irqs > 0) == has_irqs, "interrupts, if they were wanted");
+    use_files(&queue, pass->has_irqs ? &n_irqs : NULL, pass->name);
+    payload_check((n_irqs > 0) == pass->has_irqs, "interrupts, if they were wanted");
     virtio_reset(virtio);
 }
 
@@ -266,12 +263,9 @@ static void drive(void *argument)
     payload_check(payload_ring() == 3, "in ring 3");
     if (!payload_check(virtio_find(&virtio, 26), "a folder in the bus"))
         return;
-    make_pass(&virtio, 0, false, 'a');
-    make_pass(&virtio, 0, true, 'b');
-    if (!has_packed)
-        return;
-    make_pass(&virtio, F_PACKED, false, 'c');
-    make_pass(&virtio, F_PACKED, true, 'd');
+    for (unsigned i = 0; i < N_PASSES; i++)
+        if (has_packed || !(passes[i].features & F_PACKED))
+            make_pass(&virtio, &passes[i]);
 }
 
 void payload_main(const struct payload_info *info)

@@ -13,17 +13,23 @@
 #define COMMON_DEVICE_AREA 48
 
 /* In a queue's memory; its descriptors are at 0. */
-#define DRIVER_AT  1024
-#define DEVICE_AT  2048
+#define DRIVER_AT      1024
+#define DEVICE_AT      2048
 
-#define F_PACKED   (1ull << 34)
-#define DESC_NEXT  1u
-#define DESC_WRITE 2u
-#define DESC_AVAIL 7 /* bits, of a packed ring */
-#define DESC_USED  15
+#define F_EVENT_IDX    (1ull << 29)
+#define F_PACKED       (1ull << 34)
+#define DESC_NEXT      1u
+#define DESC_WRITE     2u
+#define DESC_AVAIL     7 /* bits, of a packed ring */
+#define DESC_USED      15
 
-#define PATIENCE   (1ull << 37) /* of the time stamp counter: about a minute */
-#define LOOKS      1024         /* between two at that */
+#define USED_NO_NOTIFY 1u
+/* Flags of a packed ring's event suppression. */
+#define EVENT_ALWAYS 0u
+#define EVENT_AT     2u
+
+#define PATIENCE     (1ull << 37) /* of the time stamp counter: about a minute */
+#define LOOKS        1024         /* between two at that */
 
 static void write_address(volatile uint8_t *at, volatile void *memory)
 {
@@ -39,6 +45,7 @@ bool virtio_queue_init(struct virtio_queue *queue, struct virtio *virtio, unsign
         .index = index,
         .size = size,
         .is_packed = virtio->features & F_PACKED,
+        .has_event_idx = virtio->features & F_EVENT_IDX,
         .memory = memory,
         .wrap = true,
         .used_wrap = true,
@@ -182,6 +189,7 @@ bool virtio_add(struct virtio_queue *queue, const struct virtio_part *parts, uns
     if (n > queue->n_free)
         return false;
     id = queue->is_packed ? add_packed(queue, parts, n) : add_split(queue, parts, n);
+    queue->n_added += queue->is_packed ? n : 1;
     queue->n_free -= n;
     queue->n_parts[id] = (uint8_t)n;
     queue->tags[id] = tag;
@@ -199,6 +207,57 @@ bool virtio_take(struct virtio_queue *queue, void **ret_tag, uint32_t *ret_len)
     return true;
 }
 
+/* --- who wants to be told; virtio 1.3 sections 2.7.7, 2.7.10 and 2.8.10 --- */
+
+/* Whether `event` is among the n entries before `next`. */
+static bool is_reached(uint16_t event, uint16_t next, unsigned n)
+{
+    return (uint16_t)(next - event - 1) < n;
+}
+
+static bool wants_kick_split(const struct virtio_queue *queue)
+{
+    volatile uint8_t *used = queue->memory + DEVICE_AT;
+
+    if (!queue->has_event_idx)
+        return !(virtio_read16(used) & USED_NO_NOTIFY);
+    return is_reached(virtio_read16(used + 4 + 8 * queue->size), queue->next, queue->n_added);
+}
+
+static bool wants_kick_packed(const struct virtio_queue *queue)
+{
+    uint32_t event = virtio_read32(queue->memory + DEVICE_AT);
+    uint16_t at = event & 0x7fff;
+
+    if (event >> 16 != EVENT_AT)
+        return event >> 16 == EVENT_ALWAYS;
+    if ((event >> 15 & 1) != queue->wrap)
+        at = (uint16_t)(at - queue->size);
+    return is_reached(at, queue->next, queue->n_added);
+}
+
+void virtio_notify(struct virtio_queue *queue)
+{
+    __sync_synchronize();
+    if (queue->is_packed ? wants_kick_packed(queue) : wants_kick_split(queue))
+        virtio_kick(queue);
+    queue->n_added = 0;
+}
+
+/* Asks for an interrupt at the next used entry; without F_EVENT_IDX there is one for each. */
+static void want_interrupt(struct virtio_queue *queue)
+{
+    volatile uint8_t *driver = queue->memory + DRIVER_AT;
+
+    if (!queue->has_event_idx)
+        return;
+    if (queue->is_packed)
+        virtio_write32(driver, queue->used | (uint32_t)queue->used_wrap << 15 | EVENT_AT << 16);
+    else
+        virtio_write16(driver + 4 + 2 * queue->size, queue->used);
+    __sync_synchronize();
+}
+
 bool virtio_wait(struct virtio_queue *queue, const volatile unsigned *n_irqs, void **ret_tag,
                  uint32_t *ret_len)
 {
@@ -210,6 +269,8 @@ bool virtio_wait(struct virtio_queue *queue, const volatile unsigned *n_irqs, vo
 
         if (!n_irqs || i == 0 || now != seen) {
             seen = now;
+            if (n_irqs)
+                want_interrupt(queue);
             if (virtio_take(queue, ret_tag, ret_len))
                 return true;
         }

@@ -31,11 +31,12 @@ struct virtio_part {
 struct virtio_queue {
     struct virtio *virtio;
     unsigned index, size;
-    bool is_packed;
+    bool is_packed, has_event_idx;
     volatile uint8_t *memory, *notify;
     /* The next entry to make available, and the next to be used; wraps: of a packed ring. */
     uint16_t next, used;
     bool wrap, used_wrap;
+    unsigned n_added;                    /* entries since the device was last told of some */
     unsigned n_free, n_ids;              /* descriptors; ids that no request has */
     uint16_t ids[VIRTIO_RING_LEN];       /* the free ones; of a split ring: descriptors */
     uint16_t following[VIRTIO_RING_LEN]; /* of a split ring: the chain's next descriptor */
@@ -93,10 +94,12 @@ bool virtio_queue_init(struct virtio_queue *queue, struct virtio *virtio, unsign
 /* Makes a request available; false where there is no room. */
 bool virtio_add(struct virtio_queue *queue, const struct virtio_part *parts, unsigned n, void *tag);
 void virtio_kick(const struct virtio_queue *queue);
+/* Kicks, if the device wants to be told of what has been added since the last time. */
+void virtio_notify(struct virtio_queue *queue);
 /* Takes a used one, if there is one: its tag and used.len. */
 bool virtio_take(struct virtio_queue *queue, void **ret_tag, uint32_t *ret_len);
 /* The same, but waits for one, for a good while. With n_irqs it looks again only when that has
- * changed: an interrupt's handler counts there. */
+ * changed, where an interrupt's handler counts. */
 bool virtio_wait(struct virtio_queue *queue, const volatile unsigned *n_irqs, void **ret_tag,
                  uint32_t *ret_len);
 /* Adds a request, kicks, waits. Returns used.len, or -1 when it takes too long. */
