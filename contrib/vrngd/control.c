@@ -100,6 +100,15 @@ static JsonNode *control_query_throttle(struct vu_control_call *call, GError **e
         json_builder_end_object(json);
     }
     json_builder_end_array(json);
+    if (service->egd) {
+        uint64_t max_bytes, period_ms;
+
+        egd_server_get_limit(service->egd, &max_bytes, &period_ms);
+        vu_json_begin_object(json, "egd-client");
+        vu_json_add_number(json, "max-bytes", max_bytes);
+        vu_json_add_number(json, "period", period_ms);
+        json_builder_end_object(json);
+    }
     return vu_json_finish(json);
 }
 
@@ -114,6 +123,17 @@ static void control_set_device(const struct vu_control_call *call, struct rng_de
     rng_client_set_limit(device->client, (uint64_t)max_bytes, (uint64_t)period_ms);
 }
 
+/* Of EGD clients: as of a device. */
+static void control_set_egd(const struct vu_control_call *call, struct egd_server *egd)
+{
+    uint64_t max_bytes, period_ms;
+
+    egd_server_get_limit(egd, &max_bytes, &period_ms);
+    max_bytes = (uint64_t)vu_control_int(call, "max-bytes", (int64_t)max_bytes);
+    period_ms = (uint64_t)vu_control_int(call, "period", (int64_t)period_ms);
+    egd_server_set_limit(egd, max_bytes, period_ms);
+}
+
 static JsonNode *control_set_throttle(struct vu_control_call *call, GError **error)
 {
     struct rng_service *service = control_service(call);
@@ -125,6 +145,8 @@ static JsonNode *control_set_throttle(struct vu_control_call *call, GError **err
     for (unsigned i = 0; i < service->n_devices; i++)
         if (only < 0 || only == (int64_t)i)
             control_set_device(call, &service->devices[i]);
+    if (only < 0 && service->egd)
+        control_set_egd(call, service->egd);
     rng_pool_get_limit(service->pool, &limit);
     max_bytes = vu_control_int(call, "total-max-bytes", (int64_t)limit.max_bytes);
     period_ms = (int64_t)(limit.period_ns / CONTROL_MS_NS);
@@ -151,8 +173,9 @@ static JsonNode *control_restart_source(struct vu_control_call *call, GError **e
 
 static const struct vu_control_argument control_throttle[] = {
     CONTROL_NUMBER("device", 0, VU_DAEMON_MAX_DEVICES - 1,
-                   "The device whose limit it is; without it, all of them."),
-    CONTROL_NUMBER("max-bytes", 0, INT64_MAX, "Most bytes for a device in a period; 0: no limit."),
+                   "The device whose limit it is; without it, all of them, and each EGD client."),
+    CONTROL_NUMBER("max-bytes", 0, INT64_MAX,
+                   "Most bytes for a device, or an EGD client, in a period; 0: no limit."),
     CONTROL_NUMBER("period", 1, 65536, "Milliseconds of a period."),
     CONTROL_NUMBER("total-max-bytes", 0, INT64_MAX,
                    "Most bytes for all devices in a period; 0: no limit."),
@@ -163,7 +186,7 @@ static const struct vu_control_command control_commands[] = {
      .help = "The source, how it does, and the front-end of each device.",
      .run = control_query_status},
     {.name = "query-throttle",
-     .help = "The limits of each device and of all together.",
+     .help = "The limits of each device, of an EGD client, and of all together.",
      .run = control_query_throttle},
     {.name = "set-throttle",
      .help = "Other limits from now on; what is not given stays as it is.",

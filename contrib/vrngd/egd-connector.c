@@ -22,6 +22,7 @@
 #include "vhost-user/daemon/capabilities.h"
 
 #define CONNECTOR_PATIENCE_MS 10000 /* for each address */
+#define CONNECTOR_DEAD_MS     10000 /* until a host that acknowledges nothing counts as gone */
 #define CONNECTOR_FD          3     /* in the process */
 
 /* Room for one descriptor beside an answer. */
@@ -46,11 +47,20 @@ static int connector_finish(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 ? -errno : -err;
 }
 
+static void connector_set_options(int fd)
+{
+    const int on = 1;
+    const unsigned dead_ms = CONNECTOR_DEAD_MS;
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead_ms, sizeof(dead_ms));
+}
+
 /* A connected socket or -errno. */
 static int connector_connect(const struct sockaddr *address, socklen_t len)
 {
     vu_autofd int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int on = 1, err;
+    int err;
 
     if (fd < 0)
         return -errno;
@@ -60,7 +70,7 @@ static int connector_connect(const struct sockaddr *address, socklen_t len)
     if (err < 0)
         return err;
     if (address->sa_family != AF_UNIX)
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        connector_set_options(fd);
     return vu_steal_fd(&fd);
 }
 
@@ -115,7 +125,7 @@ static void connector_send_answer(int fd)
 }
 
 /* Leaves the process its own end and nothing else of the daemon's. False: it must not go on. */
-static bool connector_drop_all(int own)
+static bool connector_drop_all(int own, const struct vu_address *address)
 {
     const struct vu_capability_changes none = {0};
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -128,6 +138,9 @@ static bool connector_drop_all(int own)
     ok = ok && own >= 0 && dup2(own, CONNECTOR_FD) == CONNECTOR_FD &&
          close_range(CONNECTOR_FD + 1, ~0u, 0) == 0;
     prctl(PR_SET_NAME, "egd-connector");
+    /* Where it was started stays in use no longer than need be. */
+    if (!address->path || address->path[0] == '/' || address->path[0] == '@')
+        ok = ok && chdir("/") == 0;
     /* A server's socket may belong to another user. */
     return ok && vu_capabilities_limit(VU_CAPABILITY(CAP_DAC_OVERRIDE), &none, NULL);
 }
@@ -136,7 +149,7 @@ G_NORETURN static void connector_run(int own, const struct vu_address *address)
 {
     char request;
 
-    if (!connector_drop_all(own))
+    if (!connector_drop_all(own, address))
         _exit(1);
     while (recv(CONNECTOR_FD, &request, sizeof(request), 0) == sizeof(request)) {
         vu_autofd int fd =

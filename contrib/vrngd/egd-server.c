@@ -38,6 +38,7 @@ struct egd_server {
     struct egd_connection_options options;
     char pid[16];
     int wake_fd;
+    uint64_t max_bytes, period_ms; /* atomic: what options are to say */
     pthread_t thread;
     bool is_running, is_stopping;    /* is_stopping: atomic */
     struct egd_server_status status; /* each figure atomic */
@@ -298,6 +299,21 @@ static void server_poll(struct egd_server *server, int timeout_ms)
                 break;
 }
 
+/* A limit that was set meanwhile. The figures may be of two calls at once, until the second wakes
+ * us. */
+static void server_update_limit(struct egd_server *server)
+{
+    uint64_t max_bytes = __atomic_load_n(&server->max_bytes, __ATOMIC_RELAXED);
+    uint64_t period_ms = __atomic_load_n(&server->period_ms, __ATOMIC_RELAXED);
+
+    if (max_bytes == server->options.max_bytes && period_ms == server->options.period_ms)
+        return;
+    server->options.max_bytes = max_bytes;
+    server->options.period_ms = period_ms;
+    for (unsigned i = 0; i < server->n_connections; i++)
+        rng_limit_set(&server->connections[i]->limit, max_bytes, period_ms);
+}
+
 static void *server_thread(void *opaque)
 {
     struct egd_server *server = opaque;
@@ -305,6 +321,7 @@ static void *server_thread(void *opaque)
 
     while (!__atomic_load_n(&server->is_stopping, __ATOMIC_ACQUIRE)) {
         server_poll(server, is_idle ? server_timeout(server) : 0);
+        server_update_limit(server);
         server_collect(server, vu_now_ns());
         is_idle = server_work(server);
         server_drop_done(server);
@@ -332,8 +349,10 @@ struct egd_server *egd_server_create(const struct egd_server_options *options,
         .grace_ns = (options->grace_ms ? options->grace_ms : SERVER_GRACE_MS) * SERVER_MS_NS,
         .stall_ns = (options->stall_ms ? options->stall_ms : SERVER_STALL_MS) * SERVER_MS_NS,
         .max_bytes = options->max_bytes,
-        .period_ms = options->period_ms,
+        .period_ms = MAX(options->period_ms, 1),
     };
+    server->max_bytes = server->options.max_bytes;
+    server->period_ms = server->options.period_ms;
     server->client = rng_client_create(options->pool);
     server->wake_fd = -1;
     return server;
@@ -375,6 +394,20 @@ void egd_server_destroy(struct egd_server *server)
     vu_clear_fd(&server->wake_fd);
     explicit_bzero(server->served, sizeof(server->served));
     g_free(server);
+}
+
+void egd_server_set_limit(struct egd_server *server, uint64_t max_bytes, uint64_t period_ms)
+{
+    __atomic_store_n(&server->max_bytes, max_bytes, __ATOMIC_RELAXED);
+    __atomic_store_n(&server->period_ms, MAX(period_ms, 1), __ATOMIC_RELAXED);
+    server_wake(server);
+}
+
+void egd_server_get_limit(const struct egd_server *server, uint64_t *ret_max_bytes,
+                          uint64_t *ret_period_ms)
+{
+    *ret_max_bytes = __atomic_load_n(&server->max_bytes, __ATOMIC_RELAXED);
+    *ret_period_ms = __atomic_load_n(&server->period_ms, __ATOMIC_RELAXED);
 }
 
 void egd_server_get_status(const struct egd_server *server, struct egd_server_status *ret_status)

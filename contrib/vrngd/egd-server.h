@@ -39,6 +39,11 @@ void egd_server_stop(struct egd_server *server);
 /* Stopped before. */
 void egd_server_destroy(struct egd_server *server);
 
+/* The limit of each client, also of those there are. Any thread. */
+void egd_server_set_limit(struct egd_server *server, uint64_t max_bytes, uint64_t period_ms);
+void egd_server_get_limit(const struct egd_server *server, uint64_t *ret_max_bytes,
+                          uint64_t *ret_period_ms);
+
 struct egd_server_status {
     unsigned n_clients;
     uint64_t n_accepted, n_refused, n_bytes; /* refused: there was no place */

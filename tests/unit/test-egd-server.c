@@ -10,6 +10,7 @@
 #include <glib/gstdio.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -114,14 +115,18 @@ static int set_patience(int fd)
     return fd;
 }
 
-static int dial(const struct fixture *f)
+static int dial_by(const struct fixture *f, int fd)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     g_strlcpy(address.sun_path, f->path, sizeof(address.sun_path));
     g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof(address)), ==, 0);
     return set_patience(fd);
+}
+
+static int dial(const struct fixture *f)
+{
+    return dial_by(f, socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
 }
 
 static int dial_port(const struct fixture *f)
@@ -501,6 +506,31 @@ static void test_sleeps(struct fixture *f, gconstpointer data)
         close(fds[i]);
 }
 
+/* Without a descriptor for them clients wait, nobody turns in a circle, and it goes on later. */
+static void test_no_descriptors(struct fixture *f, gconstpointer data)
+{
+    struct rlimit limit, few;
+    uint64_t before_ms;
+    int fds[10];
+
+    for (size_t i = 0; i < G_N_ELEMENTS(fds); i++)
+        fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    few = (struct rlimit){.rlim_cur = (rlim_t)fds[9] + 1, .rlim_max = limit.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &few);
+    for (size_t i = 0; i < G_N_ELEMENTS(fds); i++)
+        dial_by(f, fds[i]);
+    before_ms = cpu_ms();
+    g_usleep(1000000);
+    g_assert_cmpuint(cpu_ms() - before_ms, <, 200);
+    g_assert_cmpuint(status_of(f).n_accepted, ==, 0);
+    setrlimit(RLIMIT_NOFILE, &limit);
+    wait_for_clients(f, G_N_ELEMENTS(fds));
+    expect_served(f);
+    for (size_t i = 0; i < G_N_ELEMENTS(fds); i++)
+        close(fds[i]);
+}
+
 /* --- limits --- */
 
 /* The first window may be half over, the last just begun. */
@@ -525,10 +555,33 @@ static void test_limited(struct fixture *f, gconstpointer data)
     close(b);
 }
 
+/* Who waits for the end of a long window does not when there is a limit no more. */
+static void test_limit_set(struct fixture *f, gconstpointer data)
+{
+    int fd = dial(f);
+    uint64_t max_bytes, period_ms;
+    char bytes[150];
+
+    say(fd, "\x02\x96", 2);
+    while (status_of(f).n_bytes < 100)
+        g_usleep(1000);
+    expect_nothing(fd);
+    egd_server_get_limit(f->server, &max_bytes, &period_ms);
+    g_assert_cmpuint(max_bytes, ==, 100);
+    egd_server_set_limit(f->server, 0, period_ms);
+    hear(fd, bytes, 150);
+    egd_server_set_limit(f->server, 100, period_ms);
+    say(fd, "\x02\x96", 2);
+    g_usleep(100000);
+    expect_nothing(fd);
+    close(fd);
+}
+
 /* --- all --- */
 
 static const struct setting instant = {.is_slow = false}, slow = {.is_slow = true},
-                            limited = {.max_bytes = 200, .period_ms = 100};
+                            limited = {.max_bytes = 200, .period_ms = 100},
+                            limited_for_long = {.max_bytes = 100, .period_ms = 3600000};
 
 static void add(const char *name, const struct setting *setting,
                 void (*test)(struct fixture *, gconstpointer))
@@ -553,6 +606,8 @@ int main(int argc, char **argv)
     add("flood", &instant, test_flood);
     add("many", &instant, test_many);
     add("sleeps", &slow, test_sleeps);
+    add("no-descriptors", &instant, test_no_descriptors);
     add("limited", &limited, test_limited);
+    add("limit-set", &limited_for_long, test_limit_set);
     return g_test_run();
 }

@@ -97,10 +97,13 @@ int vu_address_listen(const char *option, const char *where, GError **error)
         g_prefix_error(error, "%s: ", option);
         return -1;
     }
-    if (address.path)
+    if (address.path) {
         fd = vu_daemon_listen_at(option, address.path, error);
-    else
+        if (fd >= 0)
+            (void)listen(fd, ADDRESS_BACKLOG); /* more of them than front-ends */
+    } else {
         fd = address_listen_port(option, where, &address, error);
+    }
     vu_address_clear(&address);
     return fd;
 }
