@@ -7,9 +7,11 @@
 
 #include "vhost-user/cleanup.h"
 #include "vhost-user/daemon/address.h"
+#include "vhost-user/daemon/listen.h"
 
-#define SOCKETS_OPTION "egd-listen"
-#define SOCKETS_GROUP  "Serving others"
+#define SOCKETS_OPTION    "egd-listen"
+#define SOCKETS_GROUP     "Serving others"
+#define SOCKETS_ACTIVATED "egd" /* what systemd calls its sockets for this */
 
 /* --- options --- */
 
@@ -35,8 +37,8 @@ static const struct vu_option sockets_rows[] = {
     {.name = SOCKETS_OPTION, .is_long = true, .type = VU_OPTION_CALL, .parse = sockets_parse,
      .metavar = "unix:PATH|HOST:PORT", .group = SOCKETS_GROUP,
      .help = "Give random bytes to EGD clients, too: on a unix socket (mode 0600), or on a port, "
-             "where whoever can connect is served, unencrypted. Up to four times. Each client has "
-             "the limits of a device. What a client writes is mixed into the host's pool and "
+             "where whoever can connect is served, unencrypted. Up to four times; without it, on "
+             "those that systemd calls \"egd\", if any. Each client has the limits of a device. What a client writes is mixed into the host's pool and "
              "credited nothing."},
 };
 /* clang-format on */
@@ -59,16 +61,29 @@ struct vu_option_table egd_options_table(struct egd_options *options)
 
 /* --- sockets --- */
 
+/* Where no option says, systemd's. False with *error. */
+static bool sockets_listen(struct egd_sockets *sockets, const struct egd_options *options,
+                           GError **error)
+{
+    if (!options->listen[0])
+        return vu_daemon_take_activated(SOCKETS_ACTIVATED, sockets->fds, EGD_MAX_LISTEN, error) >=
+               0;
+    for (unsigned i = 0; i < EGD_MAX_LISTEN && options->listen[i]; i++) {
+        sockets->fds[i] = vu_address_listen("--" SOCKETS_OPTION, options->listen[i], error);
+        if (sockets->fds[i] < 0)
+            return false;
+    }
+    return true;
+}
+
 bool egd_sockets_open(struct egd_sockets *sockets, const struct egd_options *options,
                       GError **error)
 {
     *sockets = (struct egd_sockets){.fds = {-1, -1, -1, -1}, .mix_fd = -1, .pid = getpid()};
-    for (unsigned i = 0; i < EGD_MAX_LISTEN && options->listen[i]; i++) {
-        sockets->fds[i] = vu_address_listen("--" SOCKETS_OPTION, options->listen[i], error);
-        if (sockets->fds[i] < 0) {
-            egd_sockets_close(sockets);
-            return false;
-        }
+    if (!sockets_listen(sockets, options, error)) {
+        egd_sockets_close(sockets);
+        vu_daemon_remove_socket();
+        return false;
     }
     if (sockets->fds[0] >= 0)
         sockets->mix_fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);

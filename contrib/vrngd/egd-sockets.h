@@ -25,7 +25,7 @@ struct egd_sockets {
     pid_t pid;               /* as others know this process */
 };
 
-/* False with *error, and none open. */
+/* Before vu_daemon_open_sockets. False with *error, and none open. */
 bool egd_sockets_open(struct egd_sockets *sockets, const struct egd_options *options,
                       GError **error);
 /* Files of sockets stay (vu_daemon_remove_socket). */

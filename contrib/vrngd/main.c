@@ -86,15 +86,15 @@ static struct rng_source *open_source(const struct rng_options *options, GError 
 /* Before the sandbox. False with *error, and nothing left. */
 static bool open_all(struct vrngd *vrngd, GError **error)
 {
-    if (!vu_daemon_open_sockets(&vrngd->daemon, &vrngd->sockets, error))
+    if (!egd_sockets_open(&vrngd->egd_sockets, &vrngd->egd_options, error))
         return false;
-    if (egd_sockets_open(&vrngd->egd_sockets, &vrngd->egd_options, error)) {
+    if (vu_daemon_open_sockets(&vrngd->daemon, &vrngd->sockets, error)) {
         vrngd->source = open_source(&vrngd->options, error);
         if (vrngd->source)
             return true;
-        egd_sockets_close(&vrngd->egd_sockets);
+        vu_daemon_close_sockets(&vrngd->sockets);
     }
-    vu_daemon_close_sockets(&vrngd->sockets);
+    egd_sockets_close(&vrngd->egd_sockets);
     vu_daemon_remove_socket();
     return false;
 }

@@ -364,6 +364,41 @@ static void test_activation_names(struct fixture *f, gconstpointer data)
     g_remove(f->path);
 }
 
+/* Names that the library does not know are whose takes them, or front-ends'. */
+static void test_activation_taken(struct fixture *f, gconstpointer data)
+{
+    int saved[3] = {fcntl(3, F_DUPFD_CLOEXEC, 100), fcntl(4, F_DUPFD_CLOEXEC, 100),
+                    fcntl(5, F_DUPFD_CLOEXEC, 100)};
+    int fd = fcntl(expect_open(f), F_DUPFD_CLOEXEC, 50), fds[2] = {-1, -1};
+    struct vu_daemon_sockets sockets;
+    GError *error = NULL;
+
+    vu_daemon_forget_socket();
+    g_clear_pointer(&f->options.socket_path, g_free);
+    g_assert_cmpint(vu_daemon_take_activated("egd", fds, 2, NULL), ==, 0);
+    for (int k = 3; k <= 5; k++)
+        dup2(fd, k);
+    set_activation(getpid(), "3");
+    g_setenv("LISTEN_FDNAMES", "egd:x:egd", TRUE);
+    g_assert_cmpint(vu_daemon_take_activated("other", fds, 2, NULL), ==, 0);
+    g_assert_cmpint(vu_daemon_take_activated("egd", fds, 1, &error), ==, -1);
+    g_assert_nonnull(error);
+    g_clear_error(&error);
+    g_assert_cmpint(vu_daemon_take_activated("egd", fds, 2, &error), ==, 2);
+    g_assert_true(fds[0] == 3 && fds[1] == 5);
+    g_assert_true(vu_daemon_open_sockets(&f->options, &sockets, &error));
+    g_assert_cmpint(sockets.fds[VU_DAEMON_SESSION], ==, 4);
+    vu_daemon_close_sockets(&sockets);
+    g_assert_false(vu_daemon_is_activated());
+    for (int i = 0; i < 3; i++) {
+        close(3 + i);
+        if (saved[i] >= 0)
+            dup2(saved[i], 3 + i);
+    }
+    close(fd);
+    g_remove(f->path);
+}
+
 static void test_activation(struct fixture *f, gconstpointer data)
 {
     vu_autofd int saved = fcntl(3, F_DUPFD_CLOEXEC, 100);
@@ -406,6 +441,7 @@ int main(int argc, char **argv)
     ADD("/listen/inherited", test_inherited);
     ADD("/listen/activation", test_activation);
     ADD("/listen/activation-names", test_activation_names);
+    ADD("/listen/activation-taken", test_activation_taken);
     ADD("/listen/control", test_control);
     return g_test_run();
 }

@@ -33,7 +33,7 @@
 #define LISTEN_MODE_SHARED   0660 /* with --socket-group */
 #define LISTEN_MAX_FILES     (VU_DAEMON_MAX_DEVICES + 32)
 #define LISTEN_FD_PREFIX     "fd:"
-#define LISTEN_MAX_ACTIVATED (VU_DAEMON_MAX_DEVICES + 2)
+#define LISTEN_MAX_ACTIVATED (VU_DAEMON_MAX_DEVICES + 16)
 
 /* Where a socket is to be made, and the option that says so, for messages. */
 struct listen_place {
@@ -108,15 +108,24 @@ static const char *const listen_names[VU_DAEMON_N_SOCKETS] = {
     [VU_DAEMON_METRICS] = "metrics",
 };
 
-/* What systemd has its socket i for ($LISTEN_FDNAMES, the names of a unit's
+/* Those that a program has taken by names of its own. Main thread, at start. */
+static bool listen_taken[LISTEN_MAX_ACTIVATED];
+
+/* Whether systemd calls its socket i so ($LISTEN_FDNAMES, the names of a unit's
  * FileDescriptorName=). */
-static enum vu_daemon_socket listen_get_purpose(guint i)
+static bool listen_is_named(guint i, const char *name)
 {
     const char *names = g_getenv("LISTEN_FDNAMES");
     g_auto(GStrv) split = g_strsplit(names ? names : "", ":", -1);
 
-    for (unsigned k = 0; i < g_strv_length(split) && k < VU_DAEMON_N_SOCKETS; k++)
-        if (listen_names[k] && strcmp(split[i], listen_names[k]) == 0)
+    return i < g_strv_length(split) && strcmp(split[i], name) == 0;
+}
+
+/* What systemd has its socket i for. */
+static enum vu_daemon_socket listen_get_purpose(guint i)
+{
+    for (unsigned k = 0; k < VU_DAEMON_N_SOCKETS; k++)
+        if (listen_names[k] && listen_is_named(i, listen_names[k]))
             return (enum vu_daemon_socket)k;
     return VU_DAEMON_SESSION;
 }
@@ -134,7 +143,7 @@ static int listen_find_activated(enum vu_daemon_socket purpose, int *ret_fds, un
     unsigned n_found = 0;
 
     for (guint i = 0; i < MIN(n, LISTEN_MAX_ACTIVATED); i++) {
-        if (listen_get_purpose(i) != purpose)
+        if (listen_taken[i] || listen_get_purpose(i) != purpose)
             continue;
         if (n_found == max)
             return listen_fail(error, 0, "%s: expected %s from systemd%s%s", origin,
@@ -144,6 +153,29 @@ static int listen_find_activated(enum vu_daemon_socket purpose, int *ret_fds, un
         ret_fds[n_found] = listen_adopt(LISTEN_FDS_START + (int)i, domain, origin, error);
         if (ret_fds[n_found] < 0)
             return -1;
+        n_found++;
+    }
+    return (int)n_found;
+}
+
+int vu_daemon_take_activated(const char *name, int *ret_fds, unsigned max, GError **error)
+{
+    guint64 n = vu_daemon_is_activated() ? g_ascii_strtoull(g_getenv("LISTEN_FDS"), NULL, 10) : 0;
+    g_autofree char *origin = g_strdup_printf("systemd's socket \"%s\"", name);
+    unsigned n_found = 0;
+
+    for (guint i = 0; i < MIN(n, LISTEN_MAX_ACTIVATED); i++) {
+        if (!listen_is_named(i, name))
+            continue;
+        if (n_found == max)
+            return listen_fail(error, 0, "%s: expected at most %u of them", origin, max);
+        ret_fds[n_found] = listen_adopt(LISTEN_FDS_START + (int)i, AF_UNSPEC, origin, error);
+        if (ret_fds[n_found] < 0)
+            return -1;
+        if (!vu_daemon_is_listening(ret_fds[n_found]))
+            return listen_fail(error, 0, "%s: expected a listening socket", origin);
+        fcntl(ret_fds[n_found], F_SETFL, fcntl(ret_fds[n_found], F_GETFL) | O_NONBLOCK);
+        listen_taken[i] = true;
         n_found++;
     }
     return (int)n_found;
@@ -161,6 +193,7 @@ static int listen_adopt_activated(int *ret_fds, unsigned max, GError **error)
     g_unsetenv("LISTEN_FDS");
     g_unsetenv("LISTEN_PID");
     g_unsetenv("LISTEN_FDNAMES");
+    memset(listen_taken, 0, sizeof(listen_taken));
     return n;
 }
 

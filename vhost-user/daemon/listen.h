@@ -9,6 +9,13 @@
 /* Whether systemd hands this very process a socket (LISTEN_FDS, LISTEN_PID). */
 bool vu_daemon_is_activated(void);
 
+/*
+ * systemd's sockets of that name, which a program of ours knows and the library does not: stream
+ * sockets of any family that listen, at most max. To be called before vu_daemon_open_sockets, which
+ * takes what nobody has for front-ends. How many; -1 with *error.
+ */
+int vu_daemon_take_activated(const char *name, int *ret_fds, unsigned max, GError **error);
+
 /* A socket that listens at path, mode 0600; a stale one is replaced, a live one refused. -1 with
  * *error, which names the option. */
 int vu_daemon_listen_at(const char *option, const char *path, GError **error);
