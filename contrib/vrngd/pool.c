@@ -8,16 +8,8 @@
 #include <glib.h>
 #include <sys/eventfd.h>
 
+#include "contrib/vrngd/share.h"
 #include "vhost-user/cleanup.h"
-
-struct rng_client {
-    struct rng_pool *pool;
-    struct rng_client *next;
-    struct rng_limit limit;
-    struct rng_request *first, **last; /* that wait */
-    unsigned n_waiting;
-    uint64_t window_ns, spent; /* the last window of pool->total in which it got any; how much */
-};
 
 /* --- the pool --- */
 
@@ -181,32 +173,6 @@ unsigned rng_client_n_waiting(struct rng_client *client)
 
 /* --- limits --- */
 
-static uint64_t client_left_locked(struct rng_client *client, uint64_t now_ns)
-{
-    uint64_t own = rng_limit_left(&client->limit, now_ns);
-    uint64_t total = rng_limit_left(&client->pool->total, now_ns);
-
-    return MIN(own, total);
-}
-
-/* What a client got in the present window of the limit over all. */
-static uint64_t client_spent_locked(struct rng_client *client)
-{
-    const struct rng_limit *total = &client->pool->total;
-
-    if (client->window_ns != total->begin_ns)
-        client->spent = 0;
-    client->window_ns = total->begin_ns;
-    return client->spent;
-}
-
-static void client_spend_locked(struct rng_client *client, size_t size)
-{
-    client->spent = client_spent_locked(client) + size;
-    rng_limit_spend(&client->limit, size);
-    rng_limit_spend(&client->pool->total, size);
-}
-
 size_t rng_client_take(struct rng_client *client, size_t size, uint64_t now_ns)
 {
     struct rng_pool *pool = client->pool;
@@ -214,11 +180,11 @@ size_t rng_client_take(struct rng_client *client, size_t size, uint64_t now_ns)
     if (!__atomic_load_n(&pool->is_limited, __ATOMIC_RELAXED))
         return size;
     VU_LOCK_SCOPE(&pool->lock);
-    for (const struct rng_client *other = pool->clients; other; other = other->next)
-        if (other->first && (other == client || pool->total.max_bytes > 0))
-            return 0;
-    size = (size_t)MIN(size, client_left_locked(client, now_ns));
-    client_spend_locked(client, size);
+    rng_share_touch_locked(client, now_ns);
+    if (client->first)
+        return 0;
+    size = (size_t)MIN(size, rng_share_allowed_locked(client, now_ns));
+    rng_share_spend_locked(client, size);
     return size;
 }
 
@@ -254,12 +220,11 @@ void rng_pool_get_limit(struct rng_pool *pool, struct rng_limit *ret_limit)
 
 /* --- the feeder --- */
 
-/* What the requests of a client come to, as far as its own limit allows; no more than max. */
-static size_t client_wanted_locked(struct rng_client *client, size_t max, uint64_t now_ns)
+/* What the requests of a client come to; no more than max. */
+static size_t client_wanted_locked(const struct rng_client *client, size_t max)
 {
     size_t wanted = 0;
 
-    max = (size_t)MIN(max, rng_limit_left(&client->limit, now_ns));
     for (const struct rng_request *request = client->first; request && wanted < max;
          request = request->next)
         wanted += MIN(MAX(request->size, 1), max - wanted);
@@ -269,53 +234,40 @@ static size_t client_wanted_locked(struct rng_client *client, size_t max, uint64
 size_t rng_pool_wanted(struct rng_pool *pool, size_t max, uint64_t now_ns, uint64_t *ret_until_ns)
 {
     size_t wanted = 0;
-    bool any = false;
 
     VU_LOCK_SCOPE(&pool->lock);
     *ret_until_ns = UINT64_MAX;
     max = (size_t)MIN(max, rng_limit_left(&pool->total, now_ns));
     for (struct rng_client *client = pool->clients; client; client = client->next) {
-        any = any || client->first;
-        wanted += client_wanted_locked(client, max - wanted, now_ns);
-        if (client->first && rng_limit_left(&client->limit, now_ns) == 0)
-            *ret_until_ns = MIN(*ret_until_ns, rng_limit_end_ns(&client->limit));
+        uint64_t allowed;
+
+        if (!client->first)
+            continue;
+        rng_share_touch_locked(client, now_ns);
+        allowed = rng_share_allowed_locked(client, now_ns);
+        wanted += client_wanted_locked(client, (size_t)MIN(max - wanted, allowed));
+        if (allowed == 0)
+            *ret_until_ns = MIN(*ret_until_ns, rng_share_until_ns_locked(client, now_ns));
     }
-    if (any && rng_limit_left(&pool->total, now_ns) == 0)
-        *ret_until_ns = rng_limit_end_ns(&pool->total);
     return wanted;
 }
 
-/* Whose turn it is, what it may have of all limits, and how many wait for theirs. */
-struct pool_turn {
-    struct rng_client *client; /* NULL: nobody's */
-    uint64_t allowed;
-    unsigned n_waiting;
-};
-
-/*
- * What is left for all goes to those that wait in such a way that each will have got as much as the
- * others in this window: many requests, or being there first, give no right to more.
- */
-static struct pool_turn pool_next_locked(struct rng_pool *pool, uint64_t now_ns)
+/* The first in the order of turns that may have some; *ret_n: how many may. */
+static struct rng_client *pool_next_locked(struct rng_pool *pool, uint64_t now_ns, unsigned *ret_n)
 {
-    uint64_t left = rng_limit_left(&pool->total, now_ns), sum = left, share;
-    struct pool_turn turn = {0};
+    struct rng_client *found = NULL;
 
+    *ret_n = 0;
     for (struct rng_client *client = pool->clients; client; client = client->next)
-        if (client->first && client_left_locked(client, now_ns) > 0) {
-            turn.n_waiting++;
-            sum += pool->total.max_bytes > 0 ? client_spent_locked(client) : 0;
-        }
-    share = turn.n_waiting > 0 ? (sum - 1) / turn.n_waiting + 1 : 0;
-    for (struct rng_client *client = pool->clients; client && !turn.client; client = client->next) {
-        uint64_t spent = pool->total.max_bytes > 0 ? client_spent_locked(client) : 0;
-
-        if (!client->first || client_left_locked(client, now_ns) == 0 || spent >= share)
+        if (client->first)
+            rng_share_touch_locked(client, now_ns);
+    for (struct rng_client *client = pool->clients; client; client = client->next) {
+        if (!client->first || rng_share_allowed_locked(client, now_ns) == 0)
             continue;
-        turn.client = client;
-        turn.allowed = MIN(client_left_locked(client, now_ns), share - spent);
+        found = found ? found : client;
+        ++*ret_n;
     }
-    return turn;
+    return found;
 }
 
 /* Serves one request; *ret_size: how many bytes it got. False where none may have any. */
@@ -324,19 +276,18 @@ static bool pool_give_one(struct rng_pool *pool, const uint8_t *data, size_t siz
 {
     struct rng_request *request;
     struct rng_client *client;
-    struct pool_turn turn;
+    unsigned n;
 
     pthread_mutex_lock(&pool->lock);
-    turn = pool_next_locked(pool, now_ns);
-    client = turn.client;
+    client = pool_next_locked(pool, now_ns, &n);
     if (!client) {
         pthread_mutex_unlock(&pool->lock);
         return false;
     }
     request = client_remove_locked(client, &client->first);
-    size = MIN((size - 1) / turn.n_waiting + 1, request->size);
-    size = (size_t)MIN(size, turn.allowed);
-    client_spend_locked(client, size);
+    size = MIN((size - 1) / n + 1, request->size);
+    size = (size_t)MIN(size, rng_share_allowed_locked(client, now_ns));
+    rng_share_spend_locked(client, size);
     pool_remove_locked(pool, client);
     pool_append_locked(pool, client);
     pool_update_limited_locked(pool);

@@ -235,16 +235,42 @@ static void test_take(void)
     g_assert_cmpuint(rng_client_take(rig.clients[0], 60, rig.now_ns), ==, 40);
     g_assert_cmpuint(rng_client_take(rig.clients[0], 60, rig.now_ns), ==, 0);
     g_assert_cmpuint(rng_client_take(rig.clients[1], 60, rig.now_ns), ==, 60);
-    /* Whose turn it is, with a limit over all. */
-    rng_pool_set_limit(rig.pool, 1000, 10);
+    /* Its own wait: these come first. */
     ask(&rig, 0, 10);
-    g_assert_cmpuint(rng_client_take(rig.clients[1], 60, rig.now_ns), ==, 0);
     rig.now_ns += 10 * MS;
+    g_assert_cmpuint(rng_client_take(rig.clients[0], 60, rig.now_ns), ==, 0);
     g_assert_cmpuint(give(&rig, 10), ==, 10);
-    g_assert_cmpuint(rng_client_take(rig.clients[1], 2000, rig.now_ns), ==, 990);
+    g_assert_cmpuint(rng_client_take(rig.clients[0], 60, rig.now_ns), ==, 60);
     rng_pool_set_limit(rig.pool, 0, 10);
     rng_client_set_limit(rig.clients[0], 0, 10);
     g_assert_cmpuint(rng_client_take(rig.clients[0], 1 << 20, rig.now_ns), ==, 1 << 20);
+    rig_clear(&rig);
+}
+
+/* Shares of the limit over all are kept for those who were active a moment ago; in the second half
+ * of a window whoever is there has the rest. */
+static void test_shares(void)
+{
+    uint64_t until_ns;
+    struct rig rig;
+
+    rig_init(&rig);
+    rng_pool_set_limit(rig.pool, 1000, 10);
+    g_assert_cmpuint(rng_client_take(rig.clients[0], 700, rig.now_ns), ==, 700);
+    g_assert_cmpuint(rng_client_take(rig.clients[1], 700, rig.now_ns), ==, 300);
+    rig.now_ns += 10 * MS;
+    g_assert_cmpuint(rng_client_take(rig.clients[0], 700, rig.now_ns), ==, 500);
+    g_assert_cmpuint(rng_client_take(rig.clients[0], 700, rig.now_ns), ==, 0);
+    ask(&rig, 0, 200);
+    g_assert_cmpuint(wanted(&rig, &until_ns), ==, 0);
+    g_assert_cmpuint(until_ns, ==, rig.now_ns + 5 * MS);
+    g_assert_cmpuint(rng_client_take(rig.clients[1], 64, rig.now_ns), ==, 64);
+    rig.now_ns += 5 * MS;
+    g_assert_cmpuint(give(&rig, 1000), ==, 200);
+    g_assert_cmpuint(rng_client_take(rig.clients[0], 700, rig.now_ns), ==, 236);
+    /* After a whole window without the other one everything is the first's. */
+    rig.now_ns += 25 * MS;
+    g_assert_cmpuint(rng_client_take(rig.clients[0], 2000, rig.now_ns), ==, 1000);
     rig_clear(&rig);
 }
 
@@ -333,6 +359,7 @@ int main(int argc, char **argv)
     g_test_add_func("/rng-pool/limit", test_limit);
     g_test_add_func("/rng-pool/total", test_total);
     g_test_add_func("/rng-pool/take", test_take);
+    g_test_add_func("/rng-pool/shares", test_shares);
     g_test_add_func("/rng-pool/threads", test_threads);
     return g_test_run();
 }
