@@ -62,6 +62,8 @@ static const struct vu_option options_rows[] = {
      .group = GROUP, .help = "Print the version and exit."},
     {.name = "print-man", .is_long = true, .type = VU_OPTION_FLAG, FIELD(print_man), .group = GROUP,
      .help = "Print the man page and exit."},
+    {.name = "print-completion", .is_long = true, .type = VU_OPTION_FLAG, FIELD(print_completion),
+     .group = GROUP, .help = "Print the options for a shell that completes them, and exit."},
 };
 /* clang-format on */
 
@@ -136,6 +138,12 @@ static const char options_man_text[] =
     ".BR vblkctl (1),\n"
     ".BR outboard (7)\n";
 
+static void options_print_completion(const struct vu_option_table *table)
+{
+    vu_options_print_completion(table, 1, VU_OPTIONS_TOP);
+    vu_options_print_completion_row(VU_OPTIONS_TOP, "<>", "PATH");
+}
+
 static void options_print_man(const struct vu_option_table *table)
 {
     printf(".TH OUTBOARD\\-TOP 1 \"" VU_PACKAGE_DATE "\" \"Outboard " VU_PACKAGE_VERSION
@@ -166,6 +174,8 @@ bool top_options_parse(struct top_options *options, int argc, char **argv, int *
         puts(PROGRAM " (Outboard) " VU_PACKAGE_VERSION);
     else if (options->print_man)
         options_print_man(&table);
+    else if (options->print_completion)
+        options_print_completion(&table);
     else
         return true;
     g_free(options->places);

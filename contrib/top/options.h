@@ -10,7 +10,7 @@ struct top_options {
     int sort_column; /* of top_columns */
     bool is_reversed;
     bool is_batch, is_once, is_json;
-    bool help, version, print_man;
+    bool help, version, print_man, print_completion;
     char **places; /* NULL ended; g_free */
 };
 
