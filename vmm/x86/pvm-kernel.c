@@ -46,6 +46,10 @@ static const char *const trim_functions[] = {
     /* Self-tests of cryptography; certificates that nobody asks for. */
     "blake2s_mod_init",
     "load_system_certificate_list",
+    /* What looks for firmware's tables, and at a clock whose speed the command line says. */
+    "dmi_setup",
+    "reserve_ibft_region",
+    "native_calibrate_cpu_early",
     /* Its memory is new, and zero. */
     "clear_bss",
 };

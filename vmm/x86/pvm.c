@@ -37,7 +37,7 @@
 #define PVM_PADDING        0xcc
 #define PVM_SEARCH_LEN     (4u << 20) /* from LSTAR on: padding is near */
 #define PVM_PAGE_SIZE      4096
-#define PVM_CLOCK_SLOWNESS 10
+#define PVM_CLOCK_SLOWNESS 30
 
 /* Linux's names; in clearcpuid= about 128 characters count, so the worst come first. */
 static const char *const pvm_features[] = {
@@ -103,10 +103,12 @@ char *vmm_pvm_kernel_args(const struct vmm_vm *vm)
         if (args->len - begin + strlen(pvm_features[i]) + 1 < PVM_CLEARCPUID_MAX)
             g_string_append_printf(args, "%s%s", i == 0 ? "" : ",", pvm_features[i]);
     g_string_append(args, " nokaslr mitigations=off init_on_alloc=0 cryptomgr.notests rodata=off"
-                          " 8250.nr_uarts=1");
+                          " 8250.nr_uarts=1 rcupdate.rcu_expedited=1"
+                          " rcupdate.rcu_normal_after_boot=0");
+    /* lpj: delays are for hardware, and may be short. */
     if (khz > 0)
         g_string_append_printf(args, " tsc=reliable no-kvmclock tsc_early_khz=%d lpj=%d",
-                               khz * PVM_CLOCK_SLOWNESS, khz * PVM_CLOCK_SLOWNESS * 2);
+                               khz * PVM_CLOCK_SLOWNESS, khz);
     return g_string_free(args, FALSE);
 }
 

@@ -29,8 +29,9 @@ void vmm_pvm_adjust_cpuid(struct kvm_cpuid2 *cpuid);
 
 /*
  * What a Linux kernel is to be told on its command line: the same features once more, since KVM
- * shows the CPU's own to some CPUID leaves; a clock that runs ten times slower, since its ticks
- * would take all of the time; and nothing that takes long and that nobody needs. To be freed.
+ * shows the CPU's own to some CPUID leaves; a clock that runs thirty times slower, since its ticks
+ * would take much of the time, all of it on a busy host, and what makes it wait for fewer of them;
+ * and nothing that takes long and that nobody needs. To be freed.
  */
 char *vmm_pvm_kernel_args(const struct vmm_vm *vm);
 
