@@ -131,14 +131,16 @@ runner_prepare()
     chmod +x "$runner_work"/guest/{init,script,command}
 }
 
-# runner_make_initrd: what setup-qemu has made, and runner_work/guest in its /run/guest, as runner_work/initrd.
+# runner_make_initrd [COMMAND...]: what setup-qemu has made, through COMMAND (cat), and runner_work/guest in its
+# /run/guest, as runner_work/initrd.
 runner_make_initrd()
 {
+    [ $# -gt 0 ] || set -- cat
     mkdir "$runner_work/tree" "$runner_work/tree/run"
     mv "$runner_work/guest" "$runner_work/tree/run/"
     {
         # shellcheck disable=SC2154 # of cache.sh
-        cat "$guest_cache/qemu/initrd.gz"
+        "$@" <"$guest_cache/qemu/initrd.gz"
         (cd "$runner_work/tree" && find . | cpio -o -H newc -R 0:0 2>/dev/null)
     } >"$runner_work/initrd"
 }
