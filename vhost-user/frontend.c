@@ -130,6 +130,13 @@ static int frontend_negotiate_protocol(struct vu_frontend *frontend)
     return frontend_open_backend_channel(frontend);
 }
 
+/* What both want. */
+static void frontend_choose_features(struct vu_frontend *frontend)
+{
+    frontend->features =
+        frontend->offered & (frontend->config.features | VU_BIT(VU_F_PROTOCOL_FEATURES));
+}
+
 static int frontend_negotiate(struct vu_frontend *frontend)
 {
     struct vu_message owner = frontend_message(VU_SET_OWNER, 0);
@@ -154,12 +161,10 @@ static int frontend_negotiate(struct vu_frontend *frontend)
         return -ENOTSUP;
     }
     if (!frontend->features_set)
-        frontend->features = frontend->offered & frontend->config.features;
+        frontend_choose_features(frontend);
     if (!vu_has(frontend->offered, VU_F_PROTOCOL_FEATURES))
         return 0;
-    rc = frontend_negotiate_protocol(frontend);
-    frontend->features |= VU_BIT(VU_F_PROTOCOL_FEATURES);
-    return rc;
+    return frontend_negotiate_protocol(frontend);
 }
 
 static int frontend_attach_locked(struct vu_frontend *frontend, int fd)
@@ -258,6 +263,16 @@ int vu_frontend_set_features(struct vu_frontend *frontend, uint64_t features)
     frontend->features = features;
     frontend->features_set = true;
     return 0;
+}
+
+void vu_frontend_forget(struct vu_frontend *frontend)
+{
+    VU_LOCK_SCOPE(&frontend->lock);
+
+    frontend->features_set = false;
+    vu_clear_fd(&frontend->inflight_fd);
+    if (frontend->connected)
+        frontend_choose_features(frontend);
 }
 
 /* --- waiting for the back-end --- */

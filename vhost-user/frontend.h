@@ -81,6 +81,9 @@ uint64_t vu_frontend_protocol_features(struct vu_frontend *frontend);
 unsigned vu_frontend_max_queues(struct vu_frontend *frontend);
 /* Acknowledges virtio features: a part of vu_frontend_features, or LOG_ALL added and taken. */
 int vu_frontend_set_features(struct vu_frontend *frontend, uint64_t features);
+/* The driver begins anew: a successor of the back-end need not have the features that were set, nor
+ * the inflight region. No ring is started. */
+void vu_frontend_forget(struct vu_frontend *frontend);
 
 /*
  * Descriptors to wait on (POLLIN): the connection's, for a hang-up, and the back-end's channel.

@@ -27,6 +27,7 @@ struct place {
     unsigned wrong_at;
     bool bad_from_the_start; /* all of them go wrong */
     uint64_t protocol_features;
+    uint64_t later_lacks, later_lacks_protocol; /* features of all but the first */
     GThread *thread;
     pthread_mutex_t lock;
     unsigned n_sessions, n_messages; /* under lock; messages of the first */
@@ -53,6 +54,10 @@ static void place_serve(struct place *place, int fd)
     backend->features = RING_FEATURES | VU_BIT(VU_F_RING_PACKED) | VU_BIT(VU_F_PROTOCOL_FEATURES);
     backend->protocol_features = place->protocol_features;
     pthread_mutex_lock(&place->lock);
+    if (place->n_sessions > 0) {
+        backend->features &= ~place->later_lacks;
+        backend->protocol_features &= ~place->later_lacks_protocol;
+    }
     if (place->n_sessions++ == 0 || place->bad_from_the_start) {
         backend->wrong = place->wrong;
         backend->wrong_at = place->wrong_at;
@@ -400,6 +405,32 @@ static void test_packed_without_log(void)
     place_clear(&place);
 }
 
+/* A driver that begins anew has what the back-end has then. */
+static void test_lesser_successor(void)
+{
+    struct place place;
+    struct rig rig;
+
+    place_init(&place);
+    place.later_lacks = VU_BIT(VU_F_RING_PACKED) | VU_BIT(VU_F_RING_EVENT_IDX);
+    place.later_lacks_protocol = VU_BIT(VU_PF_INFLIGHT_SHMFD);
+    place_start(&place);
+    rig_init(&rig, &place);
+    g_assert_true(rig_create(&rig, NULL));
+    g_assert_cmphex(rig.device->ops->features(rig.device), ==, RING_FEATURES);
+    g_assert_cmpint(rig_start(&rig), ==, 0);
+    rig.device->ops->stop(rig.device);
+    place_hang_up(&place);
+    while (rig.device->ops->features(rig.device) == RING_FEATURES)
+        g_usleep(2000);
+    g_assert_cmphex(rig.device->ops->features(rig.device), ==, VU_BIT(VU_F_VERSION_1));
+    g_assert_cmpint(
+        rig.device->ops->start(rig.device, VU_BIT(VU_F_VERSION_1), rig.queues, N_QUEUES), ==, 0);
+    wait_started(&place, 2);
+    rig_clear(&rig);
+    place_clear(&place);
+}
+
 /* Started while nobody is there: it runs when somebody is. */
 static void test_late(void)
 {
@@ -499,6 +530,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vmm/vhost/config-change", test_config_change);
     g_test_add_func("/vmm/vhost/no-queues", test_no_queues);
     g_test_add_func("/vmm/vhost/packed-without-log", test_packed_without_log);
+    g_test_add_func("/vmm/vhost/lesser-successor", test_lesser_successor);
     g_test_add_func("/vmm/vhost/late", test_late);
     g_test_add_func("/vmm/vhost/nobody", test_nobody);
     for (unsigned i = HANGS_UP; i < N_WRONG; i++) {

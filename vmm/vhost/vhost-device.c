@@ -39,7 +39,7 @@ static void vhost_wake(const struct vhost_device *vhost)
 
 static uint64_t vhost_features(struct virtio_device *device)
 {
-    return vhost_of(device)->features;
+    return __atomic_load_n(&vhost_of(device)->features, __ATOMIC_ACQUIRE);
 }
 
 static void vhost_read_config(struct virtio_device *device, uint32_t offset, void *buf,
@@ -161,8 +161,8 @@ static bool vhost_connect(struct vhost_device *vhost, GError **error)
         return vhost_fail(error, vhost, "it lacks VIRTIO_F_VERSION_1");
     if (rc < 0)
         return vhost_fail(error, vhost, "%s", g_strerror(-rc));
-    vhost->features = vu_frontend_features(vhost->frontend) & ~BIT(VU_F_PROTOCOL_FEATURES);
-    if (vhost->device_config->packed && !(vhost->features & BIT(VIRTIO_F_RING_PACKED)))
+    if (vhost->device_config->packed &&
+        !(vu_frontend_features(vhost->frontend) & BIT(VIRTIO_F_RING_PACKED)))
         vu_warning("%s: the back-end has no packed rings", vhost->name);
     return true;
 }
@@ -184,8 +184,7 @@ static bool vhost_settle_queues(struct vhost_device *vhost, unsigned n_cpus, GEr
     vhost->device.n_queues = MIN(n_queues, most);
     if (vhost->device.n_queues <= kind->n_fixed_queues)
         return vhost_fail(error, vhost, "it has no more than %u queues", most);
-    if (kind->virtio_id == VIRTIO_ID_BLOCK && vhost->device.n_queues == 1)
-        vhost->features &= ~BIT(VIRTIO_BLK_F_MQ);
+    vhost_link_learn_features(vhost);
     return true;
 }
 

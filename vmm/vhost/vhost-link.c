@@ -77,7 +77,18 @@ void vhost_link_halt_locked(struct vhost_device *vhost)
     for (unsigned i = 0; i < vhost->device.n_queues; i++)
         if (vhost->queues[i].enabled)
             vu_frontend_stop_ring(vhost->frontend, i, NULL);
+    vu_frontend_forget(vhost->frontend);
     vhost->is_running = false;
+}
+
+void vhost_link_learn_features(struct vhost_device *vhost)
+{
+    uint64_t features =
+        vu_frontend_features(vhost->frontend) & ~(UINT64_C(1) << VU_F_PROTOCOL_FEATURES);
+
+    if (vhost->device.virtio_id == VIRTIO_ID_BLOCK && vhost->device.n_queues == 1)
+        features &= ~(UINT64_C(1) << VIRTIO_BLK_F_MQ);
+    __atomic_store_n(&vhost->features, features, __ATOMIC_RELEASE);
 }
 
 /* --- the configuration space --- */
@@ -155,6 +166,8 @@ static int link_try_reconnect(struct vhost_device *vhost)
     VU_LOCK_SCOPE(&vhost->lock);
 
     rc = vu_frontend_reconnect(vhost->frontend, vhost->path, 0);
+    if (rc == 0 && !vhost->is_running)
+        vhost_link_learn_features(vhost);
     if (rc == 0 && vhost->is_wanted && !vhost->is_running)
         rc = vhost_link_run_locked(vhost);
     if (rc == 0)

@@ -21,7 +21,7 @@ struct vhost_device {
     struct vu_frontend *frontend;
     char *name, *path; /* constant */
     unsigned retry_ms, reply_ms;
-    uint64_t features;
+    uint64_t features; /* atomic; what the back-end has that the driver may have */
     bool knows_config; /* the configuration space is all ours */
 
     pthread_mutex_t lock; /* the queues and whether they run */
@@ -46,6 +46,9 @@ struct vhost_device {
 int vhost_link_run_locked(struct vhost_device *vhost);
 /* The back-end, or what comes after it, leaves the queues alone. */
 void vhost_link_halt_locked(struct vhost_device *vhost);
+
+/* What is offered to the driver from its next reset on. */
+void vhost_link_learn_features(struct vhost_device *vhost);
 
 /* Reads the configuration space from the back-end, amends it, and tells of it. 0 or -errno. */
 int vhost_link_fetch_config(struct vhost_device *vhost);
