@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Waits for what ACPI tells: PCI devices that come (a disk is read) and are to leave (it is let
- * go), and the power button, which ends it.
+ * Reads the disk that it finds, if there is one. Waits for what ACPI tells: PCI devices that come
+ * (a disk is read) and are to leave (it is let go), and the power button, which ends it.
  */
 #include "virtio.h"
 
@@ -37,7 +37,7 @@ static void read_disk(void)
     };
     struct virtio_queue queue;
 
-    if (!payload_check(virtio_find(&disk, 2), "a disk has come"))
+    if (!payload_check(virtio_find(&disk, 2), "a disk is there"))
         return;
     virtio_negotiate(&disk, VIRTIO_F_VERSION1);
     virtio_queue_init(&queue, &disk, 0, 16, ring);
@@ -69,6 +69,8 @@ static void handle_slots(void)
 void payload_main(const struct payload_info *info)
 {
     payload_print("# waiting\n");
+    if (virtio_find(&disk, 2))
+        read_disk();
     for (;;) {
         uint32_t events = payload_in32(ACPI_EVENTS);
 

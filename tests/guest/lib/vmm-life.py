@@ -211,7 +211,7 @@ def check_lost_back_end():
     vmm = start("-serial", f"file:{at('out')}", "-qmp", f"unix:{at('qmp')}",
                 "-chardev", f"socket,id=c,path={at('disk')},reconnect-ms=50",
                 "-device", "vhost-user-blk-pci,chardev=c,id=d")
-    wait_until(lambda: os.path.exists(at("out")) and "# waiting" in read("out"), "the guest")
+    wait_until(lambda: os.path.exists(at("out")) and "# it begins" in read("out"), "the guest")
     first, second = qmp.Client(at("qmp")), qmp.Client(at("qmp"))
     expect(first.run("query-vhost-user")[0]["connected"], "a back-end")
     back_end.kill()

@@ -78,7 +78,11 @@ def hot_plug(client, output, disk_socket):
     for turn in (1, 2):
         client.run("device_add", driver="vhost-user-blk-pci", chardev="disk", id="d", addr="0x7", **{"num-queues": 1})
         refused(client, "another device's", "device_add", driver="vhost-user-blk-pci", chardev="disk", id="e")
-        wait_for(output, "# it begins with d", turn)
+        wait_for(output, "# it begins with d", 2 * turn - 1)
+        # A reboot keeps the back-end, and brings its device.
+        client.run("system_reset")
+        wait_for(output, "# it begins with d", 2 * turn)
+        expect(client.run("query-vhost-user")[0]["reconnects"] == 0, "the same connection")
         device = client.run("query-pci")[0]["devices"][1]
         expect((device["slot"], device["qdev_id"]) == (7, "d"), "the disk in its slot")
         expect(client.run("query-vhost-user")[0]["connected"], "its back-end is there")
@@ -108,7 +112,7 @@ def main():
     expect(client.run("query-status")["status"] == "prelaunch", "and may be started anew")
     client.run("cont")
     client.wait("RESUME")
-    wait_for(output, "# waiting", 3)
+    wait_for(output, "# waiting", 5)
     client.run("quit")
     expect(client.wait("SHUTDOWN")["data"]["reason"] == "host-qmp-quit", "quit")
 
