@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 
+#include "contrib/vrngd/manual.h"
 #include "contrib/vrngd/rng-options.h"
 #include "contrib/vrngd/service.h"
 #include "contrib/vrngd/syscalls.h"
@@ -20,6 +21,8 @@ static const struct vu_program program = {
     .summary = "give random bytes to virtual machines",
     .device_type = "rng",
     .commands = &rng_control_table,
+    .man_description = rng_manual_description,
+    .man_text = rng_manual_sections,
     .max_devices = VU_DAEMON_MAX_DEVICES,
 };
 
