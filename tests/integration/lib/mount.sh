@@ -26,8 +26,7 @@ mount_wrap_peer()
 mount_use_rust()
 {
     local peer
-    peer=$(command -v virtiofsd || ls /usr/libexec/virtiofsd 2>/dev/null) ||
-        peer=$("$(dirname "${BASH_SOURCE[0]}")/../../guest/setup-peers" 2>"$test_work/why") ||
+    peer=$("$(dirname "${BASH_SOURCE[0]}")/../../guest/setup-peers" 2>"$test_work/why") ||
         test_skip "no Rust virtiofsd: $(tr '\n' ' ' <"$test_work/why")"
     mount_wrap_peer "$peer" <<'PEER'
 #!/bin/sh
