@@ -7,7 +7,6 @@
 #include <sys/eventfd.h>
 
 #include "vhost-user/cleanup.h"
-#include "vhost-user/daemon/daemon.h"
 #include "vhost-user/daemon/json-build.h"
 #include "vhost-user/daemon/listen.h"
 #include "vhost-user/log.h"
@@ -151,15 +150,11 @@ static void qmp_fill_table(struct vmm_qmp *qmp)
 
 struct vmm_qmp *vmm_qmp_create(struct vmm_machine *machine, const char *path, GError **error)
 {
-    g_autofree char *own_path = g_strdup(path);
-    const struct vu_daemon_options options = {.control = own_path};
     struct vmm_qmp *qmp;
-    int fd;
+    int fd = vu_daemon_listen_at("-qmp unix", path, error);
 
-    if (!vu_daemon_open_control(&options, &fd, error)) {
-        g_prefix_error(error, "-qmp: ");
+    if (fd < 0)
         return NULL;
-    }
     qmp = g_new0(struct vmm_qmp, 1);
     pthread_mutex_init(&qmp->lock, NULL);
     pthread_cond_init(&qmp->done, NULL);

@@ -125,7 +125,12 @@ bool vmm_ram_file_bind(const struct vmm_memdev *memdev, void *address, uint64_t 
     if (syscall(SYS_mbind, address, len, modes[memdev->policy], &mask, 8 * sizeof(mask) + 1,
                 MPOL_MF_STRICT | MPOL_MF_MOVE) == 0)
         return true;
-    ram_set_error(error, memdev, errno, "its host-nodes");
+    if (errno == EINVAL)
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                    "memory backend %s: host-nodes: this host does not have all of them",
+                    memdev->id);
+    else
+        ram_set_error(error, memdev, errno, "host-nodes");
     return false;
 }
 

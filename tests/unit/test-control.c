@@ -179,6 +179,7 @@ static void test_lines(struct fixture *f, gconstpointer data)
         const char *line, *answer;
     } rows[] = {
         {"{\"execute\":\"qmp_capabilities\"}", "{\"return\":{}}"},
+        {"{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[]}}", "{\"return\":{}}"},
         {"{\"execute\":\"query-version\",\"id\":\"a b\"}", "{\"return\":*tester*,\"id\":\"a b\"}"},
         {"{\"id\":{\"x\":[1]},\"execute\":\"fail\"}",
          "{\"error\":{\"class\":\"GenericError\",\"desc\":\"it is "

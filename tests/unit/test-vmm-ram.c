@@ -119,6 +119,30 @@ static void test_files(void)
     g_assert_cmpint(g_rmdir(folder), ==, 0);
 }
 
+#define HUGE_FREE "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
+
+static void test_huge(void)
+{
+    g_autofree char *free_pages = NULL;
+    g_autoptr(GError) error = NULL;
+    struct vmm_config config;
+    struct vmm_ram ram;
+
+    if (!g_file_get_contents(HUGE_FREE, &free_pages, NULL, NULL) ||
+        g_ascii_strtoull(free_pages, NULL, 10) < 4) {
+        g_test_skip("the host has no four huge pages of 2 MiB (vm.nr_hugepages)");
+        return;
+    }
+    configure(&config, "-object memory-backend-memfd,id=a,size=8M,hugetlb=on,hugetlbsize=2M,"
+                       "prealloc=on -numa node,memdev=a");
+    vmm_ram_create(&ram, &config, &error);
+    g_assert_no_error(error);
+    *(uint8_t *)vmm_ram_at(&ram, (8 << 20) - 1, 1) = 1;
+    g_assert_cmpint(ftruncate(ram.shmem.regions[0].fd, 0), ==, -1); /* sealed */
+    vmm_ram_destroy(&ram);
+    vmm_config_clear(&config);
+}
+
 static void test_refused(void)
 {
     static const struct {
@@ -126,7 +150,7 @@ static void test_refused(void)
     } refused[] = {
         {"-object memory-backend-memfd,id=far,size=1M,host-nodes=62,policy=bind"
          " -numa node,memdev=far",
-         "far"},
+         "far: host-nodes"},
         {"-object memory-backend-file,id=dev,size=1M,mem-path=/dev/null,share=on"
          " -numa node,memdev=dev",
          "dev: /dev/null"},
@@ -156,6 +180,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vmm/ram/layout", test_layout);
     g_test_add_func("/vmm/ram/prealloc", test_prealloc);
     g_test_add_func("/vmm/ram/files", test_files);
+    g_test_add_func("/vmm/ram/huge", test_huge);
     g_test_add_func("/vmm/ram/refused", test_refused);
     return g_test_run();
 }

@@ -177,7 +177,9 @@ static const struct vu_control_command builtin_commands[] = {
      .help = "End the daemon as SIGTERM does: requests on their way are completed.",
      .run = builtin_quit},
     {.name = "qmp_capabilities",
-     .help = "Nothing; for clients that begin with it, as QMP's do.",
+     .help = "Nothing; for clients that begin with it, as QMP's do. What they enable (enable: []) "
+             "is not looked at.",
+     .is_open = true,
      .run = builtin_do_nothing},
 };
 
