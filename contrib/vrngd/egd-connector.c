@@ -90,7 +90,7 @@ static int connector_connect_path(const char *path)
 /* To the first of a host's addresses that takes it. */
 static int connector_connect_host(const struct vu_address *address)
 {
-    const struct addrinfo hints = {.ai_flags = AI_ADDRCONFIG, .ai_socktype = SOCK_STREAM};
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct addrinfo *infos;
     int fd = -EHOSTUNREACH;
 
