@@ -134,7 +134,7 @@ static const struct vu_device echo_device = {
 
 /* --- sessions --- */
 
-void echo_init(struct echo_session *echo, bool inband)
+static void echo_init_device(struct echo_session *echo, const struct vu_device *device, bool inband)
 {
     const struct vu_backend_options options = {.inband_notifications = inband};
 
@@ -142,7 +142,20 @@ void echo_init(struct echo_session *echo, bool inband)
     pthread_mutex_init(&echo->lock, NULL);
     echo->held = g_ptr_array_new();
     echo->stop_fd = eventfd(0, EFD_CLOEXEC);
-    echo->backend = vu_backend_create(&echo_device, echo, &options);
+    echo->backend = vu_backend_create(device, echo, &options);
+}
+
+void echo_init(struct echo_session *echo, bool inband)
+{
+    echo_init_device(echo, &echo_device, inband);
+}
+
+void echo_init_resumed(struct echo_session *echo)
+{
+    struct vu_device device = echo_device;
+
+    device.serves_resumed = true;
+    echo_init_device(echo, &device, false);
 }
 
 void echo_clear(struct echo_session *echo)

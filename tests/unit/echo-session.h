@@ -36,6 +36,8 @@ struct echo_session {
 
 /* inband: as the option of that name. */
 void echo_init(struct echo_session *echo, bool inband);
+/* A device that serves front-ends which go on without negotiating again. */
+void echo_init_resumed(struct echo_session *echo);
 /* Stops a running session too. */
 void echo_clear(struct echo_session *echo);
 /* Begins a session; returns the front-end's end of its socket. */

@@ -4,6 +4,7 @@
  */
 #include "vhost-user/backend.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -101,6 +102,42 @@ static void test_ancient(void)
     echo_clear(&echo);
 }
 
+/* QEMU's vhost-user-rng that connects again: a call first, then features that it was never offered
+ * here, and what needs protocol features. Where such is not served, or features were asked for, it
+ * is as with any other. */
+static void test_resumed(void)
+{
+    const uint64_t features = VU_BIT(VU_F_VERSION_1) | VU_BIT(VU_F_PROTOCOL_FEATURES);
+    static const struct {
+        bool is_served, asks, is_good;
+    } rows[] = {{true, false, true}, {true, true, false}, {false, false, false}};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        uint64_t index = 1 | VU_VRING_NO_FD;
+        struct echo_session echo;
+        struct vu_channel channel;
+        struct vu_message reply;
+
+        if (rows[i].is_served)
+            echo_init_resumed(&echo);
+        else
+            echo_init(&echo, false);
+        vu_log_set_level(VU_LOG_OFF);
+        vu_channel_init(&channel, echo_connect(&echo));
+        if (rows[i].asks)
+            g_assert_true(echo_get(&channel, VU_GET_FEATURES, NULL, 0, &reply));
+        echo_send(&channel, VU_SET_VRING_CALL, VU_VERSION, &index, 8, NULL, 0);
+        echo_send(&channel, VU_SET_FEATURES, VU_VERSION, &features, 8, NULL, 0);
+        g_assert_cmpint(echo_get(&channel, VU_GET_STATUS, NULL, 0, &reply), ==, rows[i].is_good);
+        if (rows[i].is_good)
+            g_assert_cmpuint(echo_ask(&channel, VU_SET_FEATURES, &features, 8, NULL, 0), ==, 0);
+        vu_channel_close(&channel);
+        g_assert_cmpint(echo_join(&echo), ==, rows[i].is_good ? 0 : -EPROTO);
+        echo_clear(&echo);
+        vu_log_set_level(VU_LOG_ERROR);
+    }
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -108,5 +145,6 @@ int main(int argc, char **argv)
     vu_log_set_level(VU_LOG_ERROR);
     g_test_add_func("/backend/like-uml", test_like_uml);
     g_test_add_func("/backend/ancient", test_ancient);
+    g_test_add_func("/backend/resumed", test_resumed);
     return g_test_run();
 }

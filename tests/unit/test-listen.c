@@ -311,6 +311,38 @@ static void set_activation(int pid, const char *n_fds)
     g_setenv("LISTEN_FDS", n_fds, TRUE);
 }
 
+/* A socket for each path where the program has several devices; all or none. */
+static void test_several(struct fixture *f, gconstpointer data)
+{
+    g_autofree char *other = g_strconcat(f->path, ".other", NULL);
+    struct vu_daemon_sockets sockets;
+    GError *error = NULL;
+
+    vu_daemon_add_socket_path(&f->options, other);
+    vu_daemon_add_socket_path(&f->options, f->path);
+    /* Else the last is the one that counts. */
+    g_assert_true(vu_daemon_open_sockets(&f->options, &sockets, &error));
+    g_assert_cmpuint(sockets.n_more, ==, 0);
+    g_assert_cmpint(access(other, F_OK), ==, -1);
+    vu_daemon_close_sockets(&sockets);
+    vu_daemon_remove_socket();
+
+    f->options.max_devices = 3;
+    g_assert_true(vu_daemon_open_sockets(&f->options, &sockets, &error));
+    g_assert_cmpuint(sockets.n_more, ==, 1);
+    g_assert_cmpint(access(other, F_OK), ==, 0);
+    g_assert_cmpint(access(f->path, F_OK), ==, 0);
+    vu_daemon_close_sockets(&sockets);
+    vu_daemon_remove_socket();
+    g_assert_cmpint(access(other, F_OK), ==, -1);
+
+    vu_daemon_add_socket_path(&f->options, "/no/such/folder/socket");
+    g_assert_false(vu_daemon_open_sockets(&f->options, &sockets, &error));
+    g_clear_error(&error);
+    g_assert_cmpint(access(other, F_OK), ==, -1);
+    g_assert_cmpint(access(f->path, F_OK), ==, -1);
+}
+
 /* systemd's sockets by their names, in any order. */
 static void test_activation_names(struct fixture *f, gconstpointer data)
 {
@@ -332,6 +364,7 @@ static void test_activation_names(struct fixture *f, gconstpointer data)
     int saved[3] = {fcntl(3, F_DUPFD_CLOEXEC, 100), fcntl(4, F_DUPFD_CLOEXEC, 100),
                     fcntl(5, F_DUPFD_CLOEXEC, 100)};
     int fd = fcntl(expect_open(f), F_DUPFD_CLOEXEC, 50);
+    struct vu_daemon_sockets several;
 
     vu_daemon_forget_socket();
     g_clear_pointer(&f->options.socket_path, g_free);
@@ -352,6 +385,17 @@ static void test_activation_names(struct fixture *f, gconstpointer data)
         }
         vu_daemon_close_sockets(&sockets);
     }
+    /* Two for front-ends, in their order. */
+    for (int k = 3; k <= 5; k++)
+        dup2(fd, k);
+    set_activation(getpid(), "3");
+    g_setenv("LISTEN_FDNAMES", "x:control:y", TRUE);
+    f->options.max_devices = 2;
+    g_assert_true(vu_daemon_open_sockets(&f->options, &several, NULL));
+    g_assert_cmpint(several.fds[VU_DAEMON_SESSION], ==, 3);
+    g_assert_cmpuint(several.n_more, ==, 1);
+    g_assert_cmpint(several.more[0], ==, 5);
+    vu_daemon_close_sockets(&several);
     g_unsetenv("LISTEN_FDS");
     g_unsetenv("LISTEN_PID");
     g_unsetenv("LISTEN_FDNAMES");
@@ -443,5 +487,6 @@ int main(int argc, char **argv)
     ADD("/listen/activation-names", test_activation_names);
     ADD("/listen/activation-taken", test_activation_taken);
     ADD("/listen/control", test_control);
+    ADD("/listen/several", test_several);
     return g_test_run();
 }
