@@ -7,6 +7,7 @@
 #include "vblkd/queue.h"
 
 #include <errno.h>
+#include <sys/prctl.h>
 
 #include "vhost-user/cleanup.h"
 #include "vhost-user/cpu.h"
@@ -53,6 +54,8 @@ void blk_queue_finish(struct blk_request *request, bool on_worker)
         vu_elem_complete(elem, elem->written);
         return;
     }
+    blk_settle_learn(&queue->settle,
+                     request->type == BLK_T_OUT ? queue->pass_ns - request->begin_ns : 0);
     request->next = queue->free;
     queue->free = request;
     queue->done[queue->n_done++] = elem;
@@ -138,6 +141,21 @@ static void queue_begin(struct blk_queue *queue, struct vu_elem *elem)
     }
 }
 
+/* What is over, and, where that has been paying, what the kernel gets done in a moment. */
+static unsigned queue_reap(struct blk_queue *queue)
+{
+    unsigned n = vblk_aio_reap(queue->aio), n_left = vblk_aio_n_pending(queue->aio), n_more;
+
+    if (n == 0 || !vblk_cache_is_direct(blk_device_image(queue->device)->storage->cache) ||
+        !blk_settle_is_due(&queue->settle, n, n_left))
+        return n;
+    g_usleep(BLK_SETTLE_NS / 1000);
+    queue->pass_ns = 0;
+    n_more = vblk_aio_reap(queue->aio);
+    blk_settle_end(&queue->settle, n_more, n_left);
+    return n + n_more;
+}
+
 static unsigned queue_complete(void *opaque, struct vu_vring *vring)
 {
     struct blk_queue *queue = &((struct blk_device *)opaque)->queues[vring->index];
@@ -147,7 +165,7 @@ static unsigned queue_complete(void *opaque, struct vu_vring *vring)
     queue->pass_ns = 0;
     if (queue->held && blk_queue_release_held(queue, false) > 0)
         vblk_aio_submit(queue->aio);
-    n_all = n = vblk_aio_reap(queue->aio);
+    n_all = n = queue_reap(queue);
     /* There is room for what had to wait, or the rest of something short to be queued. */
     while (n > 0 && vblk_aio_submit(queue->aio)) {
         queue->pass_ns = 0;
@@ -208,6 +226,8 @@ static int queue_start(void *opaque, unsigned index)
     struct blk_queue *queue = &device->queues[index];
     int err = queue_create_engine(queue, device->options.aio);
 
+    /* The thread's naps are shorter than what timers are allowed to be late by default. */
+    prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
     if (!queue->counters)
         __atomic_store_n(&queue->counters, vu_counters_create(BLK_N_KINDS), __ATOMIC_RELEASE);
     if (err == 0)

@@ -4,6 +4,7 @@
 
 #include "vblkd/counters.h"
 #include "vblkd/device.h"
+#include "vblkd/settle.h"
 #include "vhost-user/worker.h"
 
 struct blk_request;
@@ -65,6 +66,7 @@ struct blk_queue {
     unsigned n_timers;                     /* atomic; that are not through yet */
     struct vu_elem *done[VU_WORKER_BATCH]; /* to be pushed together */
     unsigned n_done;
+    struct blk_settle settle;
     uint64_t begin_ns; /* when the present batch was popped */
     uint64_t pass_ns;  /* when the present pass found requests to be over; 0: not asked yet */
     struct vu_vring *vring;

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/prctl.h>
 
 static const struct vu_syscall_rule syscalls_blk[] = {
     VU_SYSCALL("preadv"),
@@ -13,7 +14,8 @@ static const struct vu_syscall_rule syscalls_blk[] = {
     VU_SYSCALL("fdatasync"),
     VU_SYSCALL("fsync"),
 
-    /* engines; a queue that starts makes its own */
+    /* a queue that starts: timers that are on time, an engine */
+    VU_SYSCALL_IF("prctl", 0, PR_SET_TIMERSLACK),
     VU_SYSCALL("io_uring_setup"),
     VU_SYSCALL("io_uring_enter"),
     VU_SYSCALL("io_uring_register"),
