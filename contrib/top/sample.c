@@ -27,12 +27,15 @@ static JsonObject *sample_object(JsonObject *object, const char *name)
 void top_sample_add_status(struct top_sample *sample, JsonObject *status)
 {
     /* By the first that a daemon has: how people tell its instances apart. */
-    static const char *const names[] = {"tag", "file", "shared-dir", "source"};
+    static const char *const names[] = {"tag", "file", "shared-dir"};
     JsonObject *front_end = sample_object(status, "front-end");
+    JsonObject *source = sample_object(status, "source");
     JsonNode *node = NULL;
 
     for (size_t i = 0; i < G_N_ELEMENTS(names) && !node; i++)
         node = sample_get(status, names[i], G_TYPE_STRING);
+    if (!node && source)
+        node = sample_get(source, "name", G_TYPE_STRING);
     if (node)
         g_strlcpy(sample->serves, json_node_get_string(node), sizeof(sample->serves));
     if (!front_end)

@@ -14,7 +14,7 @@ struct top_sample {
     uint64_t at_ns; /* when it came, by our clock */
 
     /* query-status */
-    char serves[TOP_MAX_SERVES]; /* the share's tag, the disk's file; "" */
+    char serves[TOP_MAX_SERVES]; /* the share's tag, the disk's file, the source; "" */
     bool is_connected;
     uint64_t peer_pid, n_sessions;
 

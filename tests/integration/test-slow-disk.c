@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <json-glib/json-glib.h>
 #include <linux/fuse.h>
 #include <poll.h>
 #include <signal.h>
@@ -16,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "blk-control.h"
 #include "slow-disk.h"
 #include "vhost-user/driver.h"
 #include "vhost-user/frontend.h"
@@ -33,7 +35,7 @@ struct call {
 };
 
 static struct guest {
-    char *dir, *share, *socket;
+    char *dir, *share, *socket, *control;
     int pid;
     struct vu_shmem shmem;
     struct vu_frontend *frontend;
@@ -46,12 +48,13 @@ static void daemon_start(const char *pool)
 {
     g_autofree char *socket = g_strconcat("--socket-path=", guest.socket, NULL);
     g_autofree char *share = g_strconcat("--shared-dir=", guest.share, NULL);
+    g_autofree char *control = g_strconcat("--control=", guest.control, NULL);
 
     guest.pid = fork();
     g_assert_cmpint(guest.pid, >=, 0);
     if (guest.pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        execl(g_getenv("VIRTIOFSD"), "virtiofsd", socket, share, pool, "--tag=slow",
+        execl(g_getenv("VIRTIOFSD"), "virtiofsd", socket, share, control, pool, "--tag=slow",
               "--sandbox=none", "--num-request-queues=2", "--log-level=warning", NULL);
         _exit(99);
     }
@@ -213,6 +216,37 @@ static void begin(const char *pool)
     guest_init();
 }
 
+/* What has been counted: requests of all kinds, and those that no queue's thread ended. */
+static void get_stats(int64_t *ret_depth, int64_t *ret_n, int64_t *ret_n_helped)
+{
+    g_autofree char *line = blk_control_ask(guest.control, "{\"execute\":\"query-stats\"}");
+    g_autoptr(JsonNode) node = json_from_string(line, NULL);
+    JsonObject *total = json_object_get_object_member(
+        json_object_get_object_member(json_node_get_object(node), "return"), "total");
+    JsonObjectIter iter;
+    JsonNode *kind;
+
+    *ret_depth = json_object_get_int_member(total, "depth");
+    *ret_n = *ret_n_helped = 0;
+    json_object_iter_init(&iter, total);
+    while (json_object_iter_next(&iter, NULL, &kind))
+        if (JSON_NODE_HOLDS_OBJECT(kind)) {
+            *ret_n += json_object_get_int_member(json_node_get_object(kind), "operations");
+            *ret_n_helped += json_object_get_int_member(json_node_get_object(kind), "helped");
+        }
+}
+
+/* Nothing is counted twice or left out, whoever ended it. */
+static void assert_counted(bool any_helped)
+{
+    int64_t depth, n, n_helped;
+
+    get_stats(&depth, &n, &n_helped);
+    g_assert_cmpint(depth, ==, 0);
+    g_assert_cmpint(n, ==, guest.n_calls);
+    g_assert_true(any_helped == (n_helped > 0));
+}
+
 static void end(void)
 {
     slow_disk_open();
@@ -226,10 +260,15 @@ static void end(void)
 /* All that is sent while `stuck` waits is answered, on both queues. */
 static void assert_others_go_on(const struct call *stuck)
 {
+    int64_t depth, n, n_helped;
+
     for (unsigned i = 0; i < 10; i++)
         for (unsigned queue = 1; queue <= N_QUEUES; queue++)
             g_assert_cmpint(guest_lookup(queue, "file", NULL), >, 0);
     g_assert_false(stuck->done);
+    get_stats(&depth, &n, &n_helped);
+    g_assert_cmpint(depth, ==, 1);
+    g_assert_cmpint(n, ==, guest.n_calls - 1);
 }
 
 /* The answer to a LOOKUP of what does not exist, which the guest may or may not keep. */
@@ -275,6 +314,7 @@ static void test_one_waits(void)
     assert_others_go_on(call);
     slow_disk_open();
     assert_no_name(call);
+    assert_counted(true);
     end();
 }
 
@@ -325,6 +365,7 @@ static void test_bound(void)
     begin("--thread-pool-size=4");
     check_bound(4, true);
     g_assert_cmpint(guest_lookup(1, "file", NULL), >, 0);
+    assert_counted(true);
     end();
     begin("--thread-pool-size=3");
     check_bound(3, false);
@@ -348,6 +389,7 @@ static void test_alone(void)
     slow_disk_open();
     assert_no_name(stuck);
     g_assert_cmpint(guest_wait(behind), >, 0);
+    assert_counted(false);
     end();
 }
 
@@ -360,6 +402,7 @@ int main(int argc, char **argv)
     guest.dir = g_dir_make_tmp("slow-disk-XXXXXX", NULL);
     guest.share = g_build_filename(guest.dir, "share", NULL);
     guest.socket = g_build_filename(guest.dir, "socket", NULL);
+    guest.control = g_build_filename(guest.dir, "control", NULL);
     g_assert_cmpint(g_mkdir(guest.share, 0755), ==, 0);
     if (!slow_disk_start(guest.share, &why)) {
         g_print("1..0 # SKIP %s\n", why);
@@ -373,6 +416,7 @@ int main(int argc, char **argv)
     }
     g_rmdir(guest.share);
     g_unlink(guest.socket);
+    g_unlink(guest.control);
     g_rmdir(guest.dir);
     return ret;
 }
