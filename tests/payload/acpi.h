@@ -14,6 +14,9 @@ struct payload_node_range {
     unsigned node;
 };
 
+/* Sends them to payload_ap_main, but for the one that calls. With its APIC on. */
+void payload_start_cpus(const struct payload_cpus *cpus);
+
 /* NULL: no such table, or its checksum, or one on the way to it, is wrong. */
 const uint8_t *payload_acpi_find(const struct payload_info *info, const char *signature);
 void payload_acpi_cpus(const struct payload_info *info, struct payload_cpus *ret_cpus);

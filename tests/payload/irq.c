@@ -2,7 +2,7 @@
 /* Intel SDM volume 3, chapter 11 (local APIC); 82093AA data sheet (I/O APIC). */
 #include "irq.h"
 
-#include "payload.h"
+#include "acpi.h"
 
 #define IRQ_N_VECTORS  256
 #define IRQ_CODE       0x08
@@ -36,7 +36,11 @@ static struct irq_gate irq_gates[IRQ_N_VECTORS];
 
 static payload_handler irq_handlers[IRQ_N_VECTORS];
 
+#define IRQ_AP_PAGE    0x6000u /* where other CPUs begin */
+#define IRQ_AP_POINTER 0x7000u
+
 extern const uint8_t payload_irq_entries[]; /* in start.S */
+extern const uint8_t payload_ap_start[], payload_ap_end[], payload_gdt_pointer[];
 void payload_irq_dispatch(uint64_t vector, uint64_t address);
 
 void payload_irq_dispatch(uint64_t vector, uint64_t address)
@@ -125,4 +129,19 @@ void payload_irq_route(unsigned gsi, unsigned vector, uint8_t apic_id, bool is_l
 {
     io_apic_write(IO_APIC_FIRST + 2 * gsi + 1, (uint32_t)apic_id << IO_APIC_ID_AT);
     io_apic_write(IO_APIC_FIRST + 2 * gsi, vector | (is_level ? IO_APIC_LEVEL : 0));
+}
+
+void payload_start_cpus(const struct payload_cpus *cpus)
+{
+    uint8_t own_id = payload_apic_id();
+
+    __builtin_memcpy((void *)(uintptr_t)IRQ_AP_PAGE, payload_ap_start,
+                     (size_t)(payload_ap_end - payload_ap_start));
+    __builtin_memcpy((void *)(uintptr_t)IRQ_AP_POINTER, payload_gdt_pointer, 6);
+    for (unsigned i = 0; i < cpus->n; i++) {
+        if (cpus->apic_ids[i] == own_id)
+            continue;
+        payload_apic_send(cpus->apic_ids[i], APIC_ICR_INIT);
+        payload_apic_send(cpus->apic_ids[i], APIC_ICR_STARTUP | IRQ_AP_PAGE >> 12);
+    }
 }

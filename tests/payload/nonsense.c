@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A guest that writes nonsense to every register of its disk's transport: configuration space, BARs
- * in wrong places, queues, vectors, notifications, and to the ports beside. Then it puts the BARs
- * back, and the disk works.
+ * A guest whose CPUs write nonsense, all at once, to every register of its disk's transport:
+ * configuration space, BARs in wrong places, queues, vectors, notifications, and to the ports
+ * beside. Then one puts the BARs back, and the disk works. The command line is "cpus=N".
  */
+#include "acpi.h"
+#include "irq.h"
 #include "virtio.h"
 
 #define ECAM       0xe0000000u
@@ -23,12 +25,11 @@ static struct {
 } header;
 static uint8_t status;
 static uint64_t seed = 88172645463325252ull;
+static struct virtio disk;
+static bool is_free;             /* atomic: the others may write */
+static unsigned n_up, n_writing; /* atomic: of the others */
 
-void payload_ap_main(unsigned index)
-{
-}
-
-/* xorshift64 */
+/* xorshift64; of all CPUs, which makes it no worse */
 static uint64_t any(void)
 {
     seed ^= seed << 13;
@@ -91,28 +92,30 @@ static void go_live(struct virtio *virtio)
 }
 
 /* Rings anywhere in memory that is nobody's, of contents that are nobody's. */
-static void write_nonsense_queue(const struct virtio *virtio)
+static void write_nonsense_queue(void)
 {
+    volatile uint8_t *common = payload_at(BAR4);
+
     for (unsigned i = 0; i < 64; i++)
         scratch[below(sizeof(scratch))] = (uint8_t)any();
-    virtio_write16(virtio->common + 22, (uint16_t)below(3));
+    virtio_write16(common + 22, (uint16_t)below(3));
     for (unsigned offset = 32; offset < 56; offset += 8) {
         uint64_t at = below(2) ? (uintptr_t)scratch + below(sizeof(scratch)) : any();
 
-        virtio_write32(virtio->common + offset, (uint32_t)at);
-        virtio_write32(virtio->common + offset + 4, (uint32_t)(at >> 32));
+        virtio_write32(common + offset, (uint32_t)at);
+        virtio_write32(common + offset + 4, (uint32_t)(at >> 32));
     }
-    virtio_write16(virtio->common + 24, (uint16_t)(1u << below(9)));
-    virtio_write16(virtio->common + 28, 1);
+    virtio_write16(common + 24, (uint16_t)(1u << below(9)));
+    virtio_write16(common + 28, 1);
 }
 
-static void write_nonsense(const struct virtio *virtio)
+static void write_nonsense(void)
 {
     bool is_write = below(4) != 0;
 
     switch (below(7)) {
     case 0:
-        access(ECAM + (virtio->slot << 15) + below(4092), is_write);
+        access(ECAM + (disk.slot << 15) + below(4092), is_write);
         break;
     case 1:
         access(BAR1 + below(4092), is_write);
@@ -124,7 +127,7 @@ static void write_nonsense(const struct virtio *virtio)
         access(BAR4 + 0x3000 + below(64), true);
         break;
     case 4:
-        write_nonsense_queue(virtio);
+        write_nonsense_queue();
         break;
     case 5:
         payload_out32((uint16_t)(0xcf8 + below(5)), (uint32_t)any());
@@ -155,18 +158,56 @@ static bool read_disk(struct virtio *virtio)
     return virtio_request(&queue, parts, 3) == 513 && status == 0 && sector[0] == 'd';
 }
 
+/* While the first CPU lets them. */
+void payload_ap_main(unsigned index)
+{
+    __atomic_fetch_add(&n_up, 1, __ATOMIC_SEQ_CST);
+    for (;;) {
+        __atomic_fetch_add(&n_writing, 1, __ATOMIC_SEQ_CST);
+        while (__atomic_load_n(&is_free, __ATOMIC_SEQ_CST))
+            write_nonsense();
+        __atomic_fetch_sub(&n_writing, 1, __ATOMIC_SEQ_CST);
+        while (!__atomic_load_n(&is_free, __ATOMIC_SEQ_CST))
+            __asm__ volatile("pause");
+    }
+}
+
+/* All write at once; the first comes back when the others have stopped. */
+static void write_together(void)
+{
+    __atomic_store_n(&is_free, true, __ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < N_WRITES; i++)
+        write_nonsense();
+    __atomic_store_n(&is_free, false, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&n_writing, __ATOMIC_SEQ_CST) != 0)
+        __asm__ volatile("pause");
+}
+
+static void start_others(const struct payload_info *info)
+{
+    unsigned wanted = payload_argument(info, "cpus=");
+    struct payload_cpus cpus;
+
+    payload_irq_init();
+    payload_irq_init_cpu();
+    payload_acpi_cpus(info, &cpus);
+    payload_start_cpus(&cpus);
+    while (__atomic_load_n(&n_up, __ATOMIC_SEQ_CST) + 1 < wanted)
+        __asm__ volatile("pause");
+    payload_check(cpus.n == wanted, "the CPUs are up");
+}
+
 void payload_main(const struct payload_info *info)
 {
-    struct virtio virtio;
-    bool good = payload_check(virtio_find(&virtio, 2), "a disk in the bus");
+    bool good = payload_check(virtio_find(&disk, 2), "a disk in the bus");
 
+    start_others(info);
     for (unsigned round = 0; round < N_ROUNDS && good; round++) {
-        go_live(&virtio);
+        go_live(&disk);
         if (round % 2)
-            virtio_reset(&virtio);
-        for (unsigned i = 0; i < N_WRITES; i++)
-            write_nonsense(&virtio);
-        good = read_disk(&virtio);
+            virtio_reset(&disk);
+        write_together();
+        good = read_disk(&disk);
     }
     payload_check(good, "after all of it the disk works");
     payload_finish();

@@ -12,15 +12,11 @@
 #define VECTOR_TIMER   0x41
 #define VECTOR_COM1    0x42
 
-#define AP_PAGE        0x6000u /* where the others begin */
-#define AP_POINTER     0x7000u
 #define TURNS          100000000ull /* of waiting: far more than it takes */
 #define COM1           0x3f8
 #define COM1_GSI       4
 #define MSR_DEADLINE   0x6e0
 #define TIMER_DEADLINE (2u << 17)
-
-extern const uint8_t payload_ap_start[], payload_ap_end[], payload_gdt_pointer[];
 
 static volatile unsigned n_up, n_calls, n_timers, n_com1;
 static volatile uint8_t up_ids[PAYLOAD_MAX_CPUS];
@@ -60,19 +56,6 @@ static bool reaches(const volatile unsigned *count, unsigned wanted)
     return *count == wanted;
 }
 
-static void start_others(const struct payload_cpus *cpus, uint8_t own_id)
-{
-    __builtin_memcpy((void *)(uintptr_t)AP_PAGE, payload_ap_start,
-                     (size_t)(payload_ap_end - payload_ap_start));
-    __builtin_memcpy((void *)(uintptr_t)AP_POINTER, payload_gdt_pointer, 6);
-    for (unsigned i = 0; i < cpus->n; i++) {
-        if (cpus->apic_ids[i] == own_id)
-            continue;
-        payload_apic_send(cpus->apic_ids[i], APIC_ICR_INIT);
-        payload_apic_send(cpus->apic_ids[i], APIC_ICR_STARTUP | AP_PAGE >> 12);
-    }
-}
-
 static void test_cpus(const struct payload_info *info, uint8_t own_id)
 {
     unsigned wanted = payload_argument(info, "cpus=");
@@ -81,7 +64,7 @@ static void test_cpus(const struct payload_info *info, uint8_t own_id)
 
     payload_acpi_cpus(info, &cpus);
     payload_check(cpus.n == wanted, "the MADT names as many CPUs as there are");
-    start_others(&cpus, own_id);
+    payload_start_cpus(&cpus);
     payload_check(reaches(&n_up, wanted - 1), "the other CPUs come up");
     for (unsigned i = 0; i < cpus.n; i++)
         named |= 1ull << cpus.apic_ids[i];
