@@ -160,7 +160,7 @@ static bool connection_next_command(struct egd_connection *connection, uint64_t 
     if (ret < 0) {
         connection->is_bad = true;
         if (vu_log_is_due(&next_line_ns))
-            vu_warning("egd: a client sent what is no command, and is disconnected");
+            vu_warning("vrngd: egd: a client sent what is no command, and is disconnected");
         return false;
     }
     connection->in_at += (unsigned)n;
@@ -183,7 +183,7 @@ static void connection_watch(struct egd_connection *connection, uint64_t now_ns)
     } else if (now_ns >= connection->stall_ns) {
         connection->is_bad = true;
         if (vu_log_is_due(&next_line_ns))
-            vu_warning("egd: a client takes no answers or sends half commands, and is "
+            vu_warning("vrngd: egd: a client takes no answers or sends half commands, and is "
                        "disconnected");
     }
 }

@@ -135,8 +135,8 @@ static bool connector_drop_all(int own, const struct vu_address *address)
     own = fcntl(own, F_DUPFD_CLOEXEC, CONNECTOR_FD + 1);
     for (int fd = STDIN_FILENO; ok && fd <= STDERR_FILENO; fd++)
         ok = dup2(null, fd) == fd;
-    ok = ok && own >= 0 && dup2(own, CONNECTOR_FD) == CONNECTOR_FD &&
-         close_range(CONNECTOR_FD + 1, ~0u, 0) == 0;
+    ok = ok && own >= 0 && dup2(own, CONNECTOR_FD) == CONNECTOR_FD;
+    closefrom(CONNECTOR_FD + 1);
     prctl(PR_SET_NAME, "egd-connector");
     /* Where it was started stays in use no longer than need be. */
     if (!address->path || address->path[0] == '/' || address->path[0] == '@')

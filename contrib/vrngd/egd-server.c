@@ -226,7 +226,7 @@ static bool server_accept(struct egd_server *server, unsigned listener)
         close(fd);
         server_count(&server->status.n_refused, 1);
         if (vu_log_is_due(&next_line_ns))
-            vu_warning("egd: no place for another client");
+            vu_warning("vrngd: egd: no place for another client");
         return true;
     }
     server->origins[server->n_connections] = origin;

@@ -59,12 +59,11 @@ struct rng_source_kind {
     const char *prefix; /* "egd:"; "": any path, the last row */
     const char *form;   /* "egd:HOST:PORT", for messages and help */
     /*
-     * what: behind the prefix. In the main thread, outside the sandbox: whatever has to be looked
-     * up by name (a path, a host) is looked up now. NULL with *error, which says what is wrong with
-     * `what` and does not name the option.
+     * what: behind the prefix. In the main thread, outside the sandbox: a path is opened now, and
+     * what has to be looked up later is left to a process that is made now. NULL with *error, which
+     * says what is wrong with `what` and does not name the option.
      */
     struct rng_source *(*create)(const char *what, GError **error);
-    bool needs_network; /* connects to other hosts later: the sandbox keeps the network */
 };
 
 /* The rows, in the order in which prefixes are looked for; ends with the one of an empty prefix. */

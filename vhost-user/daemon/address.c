@@ -56,16 +56,30 @@ void vu_address_clear(struct vu_address *address)
     g_clear_pointer(&address->port, g_free);
 }
 
+/*
+ * Connections inherit these. A daemon that is started again finds its port in use by connections
+ * that have ended; an answer does not wait for more of the same; a host that is gone without a word
+ * does not stay a client for ever.
+ */
+static const struct address_socket_option {
+    int level, name, value;
+} address_socket_options[] = {
+    {SOL_SOCKET, SO_REUSEADDR, 1},    {IPPROTO_TCP, TCP_NODELAY, 1},
+    {SOL_SOCKET, SO_KEEPALIVE, 1},    {IPPROTO_TCP, TCP_KEEPIDLE, 60},
+    {IPPROTO_TCP, TCP_KEEPINTVL, 20}, {IPPROTO_TCP, TCP_KEEPCNT, 3},
+};
+
 static int address_listen_at(const struct addrinfo *info)
 {
     vu_autofd int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int on = 1;
 
-    /* A daemon that is started again finds its port in use by connections that have ended. */
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-        /* Connections inherit it: an answer does not wait for more of the same. */
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
-        bind(fd, info->ai_addr, info->ai_addrlen) < 0 || listen(fd, ADDRESS_BACKLOG) < 0)
+    for (size_t i = 0; fd >= 0 && i < G_N_ELEMENTS(address_socket_options); i++) {
+        const struct address_socket_option *option = &address_socket_options[i];
+
+        if (setsockopt(fd, option->level, option->name, &option->value, sizeof(option->value)) < 0)
+            return -1;
+    }
+    if (fd < 0 || bind(fd, info->ai_addr, info->ai_addrlen) < 0 || listen(fd, ADDRESS_BACKLOG) < 0)
         return -1;
     return vu_steal_fd(&fd);
 }
