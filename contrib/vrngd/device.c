@@ -3,7 +3,10 @@
  * its own; queue.c has what workers do. */
 #include "contrib/vrngd/device.h"
 
+#include <inttypes.h>
+
 #include "contrib/vrngd/service.h"
+#include "vhost-user/log.h"
 
 void rng_device_init(struct rng_device *device, struct rng_service *service, unsigned number,
                      unsigned n_devices, unsigned n_queues)
@@ -34,6 +37,21 @@ static void device_quiesce(void *opaque, unsigned queue)
     rng_queue_quiesce(opaque, queue);
 }
 
+/* Of what all devices have in common, once. */
+static void device_log_summary(void *opaque)
+{
+    const struct rng_device *device = opaque;
+    const struct rng_service *service = device->service;
+    struct rng_feeder_status status;
+
+    if (device != &service->devices[0] || device->instant)
+        return;
+    rng_feeder_get_status(service->feeder, &status);
+    vu_info("vrngd: %s: %s; %" PRIu64 " bytes read, %" PRIu64 " failures, %" PRIu64 " alarms",
+            service->source->name, rng_feeder_state(&status), status.n_bytes, status.n_failures,
+            status.n_alarms);
+}
+
 void rng_device_describe(const struct rng_device *device, struct vu_device *ret_device)
 {
     *ret_device = (struct vu_device){
@@ -44,6 +62,7 @@ void rng_device_describe(const struct rng_device *device, struct vu_device *ret_
         .quiesce = device_quiesce,
         .commands = &rng_control_table,
         .stats = &rng_stats,
+        .log_summary = device_log_summary,
         .collect_metrics = rng_metrics_collect,
     };
 }

@@ -347,12 +347,18 @@ int rng_feeder_start(struct rng_feeder *feeder)
     return err;
 }
 
-void rng_feeder_stop(struct rng_feeder *feeder)
+bool rng_feeder_stop(struct rng_feeder *feeder)
 {
+    struct timespec until;
+
     if (!feeder->is_running)
-        return;
+        return true;
     __atomic_store_n(&feeder->is_stopping, true, __ATOMIC_RELEASE);
     (void)eventfd_write(feeder->pool->wake_fd, 1);
-    pthread_join(feeder->thread, NULL);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += RNG_FEEDER_STOP_S;
+    if (pthread_timedjoin_np(feeder->thread, NULL, &until) != 0)
+        return false;
     feeder->is_running = false;
+    return true;
 }

@@ -21,6 +21,7 @@
 #include "contrib/vrngd/source.h"
 
 #define RNG_FEEDER_ALARMS 3
+#define RNG_FEEDER_STOP_S 5
 
 struct rng_feeder;
 
@@ -31,8 +32,9 @@ void rng_feeder_destroy(struct rng_feeder *feeder);
 void rng_feeder_test_health(struct rng_feeder *feeder, double min_entropy);
 /* 0 or -errno. */
 int rng_feeder_start(struct rng_feeder *feeder);
-/* Ends the thread; requests stay where they are. */
-void rng_feeder_stop(struct rng_feeder *feeder);
+/* Ends the thread; requests stay where they are. False where it hangs in the kernel, reading the
+ * source, for more than RNG_FEEDER_STOP_S: it is left behind, and the process must end. */
+bool rng_feeder_stop(struct rng_feeder *feeder);
 
 struct rng_feeder_status {
     int problem;         /* the errno why requests wait for the source; 0: they do not */

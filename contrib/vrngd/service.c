@@ -3,7 +3,9 @@
 #include "contrib/vrngd/service.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "vhost-user/daemon/listen.h"
 #include "vhost-user/log.h"
 
 static bool service_is_tested(const struct rng_options *options, const struct rng_source *source)
@@ -70,7 +72,13 @@ static int service_serve(struct rng_service *service, const struct vu_daemon_opt
     if (err == 0)
         *ret_status = vu_daemon_run_devices(daemon, "vrngd", devices, sockets);
     egd_server_stop(service->egd);
-    rng_feeder_stop(service->feeder);
+    if (!rng_feeder_stop(service->feeder)) {
+        /* Its locks and memory cannot be taken down. */
+        vu_error("vrngd: %s: a read hangs for more than %d seconds, leaving it behind",
+                 service->source->name, RNG_FEEDER_STOP_S);
+        vu_daemon_remove_socket();
+        _exit(EXIT_FAILURE);
+    }
     return err;
 }
 
