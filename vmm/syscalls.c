@@ -22,7 +22,10 @@
 /* Of all: memory, locks, time, the log, the end. */
 static const struct vu_syscall_rule common[] = {
     VU_SYSCALL("read"),
+    VU_SYSCALL("readv"),
     VU_SYSCALL("write"),
+    VU_SYSCALL("writev"),
+    VU_SYSCALL("lseek"), /* of standard streams, at the end */
     VU_SYSCALL("close"),
     VU_SYSCALL("eventfd2"),
     VU_SYSCALL("poll"),
@@ -38,8 +41,11 @@ static const struct vu_syscall_rule common[] = {
     VU_SYSCALL("exit"),
     VU_SYSCALL("exit_group"),
     VU_SYSCALL("clock_gettime"),
+    VU_SYSCALL("clock_getres"),
     VU_SYSCALL("clock_nanosleep"),
+    VU_SYSCALL("nanosleep"),
     VU_SYSCALL("gettimeofday"),
+    VU_SYSCALL("sysinfo"),
     VU_SYSCALL("getrandom"),
     VU_SYSCALL("gettid"),
     VU_SYSCALL("getpid"),
@@ -49,6 +55,7 @@ static const struct vu_syscall_rule common[] = {
     VU_SYSCALL("rt_sigaction"),
     VU_SYSCALL("rt_sigprocmask"),
     VU_SYSCALL("rt_sigreturn"),
+    VU_SYSCALL("sigaltstack"),
     VU_SYSCALL_IF("tgkill", 2, SIGABRT),
     VU_SYSCALL_IF("tgkill", 2, SIGSEGV),
     VU_SYSCALL_IF("tgkill", 2, SIGBUS),
