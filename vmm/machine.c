@@ -278,17 +278,21 @@ static const struct machine_action {
     {VMM_REQUEST_EJECT, vmm_devices_eject}, {VMM_REQUEST_RESET_BY_HOST, machine_do_reset_by_host},
 };
 
-static gboolean machine_on_request(int fd, GIOCondition condition, gpointer opaque)
+void vmm_machine_carry_out(struct vmm_machine *machine)
 {
-    struct vmm_machine *machine = opaque;
-    uint64_t count;
-    unsigned requests;
+    unsigned requests = __atomic_exchange_n(&machine->requests, 0, __ATOMIC_ACQ_REL);
 
-    (void)!read(fd, &count, sizeof(count));
-    requests = __atomic_exchange_n(&machine->requests, 0, __ATOMIC_ACQ_REL);
     for (size_t i = 0; i < G_N_ELEMENTS(machine_actions); i++)
         if (requests & machine_actions[i].request && vmm_machine_state(machine) != VMM_STATE_ENDED)
             machine_actions[i].run(machine);
+}
+
+static gboolean machine_on_request(int fd, GIOCondition condition, gpointer opaque)
+{
+    uint64_t count;
+
+    (void)!read(fd, &count, sizeof(count));
+    vmm_machine_carry_out(opaque);
     return G_SOURCE_CONTINUE;
 }
 

@@ -92,6 +92,8 @@ int vmm_machine_run(struct vmm_machine *machine);
 
 /* Any thread, vCPUs too. Never blocks. */
 void vmm_machine_ask(struct vmm_machine *machine, enum vmm_request request);
+/* Main thread: does now what was asked for. */
+void vmm_machine_carry_out(struct vmm_machine *machine);
 /* Main thread. */
 void vmm_machine_tell(const struct vmm_machine *machine, const struct vmm_event *event);
 enum vmm_run_state vmm_machine_state(const struct vmm_machine *machine);

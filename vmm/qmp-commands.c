@@ -2,9 +2,11 @@
 /* The table of QMP commands, and those that only ask the machine for something. Main thread. */
 #include "vmm/qmp.h"
 
+/* It is done when the client has its answer: who stops the guest relies on it. */
 static JsonNode *ask(struct vmm_machine *machine, enum vmm_request request)
 {
     vmm_machine_ask(machine, request);
+    vmm_machine_carry_out(machine);
     return vu_control_nothing();
 }
 

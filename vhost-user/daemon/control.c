@@ -154,12 +154,13 @@ static void control_collect(struct vu_control *control)
     events = control->events;
     control->events = g_string_new(NULL);
     pthread_mutex_unlock(&control->lock);
+    /* What a command told of comes before its answer. */
+    for (unsigned i = 0; i < control->n_clients && events->len > 0; i++)
+        control_send_event(control->clients[i], events->str);
     for (; job; job = next) {
         next = job->next;
         control_end_job(job);
     }
-    for (unsigned i = 0; i < control->n_clients && events->len > 0; i++)
-        control_send_event(control->clients[i], events->str);
 }
 
 /* --- clients --- */

@@ -54,6 +54,7 @@ def life(client, output):
     wait_for(output, "# waiting")
     expect(client.run("query-status")["status"] == "running", "running")
     client.run("stop")
+    expect([event["event"] for event in client.events] == ["STOP"], "stopped when stop returns")
     client.wait("STOP")
     expect(client.run("query-status")["status"] == "paused", "paused")
     client.run("cont")
