@@ -119,9 +119,9 @@ static void guest_connect(void)
     guest.n_calls = 0;
 }
 
-/* Sends a request on queue 1 or 2. */
-static struct call *guest_send(unsigned queue, uint32_t opcode, uint64_t nodeid, const void *args,
-                               size_t args_len, const char *name)
+/* Puts a request on queue 1 or 2; a kick sends it. */
+static struct call *guest_add(unsigned queue, uint32_t opcode, uint64_t nodeid, const void *args,
+                              size_t args_len, const char *name)
 {
     struct call *call = &guest.calls[guest.n_calls++];
     size_t name_len = name ? strlen(name) + 1 : 0;
@@ -141,6 +141,14 @@ static struct call *guest_send(unsigned queue, uint32_t opcode, uint64_t nodeid,
         memcpy(call->out + sizeof(header) + args_len, name, name_len);
     call->done = false;
     g_assert_cmpint(vu_driver_add(guest.queues[queue], sg, 1, 1, call), ==, 0);
+    return call;
+}
+
+static struct call *guest_send(unsigned queue, uint32_t opcode, uint64_t nodeid, const void *args,
+                               size_t args_len, const char *name)
+{
+    struct call *call = guest_add(queue, opcode, nodeid, args, args_len, name);
+
     vu_driver_kick(guest.queues[queue]);
     return call;
 }
@@ -318,6 +326,30 @@ static void test_one_waits(void)
     end();
 }
 
+/* In the middle of what has come at once: what was done before it is answered, too. */
+static void test_batch(void)
+{
+    struct call *calls[9], *stuck = NULL;
+
+    begin("--thread-pool-size=8");
+    slow_disk_shut(SLOW_DISK_LOOKUP);
+    for (unsigned i = 0; i < G_N_ELEMENTS(calls); i++) {
+        bool is_slow = i == G_N_ELEMENTS(calls) / 2;
+
+        calls[i] = guest_add(1, FUSE_LOOKUP, FUSE_ROOT_ID, NULL, 0, is_slow ? "slow" : "file");
+        stuck = is_slow ? calls[i] : stuck;
+    }
+    vu_driver_kick(guest.queues[1]);
+    for (unsigned i = 0; i < G_N_ELEMENTS(calls); i++)
+        if (calls[i] != stuck)
+            g_assert_cmpint(guest_wait(calls[i]), >, 0);
+    g_assert_false(stuck->done);
+    slow_disk_open();
+    assert_no_name(stuck);
+    assert_counted(true);
+    end();
+}
+
 static void wait_threads(unsigned n)
 {
     gint64 until = g_get_monotonic_time() + PATIENCE_MS * 1000;
@@ -409,6 +441,7 @@ int main(int argc, char **argv)
         ret = 0;
     } else {
         g_test_add_func("/slow-disk/one-waits", test_one_waits);
+        g_test_add_func("/slow-disk/batch", test_batch);
         g_test_add_func("/slow-disk/bound", test_bound);
         g_test_add_func("/slow-disk/alone", test_alone);
         ret = g_test_run();
