@@ -238,15 +238,18 @@ static void feeder_fetch(struct rng_feeder *feeder, size_t size, uint64_t now_ns
     }
     if (ops->want)
         ops->want(feeder->source, size);
-    if (ops->poll_fd) {
-        fd = now_ns < feeder->retry_ns ? -1 : ops->poll_fd(feeder->source, &events);
-        until_ns = MIN(until_ns, feeder->tick_ns);
-        if (fd < 0 && now_ns < feeder->retry_ns)
-            until_ns = MIN(until_ns, feeder->retry_ns);
-        is_ready = feeder_poll(feeder, fd, events, until_ns) || vu_now_ns() >= feeder->tick_ns;
+    until_ns = MIN(until_ns, feeder->tick_ns);
+    if (now_ns < feeder->retry_ns) {
+        /* It has nothing, whatever its descriptor says. */
+        feeder_poll(feeder, -1, 0, MIN(until_ns, feeder->retry_ns));
+        is_ready = false;
+    } else if (ops->poll_fd) {
+        fd = ops->poll_fd(feeder->source, &events);
+        is_ready = feeder_poll(feeder, fd, events, until_ns);
     }
-    if (is_ready)
-        feeder_read(feeder, size, vu_now_ns());
+    now_ns = vu_now_ns();
+    if (is_ready || now_ns >= feeder->tick_ns)
+        feeder_read(feeder, size, now_ns);
 }
 
 /* Gives out what there is. */

@@ -63,7 +63,7 @@ struct rng_request *rng_client_cancel_all(struct rng_client *client, const void 
 
 /*
  * For who has an instant source: how many of `size` bytes may be taken from it at once, past the
- * pool. 0: it must ask with a request, for limits are reached, or others wait.
+ * pool. 0: it must ask with a request, for limits are reached, or requests of its own wait.
  */
 size_t rng_client_take(struct rng_client *client, size_t size, uint64_t now_ns);
 
