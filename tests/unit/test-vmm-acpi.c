@@ -229,6 +229,33 @@ static void test_fixed(void)
     tables_destroy(tables);
 }
 
+static unsigned count_pxm(const struct tables *tables)
+{
+    const uint8_t *dsdt = table_at(tables, get(table_find(tables, "FACP") + 140, 8));
+    unsigned n = 0;
+
+    for (unsigned at = 0; at + 4 <= get(dsdt + 4, 4); at++)
+        n += memcmp(dsdt + at, "_PXM", 4) == 0;
+    return n;
+}
+
+/* The host bridge is near the node that its devices agree upon. */
+static void test_bridge(void)
+{
+    static const char both[] =
+        " -chardev socket,id=c,path=/c -device vhost-user-rng,chardev=c,numa_node=1"
+        " -chardev socket,id=d,path=/d -device vhost-user-rng,chardev=d,numa_node=%u";
+
+    for (unsigned node = 0; node < 2; node++) {
+        g_autofree char *devices = g_strdup_printf(both, node);
+        g_autofree char *line = g_strconcat(lines[2], devices, NULL);
+        struct tables *tables = tables_create(line);
+
+        g_assert_cmpuint(count_pxm(tables), ==, VMM_ACPI_N_SLOTS - 1 + (node == 1));
+        tables_destroy(tables);
+    }
+}
+
 static uint32_t node_of(struct vmm_machine *machine, uint32_t slot)
 {
     vmm_bus_write(&machine->ports, VMM_PORT_ACPI + VMM_ACPI_NODE, 4, slot);
@@ -240,12 +267,8 @@ static void test_near(void)
 {
     struct tables *tables = tables_create(lines[2]);
     struct vmm_machine *machine = &tables->machine;
-    const uint8_t *dsdt = table_at(tables, get(table_find(tables, "FACP") + 140, 8));
-    unsigned n = 0;
 
-    for (unsigned at = 0; at + 4 <= get(dsdt + 4, 4); at++)
-        n += memcmp(dsdt + at, "_PXM", 4) == 0;
-    g_assert_cmpuint(n, ==, VMM_ACPI_N_SLOTS - 1);
+    g_assert_cmpuint(count_pxm(tables), ==, VMM_ACPI_N_SLOTS - 1);
     vmm_bus_init(&machine->ports);
     machine->vm.fd = -1;
     g_assert_true(vmm_acpi_device_create(machine, NULL));
@@ -270,6 +293,7 @@ int main(int argc, char **argv)
     g_test_add_func("/acpi/numa", test_numa);
     g_test_add_func("/acpi/hmat", test_hmat);
     g_test_add_func("/acpi/near", test_near);
+    g_test_add_func("/acpi/bridge", test_bridge);
     g_test_add_func("/acpi/iasl", test_iasl);
     return g_test_run();
 }

@@ -188,6 +188,32 @@ static void dsdt_put_scan(struct vmm_aml *aml)
     vmm_aml_end(aml);
 }
 
+/* The node that all devices are near which are near one; else VMM_NO_NODE. */
+static int dsdt_common_node(const struct vmm_config *config)
+{
+    int common = VMM_NO_NODE;
+
+    for (unsigned i = 0; i < config->devices->len; i++) {
+        const struct vmm_device_config *device = g_ptr_array_index(config->devices, i);
+
+        if (device->numa_node == VMM_NO_NODE)
+            continue;
+        if (common != VMM_NO_NODE && common != device->numa_node)
+            return VMM_NO_NODE;
+        common = device->numa_node;
+    }
+    return common;
+}
+
+/* Linux asks the bridge which node its devices are near, and not these. */
+static void dsdt_put_bridge_node(struct vmm_aml *aml, const struct vmm_machine *machine)
+{
+    int node = dsdt_common_node(&machine->config);
+
+    if (node != VMM_NO_NODE)
+        dsdt_put_number(aml, "_PXM", (uint64_t)node);
+}
+
 static void dsdt_put_bridge(struct vmm_aml *aml, const struct vmm_machine *machine)
 {
     uint64_t bar64 = (machine->ram.high_end + VMM_BAR64_LEN - 1) & ~(VMM_BAR64_LEN - 1);
@@ -199,6 +225,7 @@ static void dsdt_put_bridge(struct vmm_aml *aml, const struct vmm_machine *machi
     dsdt_put_number(aml, "_UID", 0);
     dsdt_put_number(aml, "_SEG", 0);
     dsdt_put_number(aml, "_BBN", 0);
+    dsdt_put_bridge_node(aml, machine);
     dsdt_put_bridge_resources(aml, bar64);
     dsdt_put_pins(aml);
     for (unsigned slot = 1; slot < DSDT_N_SLOTS; slot++)
