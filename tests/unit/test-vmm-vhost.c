@@ -466,6 +466,25 @@ static void test_nobody(void)
     place_clear(&place);
 }
 
+/* More nodes than it takes. */
+static void test_many_nodes(void)
+{
+    g_autoptr(GError) error = NULL;
+    struct place place;
+    struct rig rig;
+
+    place_init(&place);
+    place.protocol_features &= ~VU_BIT(VU_PF_CONFIGURE_MEM_SLOTS);
+    place_start(&place);
+    rig_init(&rig, &place);
+    rig.ram.shmem.n_regions = 9;
+    g_assert_false(rig_create(&rig, &error));
+    g_assert_nonnull(strstr(error->message, "8 regions"));
+    rig.ram.shmem.n_regions = 1;
+    rig_clear(&rig);
+    place_clear(&place);
+}
+
 /* --- at each message --- */
 
 static unsigned count_messages(void)
@@ -533,6 +552,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vmm/vhost/lesser-successor", test_lesser_successor);
     g_test_add_func("/vmm/vhost/late", test_late);
     g_test_add_func("/vmm/vhost/nobody", test_nobody);
+    g_test_add_func("/vmm/vhost/many-nodes", test_many_nodes);
     for (unsigned i = HANGS_UP; i < N_WRONG; i++) {
         g_autofree char *path = g_strdup_printf("/vmm/vhost/wrong/%s", wrong_names[i]);
 

@@ -188,6 +188,19 @@ static bool vhost_settle_queues(struct vhost_device *vhost, unsigned n_cpus, GEr
     return true;
 }
 
+/* Each node is a region of its own, two where it lies on both sides of the hole. */
+static bool vhost_check_memory(const struct vhost_device *vhost, GError **error)
+{
+    bool has_slots =
+        vu_frontend_protocol_features(vhost->frontend) >> VU_PF_CONFIGURE_MEM_SLOTS & 1;
+    unsigned n_regions = vhost->ram->shmem.n_regions;
+
+    return n_regions <= VU_TABLE_MAX || has_slots ||
+           vhost_fail(error, vhost,
+                      "it takes %u regions of memory, and the guest's nodes (-numa) are %u",
+                      VU_TABLE_MAX, n_regions);
+}
+
 static bool vhost_settle_config(struct vhost_device *vhost, GError **error)
 {
     const struct vhost_kind *kind = &vhost_kinds[vhost->device_config->kind];
@@ -215,8 +228,8 @@ static bool vhost_open(struct vhost_device *vhost, unsigned n_cpus, GError **err
     vhost->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (vhost->wake_fd < 0)
         return vhost_fail(error, vhost, "%s", g_strerror(errno));
-    if (!vhost_connect(vhost, error) || !vhost_settle_queues(vhost, n_cpus, error) ||
-        !vhost_settle_config(vhost, error))
+    if (!vhost_connect(vhost, error) || !vhost_check_memory(vhost, error) ||
+        !vhost_settle_queues(vhost, n_cpus, error) || !vhost_settle_config(vhost, error))
         return false;
     rc = vhost_link_start(vhost);
     return rc == 0 || vhost_fail(error, vhost, "%s", g_strerror(-rc));
