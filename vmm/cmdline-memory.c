@@ -308,8 +308,44 @@ static bool parse_numa_hmat(struct vmm_config *config, const char *text, GError 
     return true;
 }
 
-static bool ignore_numa(struct vmm_config *config, const char *text, GError **error)
+static const char *const associativities[] = {"none", "direct", "complex", NULL};
+static const char *const write_policies[] = {"none", "write-back", "write-through", NULL};
+
+struct cache_words {
+    int node_id, level, associativity, policy, line;
+    uint64_t size;
+};
+
+static const struct vmm_key cache_keys[] = {
+    {"node-id", VMM_KEY_INT, offsetof(struct cache_words, node_id), 0, VMM_MAX_NODES - 1},
+    {"size", VMM_KEY_SIZE, offsetof(struct cache_words, size)},
+    {"level", VMM_KEY_INT, offsetof(struct cache_words, level), 1, 3},
+    {"associativity", VMM_KEY_CHOICE, offsetof(struct cache_words, associativity),
+     .choices = associativities},
+    {"policy", VMM_KEY_CHOICE, offsetof(struct cache_words, policy), .choices = write_policies},
+    {"line", VMM_KEY_INT, offsetof(struct cache_words, line), 1, UINT16_MAX},
+};
+
+static bool parse_numa_cache(struct vmm_config *config, const char *text, GError **error)
 {
+    struct cache_words words = {-1, -1, -1, -1, -1, 0};
+    struct vmm_hmat_cache cache;
+
+    if (!vmm_keys_parse(cache_keys, G_N_ELEMENTS(cache_keys), NULL, text, &words, error))
+        return false;
+    if (words.node_id < 0 || words.level < 0 || words.associativity < 0 || words.policy < 0 ||
+        words.line < 0 || words.size == 0)
+        return vmm_config_fail(
+            error, "node-id, size, level, associativity, policy and line must be given");
+    cache = (struct vmm_hmat_cache){
+        .node = (unsigned)words.node_id,
+        .size = words.size,
+        .level = (uint8_t)words.level,
+        .associativity = (uint8_t)words.associativity,
+        .policy = (uint8_t)words.policy,
+        .line = (uint16_t)words.line,
+    };
+    g_array_append_val(config->hmat_caches, cache);
     return true;
 }
 
@@ -317,8 +353,8 @@ static const struct {
     const char *kind;
     bool (*parse)(struct vmm_config *config, const char *text, GError **error);
 } numa_kinds[] = {
-    {"node", parse_numa_node},    {"dist", parse_numa_dist},   {"cpu", parse_numa_cpu},
-    {"hmat-lb", parse_numa_hmat}, {"hmat-cache", ignore_numa},
+    {"node", parse_numa_node},    {"dist", parse_numa_dist},        {"cpu", parse_numa_cpu},
+    {"hmat-lb", parse_numa_hmat}, {"hmat-cache", parse_numa_cache},
 };
 
 static bool parse_numa(struct vmm_config *config, const char *value, GError **error)
@@ -329,7 +365,8 @@ static bool parse_numa(struct vmm_config *config, const char *value, GError **er
     for (size_t i = 0; i < G_N_ELEMENTS(numa_kinds); i++)
         if (strcmp(kind, numa_kinds[i].kind) == 0)
             return numa_kinds[i].parse(config, rest, error);
-    return vmm_config_fail(error, "expected node, dist, cpu or hmat-lb, got \"%s\"", kind);
+    return vmm_config_fail(error, "expected node, dist, cpu, hmat-lb or hmat-cache, got \"%s\"",
+                           kind);
 }
 
 static bool parse_prealloc(struct vmm_config *config, const char *value, GError **error)
@@ -343,12 +380,14 @@ static const struct vmm_cmdline_option memory_options[] = {
      "RAM, in MiB without a suffix (128M, or what the nodes have)."},
     {"object", "memory-backend-memfd|memory-backend-file,KEY=VALUE...", memdev_keys,
      G_N_ELEMENTS(memdev_keys), parse_object, GROUP, "Memory for a node."},
-    {"numa", "node|dist|cpu|hmat-lb,KEY=VALUE...", node_keys, G_N_ELEMENTS(node_keys), parse_numa,
-     GROUP,
+    {"numa", "node|dist|cpu|hmat-lb|hmat-cache,KEY=VALUE...", node_keys, G_N_ELEMENTS(node_keys),
+     parse_numa, GROUP,
      "A node of the guest. dist,src=,dst=,val=: how far one is from another (10 itself, 20). "
      "cpu,node-id=,socket-id=,core-id=,thread-id=: a node's vCPUs by their place. "
      "hmat-lb,initiator=,target=,hierarchy=,data-type=,latency=|bandwidth=: what a node's vCPUs "
-     "see of another's memory."},
+     "see of another's memory. "
+     "hmat-cache,node-id=,size=,level=,associativity=,policy=,line=: a cache before a node's "
+     "memory."},
     {"mem-prealloc", .parse = parse_prealloc, .group = GROUP,
      .help = "All of the memory is there before the guest starts."},
     {"overcommit", "WORD"},

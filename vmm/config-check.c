@@ -224,6 +224,27 @@ static bool check_distances(struct vmm_config *config, GError **error)
     return true;
 }
 
+static bool check_hmat_caches(const struct vmm_config *config, GError **error)
+{
+    for (unsigned i = 0; i < config->hmat_caches->len; i++) {
+        const struct vmm_hmat_cache *cache =
+            &g_array_index(config->hmat_caches, struct vmm_hmat_cache, i);
+
+        if (!config->nodes[cache->node].exists || !config->nodes[cache->node].memdev)
+            return vmm_config_fail(error, "-numa hmat-cache: node-id: node %u has no memory",
+                                   cache->node);
+        for (unsigned j = 0; j < i; j++) {
+            const struct vmm_hmat_cache *other =
+                &g_array_index(config->hmat_caches, struct vmm_hmat_cache, j);
+
+            if (other->node == cache->node && other->level == cache->level)
+                return vmm_config_fail(error, "-numa hmat-cache: level: node %u has its level %u",
+                                       cache->node, cache->level);
+        }
+    }
+    return true;
+}
+
 static bool check_hmat(const struct vmm_config *config, GError **error)
 {
     for (unsigned i = 0; i < config->n_nodes; i++) {
@@ -316,5 +337,6 @@ bool vmm_config_check(struct vmm_config *config, GError **error)
         return vmm_config_fail(error, "-machine: memory-backend: the nodes have theirs by memdev=");
     return check_sizes(config, error) && check_cpu_places(config, error) &&
            check_node_cpus(config, error) && check_distances(config, error) &&
-           check_hmat(config, error) && check_devices(config, error);
+           check_hmat(config, error) && check_hmat_caches(config, error) &&
+           check_devices(config, error);
 }

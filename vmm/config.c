@@ -34,6 +34,7 @@ void vmm_config_init(struct vmm_config *config)
     config->memdevs = g_ptr_array_new_with_free_func((GDestroyNotify)vmm_memdev_free);
     config->cpu_places = g_array_new(FALSE, FALSE, sizeof(struct vmm_cpu_place));
     config->hmat_lb = g_array_new(FALSE, FALSE, sizeof(struct vmm_hmat_lb));
+    config->hmat_caches = g_array_new(FALSE, FALSE, sizeof(struct vmm_hmat_cache));
     config->chardevs = g_ptr_array_new_with_free_func((GDestroyNotify)vmm_chardev_free);
     config->devices = g_ptr_array_new_with_free_func((GDestroyNotify)vmm_device_config_free);
     config->serial.kind = VMM_SERIAL_STDIO;
@@ -55,6 +56,7 @@ void vmm_config_clear(struct vmm_config *config)
         g_free(config->nodes[i].memdev);
     g_array_unref(config->cpu_places);
     g_array_unref(config->hmat_lb);
+    g_array_unref(config->hmat_caches);
     g_ptr_array_unref(config->chardevs);
     g_ptr_array_unref(config->devices);
     g_free(config->serial.path);

@@ -70,6 +70,16 @@ struct vmm_chardev {
     bool is_used;      /* by a device */
 };
 
+/* -numa hmat-cache: a cache on the way to a node's memory. ACPI 6.4 section 5.2.27.5. */
+struct vmm_hmat_cache {
+    unsigned node;
+    uint64_t size;
+    uint8_t level;         /* 1 to 3 */
+    uint8_t associativity; /* 0 none, 1 direct, 2 complex */
+    uint8_t policy;        /* 0 none, 1 write-back, 2 write-through */
+    uint16_t line;         /* bytes */
+};
+
 enum vmm_device_kind {
     VMM_DEVICE_FS,
     VMM_DEVICE_BLK,
@@ -122,6 +132,7 @@ struct vmm_config {
     unsigned n_nodes;    /* the highest that exists and one; at least 1 after the check */
     GArray *cpu_places;  /* of struct vmm_cpu_place; the nodes have them after the check */
     GArray *hmat_lb;     /* of struct vmm_hmat_lb */
+    GArray *hmat_caches; /* of struct vmm_hmat_cache */
     GPtrArray *chardevs; /* of struct vmm_chardev */
     GPtrArray *devices;  /* of struct vmm_device_config */
     struct vmm_serial_config serial;

@@ -146,7 +146,9 @@ static const char *const lines[] = {
     "-numa node,nodeid=1,memdev=m1,initiator=0 "
     "-numa hmat-lb,initiator=0,target=0,hierarchy=memory,data-type=access-latency,latency=10 "
     "-numa hmat-lb,initiator=0,target=1,hierarchy=memory,data-type=access-latency,latency=200000 "
-    "-numa hmat-lb,initiator=0,target=1,hierarchy=memory,data-type=access-bandwidth,bandwidth=10G",
+    "-numa hmat-lb,initiator=0,target=1,hierarchy=memory,data-type=access-bandwidth,bandwidth=10G "
+    "-numa hmat-cache,node-id=1,size=64M,level=1,associativity=direct,policy=write-back,line=128 "
+    "-numa hmat-cache,node-id=1,size=1G,level=2,associativity=complex,policy=write-through,line=64",
 };
 
 static void test_iasl(void)
@@ -212,6 +214,14 @@ static void test_hmat(void)
     at += get(at + 4, 4);
     g_assert_cmpuint(at[9], ==, 3);
     g_assert_cmpuint(get(at + 40, 2), ==, 10737);
+    at += get(at + 4, 4);
+    g_assert_cmpuint(get(at, 2), ==, 2);
+    g_assert_cmpuint(get(at + 8, 4), ==, 1);
+    g_assert_cmpuint(get(at + 16, 8), ==, 64 << 20);
+    g_assert_cmphex(get(at + 24, 4), ==, 0x00801112);
+    at += get(at + 4, 4);
+    g_assert_cmphex(get(at + 24, 4), ==, 0x00402222);
+    g_assert_true(at + get(at + 4, 4) == hmat + get(hmat + 4, 4));
     tables_destroy(tables);
 }
 

@@ -232,6 +232,12 @@ static const struct {
     {"-kernel k -numa node -numa hmat-lb,initiator=0,target=0,hierarchy=memory,"
      "data-type=access-latency,bandwidth=10",
      {"-numa", "takes latency="}},
+    {"-kernel k -numa node -numa hmat-cache,node-id=0,size=1M,level=1,line=64",
+     {"-numa hmat-cache", "policy", "must be given"}},
+    {"-kernel k -numa node -numa hmat-cache,node-id=1,size=1M,level=1,associativity=none,"
+     "policy=none,line=64",
+     {"-numa hmat-cache", "node 1", "no memory"}},
+    {"-kernel k -numa node -numa hmat-cache,node-id=0,size=1M,level=4", {"level", "1 to 3"}},
     /* devices */
     {"-kernel k -chardev stdio,id=c", {"-chardev", "expected socket"}},
     {"-kernel k -chardev socket,path=p", {"-chardev", "id", "must be given"}},

@@ -15,6 +15,7 @@
 #define HMAT_REVISION        2
 #define HMAT_NEAREST         0 /* which CPUs are nearest to some memory */
 #define HMAT_SPEED           1
+#define HMAT_CACHE           2
 #define HMAT_HAS_INITIATOR   1
 #define HMAT_N_HIERARCHIES   4
 #define HMAT_N_DATA_TYPES    6
@@ -146,12 +147,35 @@ static void hmat_put_matrix(GByteArray *bytes, unsigned hierarchy, unsigned data
                 acpi_put_u16(bytes, (uint16_t)((matrix->values[i][j] + scale - 1) / scale));
 }
 
+/* A cache of a node: how many there are for it, which this is, and how it works. */
+static void hmat_put_cache(const struct vmm_config *config, GByteArray *bytes,
+                           const struct vmm_hmat_cache *cache)
+{
+    unsigned n_levels = 0;
+
+    for (unsigned i = 0; i < config->hmat_caches->len; i++)
+        n_levels +=
+            g_array_index(config->hmat_caches, struct vmm_hmat_cache, i).node == cache->node;
+    acpi_put_u16(bytes, HMAT_CACHE);
+    acpi_put_u16(bytes, 0);
+    acpi_put_u32(bytes, 32);
+    acpi_put_u32(bytes, cache->node);
+    acpi_put_u32(bytes, 0);
+    acpi_put_u64(bytes, cache->size);
+    acpi_put_u32(bytes, n_levels | (uint32_t)cache->level << 4 |
+                            (uint32_t)cache->associativity << 8 | (uint32_t)cache->policy << 12 |
+                            (uint32_t)cache->line << 16);
+    acpi_put_u16(bytes, 0);
+    acpi_put_u16(bytes, 0); /* no handles of SMBIOS */
+}
+
 static bool hmat_is_wanted(const struct vmm_config *config)
 {
     for (unsigned i = 0; i < config->n_nodes; i++)
         if (config->nodes[i].exists && config->nodes[i].initiator != VMM_NO_NODE)
             return true;
-    return config->hmat_lb != NULL && config->hmat_lb->len > 0;
+    return (config->hmat_lb != NULL && config->hmat_lb->len > 0) ||
+           (config->hmat_caches != NULL && config->hmat_caches->len > 0);
 }
 
 void vmm_acpi_put_hmat(const struct vmm_machine *machine, GByteArray *bytes)
@@ -172,5 +196,8 @@ void vmm_acpi_put_hmat(const struct vmm_machine *machine, GByteArray *bytes)
         for (unsigned type = 0; type < HMAT_N_DATA_TYPES; type++)
             if (config->hmat_lb != NULL && hmat_fill(config, hierarchy, type, matrix))
                 hmat_put_matrix(bytes, hierarchy, type, matrix);
+    for (unsigned i = 0; config->hmat_caches != NULL && i < config->hmat_caches->len; i++)
+        hmat_put_cache(config, bytes,
+                       &g_array_index(config->hmat_caches, struct vmm_hmat_cache, i));
     vmm_acpi_end(bytes, at);
 }
