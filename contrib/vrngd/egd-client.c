@@ -129,12 +129,21 @@ static void client_send(struct egd_client *client)
     memmove(client->out, client->out + n, client->out_len);
 }
 
-/* How many requests may be under way. */
-static unsigned client_max_asked(const struct egd_client *client, int64_t now_ms)
+/* Whether something is expected of the server: an answer, or to read what it is asked. */
+static bool client_is_owed(const struct egd_client *client)
 {
-    if (!client->is_drained)
-        return EGD_MAX_ASKED;
-    return now_ms >= client->retry_ms;
+    return client->answers.n_asked > 0 || client->out_len > 0;
+}
+
+/* Whether another request may be under way. A server can answer commands that it has not read: what
+ * is not sent has a bound of its own. */
+static bool client_may_ask(const struct egd_client *client, int64_t now_ms)
+{
+    if (client->out_len + CLIENT_COMMAND_LEN > sizeof(client->out))
+        return false;
+    if (client->is_drained)
+        return client->answers.n_asked == 0 && now_ms >= client->retry_ms;
+    return client->answers.n_asked < EGD_MAX_ASKED;
 }
 
 /* Asks for what is wanted and not under way yet. */
@@ -143,11 +152,10 @@ static void client_ask(struct egd_client *client)
     enum egd_op op = client->options.polls ? EGD_READ : EGD_READ_BLOCKING;
     size_t pending = egd_answers_pending(&client->answers);
     int64_t now_ms = vu_now_ms();
-    unsigned max_asked = client_max_asked(client, now_ms);
 
-    if (client->answers.n_asked == 0)
+    if (!client_is_owed(client))
         client->heard_ms = now_ms;
-    while (pending < client->wanted && client->answers.n_asked < max_asked) {
+    while (pending < client->wanted && client_may_ask(client, now_ms)) {
         struct egd_command command = {
             .op = (uint8_t)op,
             .n = (uint8_t)MIN(client->wanted - pending, EGD_MAX_DATA),
@@ -230,7 +238,7 @@ static size_t client_take(struct egd_client *client, uint8_t *data, size_t size)
 
 static bool client_is_silent(const struct egd_client *client)
 {
-    return client->answers.n_asked > 0 && vu_now_ms() - client->heard_ms >= client->patience_ms;
+    return client_is_owed(client) && vu_now_ms() - client->heard_ms >= client->patience_ms;
 }
 
 static ssize_t client_receive(struct egd_client *client, void *to, size_t size)

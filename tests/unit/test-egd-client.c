@@ -289,6 +289,23 @@ static void test_too_much_later(struct fixture *f, gconstpointer data)
     g_assert_cmpuint(f->n_got, ==, 4);
 }
 
+/* Answers, and never reads what it is asked, until no more commands can be sent. */
+static void test_never_reads(struct fixture *f, gconstpointer data)
+{
+    char answer[255] = {0};
+    ssize_t ret = -EAGAIN;
+
+    open_wanting(f, sizeof(answer));
+    step_until_readable(f, f->server_fd);
+    for (int i = 0; i < 100000 && (ret == -EAGAIN || ret > 0); i++) {
+        (void)!send(f->server_fd, answer, sizeof(answer), MSG_NOSIGNAL | MSG_DONTWAIT);
+        egd_client_want(f->client, 16 * sizeof(answer));
+        f->n_got = 0;
+        ret = egd_client_read(f->client, f->got, sizeof(f->got));
+    }
+    g_assert_cmpint(ret, ==, -EPROTO);
+}
+
 static void test_silent(struct fixture *f, gconstpointer data)
 {
     gint64 begin_us;
@@ -462,6 +479,7 @@ int main(int argc, char **argv)
     add("hangs-up-idle", false, test_hangs_up_idle);
     add("too-much", false, test_too_much);
     add("too-much-later", false, test_too_much_later);
+    add("never-reads", false, test_never_reads);
     add("silent", false, test_silent);
     add("polls", true, test_polls);
     add("polls-too-much", true, test_polls_too_much);
