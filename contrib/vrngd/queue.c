@@ -106,6 +106,8 @@ static void queue_on_data(struct rng_request *request, const uint8_t *data, size
 
     vu_iov_cursor_init(&cursor, elem->iov + elem->n_out, elem->n_in, 0);
     elem->written = (uint32_t)vu_iov_write(&cursor, data, size);
+    if (vu_memory_faulted(elem->memory))
+        vu_vring_break(elem->vring, "its memory is gone");
     queue_count(wait->queue, elem, vu_now_ns() - wait->begin_ns, false);
     g_free(wait);
     vu_vring_push(elem->vring, &elem, 1);

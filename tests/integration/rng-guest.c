@@ -10,11 +10,13 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define GUEST_MAX_SG         RNG_GUEST_RING
+#define GUEST_GPA            0x100000
 #define GUEST_MEMORY         (64u << 20)
 #define GUEST_PATTERN        0xa5
 #define GUEST_MAX_RECONNECTS 100
@@ -51,6 +53,19 @@ static void guest_start_daemon(struct rng_guest *guest)
 
 /* --- sessions --- */
 
+static void guest_add_memory(const struct rng_guest *guest, struct rng_guest_device *device)
+{
+    int fd;
+
+    if (!guest->setup.unsealed) {
+        g_assert_cmpint(vu_shmem_add(&device->shmem, GUEST_GPA, GUEST_MEMORY), ==, 0);
+        return;
+    }
+    fd = memfd_create("guest", MFD_CLOEXEC);
+    g_assert_cmpint(ftruncate(fd, GUEST_MEMORY), ==, 0);
+    g_assert_cmpint(vu_shmem_add_fd(&device->shmem, GUEST_GPA, GUEST_MEMORY, fd, 0), ==, 0);
+}
+
 static bool guest_connect(struct rng_guest *guest, struct rng_guest_device *device)
 {
     const struct vu_frontend_config config = {
@@ -63,7 +78,7 @@ static bool guest_connect(struct rng_guest *guest, struct rng_guest_device *devi
     };
 
     vu_shmem_init(&device->shmem);
-    g_assert_cmpint(vu_shmem_add(&device->shmem, 0x100000, GUEST_MEMORY), ==, 0);
+    guest_add_memory(guest, device);
     device->frontend = vu_frontend_create(&config);
     while (vu_frontend_connect(device->frontend, device->socket, 100) < 0)
         if (waitpid(guest->pid, NULL, WNOHANG) > 0)

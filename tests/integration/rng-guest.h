@@ -23,6 +23,7 @@ struct rng_guest_setup {
     unsigned n_devices, n_queues;
     uint64_t features; /* of rings, beside VERSION_1 */
     bool inflight;
+    bool unsealed; /* its memory can become less */
 };
 
 /* A request: where it is written to. */

@@ -458,6 +458,33 @@ static void test_breakage(gconstpointer data)
     rng_guest_stop(&guest);
 }
 
+/* Memory that its owner takes away under a request: by a system call, and by the daemon's own
+ * hands. */
+static void test_truncated(gconstpointer options)
+{
+    const struct rng_guest_setup setup = {
+        .options = options, .n_devices = 2, .n_queues = 1, .unsealed = true};
+    struct rng_guest_slot slot, other;
+    struct vu_shmem_region *region;
+    struct vu_driver *driver;
+    struct rng_guest guest;
+
+    if (!rng_guest_start(&guest, &setup))
+        return;
+    driver = guest.devices[0].queues[0];
+    region = &guest.devices[0].shmem.regions[0];
+    rng_guest_slot_init(&guest, 0, &slot);
+    rng_guest_slot_init(&guest, 1, &other);
+    const struct vu_sg sg = {.gpa = slot.gpa, .len = 4096};
+
+    g_assert_cmpint(ftruncate(region->fd, (off_t)(slot.gpa - region->gpa)), ==, 0);
+    g_assert_cmpint(vu_driver_add(driver, &sg, 0, 1, &slot), ==, 0);
+    vu_driver_kick(driver);
+    rng_guest_expect_log(&guest, "it is stopped");
+    g_assert_cmpuint(rng_guest_read(&guest, 1, 0, &other, 64), ==, 64);
+    rng_guest_stop(&guest);
+}
+
 /* Nothing is to be filled, so nothing is written; in its turn. */
 static void test_empty(void)
 {
@@ -510,6 +537,8 @@ int main(int argc, char **argv)
     g_test_add_func("/rng/windows", test_windows);
     g_test_add_func("/rng/alarm", test_alarm);
     g_test_add_func("/rng/empty", test_empty);
+    g_test_add_data_func("/rng/truncated/at-once", "", test_truncated);
+    g_test_add_data_func("/rng/truncated/by-the-feeder", "--source=/dev/urandom", test_truncated);
     for (size_t i = 0; i < G_N_ELEMENTS(breakages); i++) {
         g_autofree char *path = g_strdup_printf("/rng/breaks/%s", breakages[i].name);
 
