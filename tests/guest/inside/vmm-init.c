@@ -99,14 +99,15 @@ static void tell_pci(void)
     const struct dirent *entry;
 
     while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        char line[320] = "", path[320];
+        char line[320], path[320];
+        int len = 0;
 
         if (entry->d_name[0] == '.')
             continue;
         for (unsigned i = 0; i < 4; i++) {
             snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", entry->d_name, files[i]);
-            strcat(line, " ");
-            strncat(line, guest_first_line(path), 16);
+            len +=
+                snprintf(line + len, sizeof(line) - (size_t)len, " %.16s", guest_first_line(path));
         }
         printf("guest: pci: %s%s\n", entry->d_name, line);
     }
