@@ -17,8 +17,10 @@ package_clean()
 }
 trap package_clean EXIT
 
+# package_skip REASON: what has failed before is not forgotten.
 package_skip()
 {
+    [ "$package_status" -eq 0 ] || exit 1
     echo "skip: $1"
     exit 77
 }
