@@ -43,6 +43,8 @@ static const char *const trim_functions[] = {
     "bpf_prog_test_run_init",
     "bpf_tcp_ca_kfunc_init",
     "cubictcp_register",
+    /* Half of all files of sysfs: those of the slab allocator's caches. */
+    "slab_sysfs_init",
     /* Self-tests of cryptography; certificates that nobody asks for. */
     "blake2s_mod_init",
     "load_system_certificate_list",
