@@ -213,9 +213,13 @@ static void test_signals(struct fixture *f, gconstpointer data)
 static void test_summary(struct fixture *f, gconstpointer data)
 {
     char byte;
+    int fd;
 
     start(f);
-    close(front_end(f));
+    /* Who is answered knows that signals are seen to. */
+    fd = front_end(f);
+    expect_answer(fd, 'a');
+    close(fd);
     for (int i = 0; i < 3; i++) {
         g_assert_cmpint(kill(f->pid, SIGUSR1), ==, 0);
         g_assert_cmpint(read(f->summary[0], &byte, 1), ==, 1);
