@@ -39,14 +39,16 @@ linux_make_initrd()
     (cd "$to" && find . | cpio -o -H newc -R 0:0 2>/dev/null) >"$test_work/initrd"
 }
 
-# linux_start WORDS [OPTION]...: boots with two nodes and a processor on each; WORDS go to the kernel.
+# linux_start N WORDS [OPTION]...: boots with two nodes, and N (1 or 2) processors, the second one on the second node;
+# WORDS go to the kernel.
 linux_start()
 {
-    local words=$1
-    shift
-    timeout -k 10 "$linux_patience" "$VMM" -m 256M -smp 2 \
+    local n_cpus=$1 words=$2
+    shift 2
+    timeout -k 10 "$linux_patience" "$VMM" -m 256M -smp "$n_cpus" \
         -object "memory-backend-memfd,id=m0,size=128M,share=on" -object "memory-backend-memfd,id=m1,size=128M,share=on" \
-        -numa "node,nodeid=0,cpus=0,memdev=m0" -numa "node,nodeid=1,cpus=1,memdev=m1" -numa "dist,src=0,dst=1,val=21" \
+        -numa "node,nodeid=0,cpus=0,memdev=m0" -numa "node,nodeid=1$([ "$n_cpus" = 1 ] || echo ,cpus=1),memdev=m1" \
+        -numa "dist,src=0,dst=1,val=21" \
         -kernel "$guest_cache/qemu/vmlinuz" -initrd "$test_work/initrd" \
         -append "console=ttyS0 loglevel=4 panic=-1 $words ${VMM_BOOT_ARGS:-}" -no-reboot -serial "file:$linux_serial" \
         -qmp "unix:$test_work/qmp" "$@" </dev/null >>"$test_work/daemon.log" 2>&1 &
