@@ -86,13 +86,13 @@ static void counters_log_rows(struct counter_row *rows)
     vu_info("virtiofsd: %" G_GUINT64_FORMAT " requests:%s", total, line->str);
 }
 
-void fs_counters_log(struct fs_counters *counters)
+void fs_counters_log(struct fs_counters *counters, uint32_t present)
 {
     g_autofree struct vu_counter *sums = fs_counters_sum(counters);
     struct counter_row rows[FS_N_COUNTERS];
 
     for (uint32_t i = 0; i < FS_N_COUNTERS; i++) {
-        uint64_t n = sums[i].n;
+        uint64_t n = sums[i].n + (present != 0 && i == present);
         uint64_t before = __atomic_exchange_n(&counters->n_logged[i], n, __ATOMIC_RELAXED);
 
         /* Another thread may be at it as well. */

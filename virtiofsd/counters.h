@@ -38,8 +38,9 @@ struct vu_counter *fs_counters_sum(const struct fs_counters *counters);
 /* The name of what is counted there; "unknown". */
 const char *fs_counters_name(uint32_t opcode);
 /* One line of what was counted since the last one, the most frequent first; none where that is
- * nothing. */
-void fs_counters_log(struct fs_counters *counters);
+ * nothing. Of a request that is being handled and so not counted yet, `present` is the opcode; 0:
+ * there is none. */
+void fs_counters_log(struct fs_counters *counters, uint32_t present);
 
 /* How all of it is told. Of a struct fs_share. */
 extern const struct vu_stats fs_stats;

@@ -30,7 +30,7 @@ static void device_get_config(void *device, uint8_t *ret_config)
 static void device_reset(void *device)
 {
     fs_share_reset(device);
-    fs_counters_log(&((struct fs_share *)device)->counters);
+    fs_counters_log(&((struct fs_share *)device)->counters, 0);
 }
 
 static void device_log_summary(void *device)

@@ -212,6 +212,6 @@ int fs_do_destroy(struct fs_request *request)
 
     fs_share_reset(request->share);
     if (vu_log_is_due(&next_ns))
-        fs_counters_log(&request->share->counters);
+        fs_counters_log(&request->share->counters, FUSE_DESTROY);
     return 0;
 }

@@ -42,7 +42,7 @@ static void test_counts(void)
     g_assert_cmpuint(counted(0).n, ==, 1);
     g_assert_cmpuint(counted(FUSE_RENAME).n_errors, ==, 1);
     g_assert_cmpuint(counted(FUSE_INIT).n_errors, ==, 0);
-    fs_counters_log(&fixture.share.counters);
+    fs_counters_log(&fixture.share.counters, 0);
     for (unsigned i = 0; i < FS_N_COUNTERS; i++)
         g_assert_cmpuint(counted(i).n, ==, fixture.share.counters.n_logged[i]);
     g_assert_cmpuint(counted(FUSE_LOOKUP).n, ==, 3);
