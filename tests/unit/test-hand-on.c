@@ -18,6 +18,7 @@ static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static unsigned n_running, n_most, n_pushed, n_signals_open;
 static bool gate_open;
 static pthread_t last_runner;
+static struct vu_vring ring; /* of no memory */
 
 void vu_vring_push(struct vu_vring *vring, struct vu_elem *const *elems, unsigned n)
 {
@@ -104,10 +105,7 @@ static int hand_on(struct fs_share *share, struct vu_elem *elem, struct fuse_out
 
     memset(&request, 0, sizeof(request));
     *iov = (struct iovec){reply, sizeof(*reply)};
-    *elem = (struct vu_elem){.vring = (struct vu_vring *)&lock, /* any pointer */
-                             .iov = iov,
-                             .n_in = 1,
-                             .in_len = sizeof(*reply)};
+    *elem = (struct vu_elem){.vring = &ring, .iov = iov, .n_in = 1, .in_len = sizeof(*reply)};
     request.share = share;
     request.elem = elem;
     request.header.unique = 4711;
@@ -144,6 +142,12 @@ static void wait_no_helpers(void)
     g_assert_cmpuint(count_helpers(), ==, 0);
 }
 
+static void finish(struct fs_share *share)
+{
+    vu_helpers_destroy(share->helpers);
+    fs_counters_clear(&share->counters);
+}
+
 static void test_none(void)
 {
     struct fs_share share = {.helpers = NULL};
@@ -158,7 +162,7 @@ static void test_none(void)
     g_assert_cmpint(hand_on(&share, &elem, &reply, &iov, handler_quick), ==, 0);
     g_assert_true(pthread_equal(last_runner, pthread_self()));
     g_assert_cmpuint(n_pushed, ==, 0);
-    vu_helpers_destroy(share.helpers);
+    finish(&share);
     vu_helpers_destroy(NULL);
 }
 
@@ -181,7 +185,7 @@ static void test_run(void)
     g_assert_cmpint(hand_on(&share, &elem[1], &reply[1], &iov[1], handler_twice), ==, FS_LATER);
     wait_pushed(2);
     g_assert_cmpuint(reply[1].unique, ==, 4711);
-    vu_helpers_destroy(share.helpers);
+    finish(&share);
 }
 
 static void test_grow_and_shrink(void)
@@ -206,7 +210,7 @@ static void test_grow_and_shrink(void)
     wait_no_helpers();
     g_assert_cmpint(hand_on(&share, &elem[0], &reply[0], &iov[0], handler_quick), ==, FS_LATER);
     wait_pushed(13);
-    vu_helpers_destroy(share.helpers);
+    finish(&share);
 }
 
 /* A burst is over, and now and then a request still comes: all threads but one or two leave. */
@@ -234,7 +238,7 @@ static void test_trickle(void)
     }
     g_assert_cmpuint(count_helpers(), >, 0);
     g_assert_cmpuint(count_helpers(), <=, 2);
-    vu_helpers_destroy(share.helpers);
+    finish(&share);
 }
 
 /* A thread that lost its queue, as dispatch.c has it: it knows its share and nothing more. */
@@ -286,7 +290,7 @@ static void test_destroy_waits(void)
         g_assert_cmpint(
             hand_on(&share, &elem[i], &reply[i], &iov[i], i % 2 ? handler_twice : handler_quick),
             ==, FS_LATER);
-    vu_helpers_destroy(share.helpers);
+    finish(&share);
     g_assert_cmpuint(n_pushed, ==, N_REQUESTS);
     for (unsigned i = 0; i < N_REQUESTS; i++)
         g_assert_cmpuint(reply[i].unique, ==, 4711);
@@ -323,7 +327,7 @@ static void test_several_queues(void)
     for (unsigned i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
     wait_pushed(4 * N_REQUESTS);
-    vu_helpers_destroy(share.helpers);
+    finish(&share);
     g_assert_cmpuint(n_pushed, ==, 4 * N_REQUESTS);
     g_free(feeders);
 }
