@@ -144,14 +144,15 @@ static void server_ask(struct egd_server *server, size_t wanted)
     rng_client_request(server->client, &server->request);
 }
 
-/* What the pool had for us. */
-static void server_collect(struct egd_server *server, uint64_t now_ns)
+/* What the pool had for us; it is kept until somebody wants some. Whether there was any. */
+static bool server_collect(struct egd_server *server, uint64_t now_ns)
 {
     if (!__atomic_load_n(&server->is_served, __ATOMIC_ACQUIRE))
-        return;
+        return false;
     server_share(server, server->served, server->n_served, now_ns);
     explicit_bzero(server->served, sizeof(server->served));
     server->is_served = server->is_waiting = false;
+    return true;
 }
 
 /* Works for all clients until they want nothing more that can be had at once. False: there is more
@@ -168,7 +169,7 @@ static bool server_work(struct egd_server *server)
         wanted = server_wanted(server, now_ns, &n_hungry);
         if (wanted == 0)
             return true;
-        if (!server_take(server, wanted, now_ns)) {
+        if (!server_collect(server, now_ns) && !server_take(server, wanted, now_ns)) {
             server_ask(server, wanted);
             return true;
         }
@@ -322,7 +323,6 @@ static void *server_thread(void *opaque)
     while (!__atomic_load_n(&server->is_stopping, __ATOMIC_ACQUIRE)) {
         server_poll(server, is_idle ? server_timeout(server) : 0);
         server_update_limit(server);
-        server_collect(server, vu_now_ns());
         is_idle = server_work(server);
         server_drop_done(server);
     }

@@ -62,6 +62,7 @@ static void test_slow(struct egd_fixture *f, gconstpointer data)
     g_assert_true(memcmp(bytes, "fghij", 5) == 0);
     g_assert_cmpuint(egd_ask_level(fd), ==, 0);
     close(fd);
+    egd_wait_for_clients(f, 0); /* who would get what comes next */
     /* Who asks once and does not wait is not turned away. */
     fd = egd_dial(f);
     egd_feed(f, "klmno", 5);
