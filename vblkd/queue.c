@@ -13,6 +13,9 @@
 #include "vhost-user/cpu.h"
 #include "vhost-user/log.h"
 
+/* Of a batch that the page cache has: as long as the guest takes these, the others are read. */
+#define QUEUE_PART (VU_WORKER_BATCH / 2)
+
 static void queue_push_done(struct blk_queue *queue)
 {
     if (queue->n_done > 0)
@@ -188,7 +191,8 @@ static void queue_process(void *opaque, struct vu_vring *vring, struct vu_elem *
     struct blk_device *device = opaque;
     struct blk_queue *queue = &device->queues[vring->index];
     const struct vblk_image *image = blk_device_image(device);
-    unsigned n_early = vblk_cache_is_direct(image->storage->cache) ? 1 : n;
+    bool is_direct = vblk_cache_is_direct(image->storage->cache);
+    unsigned n_early = is_direct ? 1 : QUEUE_PART;
 
     if (queue->fd != image->storage->fd && vblk_aio_n_pending(queue->aio) == 0)
         queue_register_file(queue, image);
@@ -197,11 +201,13 @@ static void queue_process(void *opaque, struct vu_vring *vring, struct vu_elem *
     queue->pass_ns = 0;
     for (unsigned i = 0; i < n; i++) {
         queue_begin(queue, elems[i]);
+        if (i + 1 < n_early)
+            continue;
         /* A disk that has the first of them works while the others are made: 1, 2, 4, ... */
-        if (i + 1 == n_early) {
-            vblk_aio_submit(queue->aio);
-            n_early = 2 * n_early + 1;
-        }
+        vblk_aio_submit(queue->aio);
+        if (!is_direct)
+            queue_complete(opaque, vring);
+        n_early = is_direct ? 2 * n_early + 1 : n_early + QUEUE_PART;
     }
     vblk_aio_submit(queue->aio);
     /* Most of what the page cache has is done by now. */
