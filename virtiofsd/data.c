@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <glib.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <sys/uio.h>
@@ -26,6 +27,9 @@ enum data_direction { DATA_READ = 0, DATA_WRITE = 1 }; /* index of fs_handle.slo
 #define DATA_REFUSE_HOLD 32   /* open files that are not tried with RWF_NOWAIT after one refused */
 #define DATA_N_TURNS     64   /* writes of different files rarely wait for each other */
 #define DATA_MIN_BLOCK   512u /* caches hold whole blocks of at least this */
+/* No kernel asks for so much, and a reply's length is an int: ranges that overlap make 4 GiB of
+ * room. */
+#define DATA_MAX_READ (64u << 20)
 
 /* One transfer on its way: what is left of it. */
 struct data_transfer {
@@ -97,9 +101,8 @@ static int data_begin(struct fs_request *request, enum data_direction direction,
     if (direction == DATA_READ) {
         t.cursor = &request->in;
         t.offset = request->args.read.offset + request->done;
-        t.left = request->args.read.size - request->done;
-        if (t.left > t.cursor->left)
-            t.left = t.cursor->left;
+        t.left = MIN(request->args.read.size, DATA_MAX_READ) - request->done;
+        t.left = MIN(t.left, t.cursor->left);
     } else {
         const struct fuse_write_in *in = &request->args.write;
         int sync = (int)(in->flags | handle->open_flags) & O_SYNC;

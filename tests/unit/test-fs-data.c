@@ -116,6 +116,41 @@ static void test_many_ranges(void)
     fs_client_tear_down(&fixture);
 }
 
+/* Ranges that all lie in the same place make room for more than the length of a reply can say. */
+static void test_endless_room(void)
+{
+    enum { N_RANGES = 1024, RANGE_LEN = 4 << 20, ASKED = 0x80000010u };
+    g_autofree struct iovec *iov = g_new(struct iovec, 2 + N_RANGES);
+    g_autofree char *range = g_malloc(RANGE_LEN), *path = NULL;
+    struct {
+        struct fuse_in_header header;
+        struct fuse_read_in read;
+    } out = {.header = {.len = sizeof(out), .opcode = FUSE_READ, .nodeid = ROOT},
+             .read = {.size = ASKED}};
+    struct fuse_out_header in;
+    struct vu_elem elem = {.vring = &fixture.vring,
+                           .iov = iov,
+                           .n_out = 1,
+                           .out_len = sizeof(out),
+                           .n_in = 1 + N_RANGES,
+                           .in_len = sizeof(in) + N_RANGES * (uint64_t)RANGE_LEN};
+
+    fs_client_set_up(&fixture, FS_CACHE_AUTO, 2);
+    out.read.fh = create_file("f", O_RDWR);
+    path = fs_client_path(&fixture, "f");
+    g_assert_cmpint(truncate(path, 2 * (off_t)ASKED), ==, 0);
+    iov[0] = (struct iovec){&out, sizeof(out)};
+    iov[1] = (struct iovec){&in, sizeof(in)};
+    for (unsigned i = 0; i < N_RANGES; i++)
+        iov[2 + i] = (struct iovec){range, RANGE_LEN};
+    fs_fixture_run(&fixture, &elem);
+    g_assert_cmpint(in.error, ==, 0);
+    g_assert_cmpuint(in.len, >, sizeof(in) + BIG);
+    g_assert_cmpuint(in.len, ==, elem.written);
+    release(out.read.fh);
+    fs_client_tear_down(&fixture);
+}
+
 static void test_append(void)
 {
     struct fuse_write_in in = {.size = 2, .write_flags = FUSE_WRITE_CACHE, .flags = O_APPEND};
@@ -276,6 +311,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/fs-data/end-of-file", test_end_of_file);
     g_test_add_func("/fs-data/many-ranges", test_many_ranges);
+    g_test_add_func("/fs-data/endless-room", test_endless_room);
     g_test_add_func("/fs-data/append", test_append);
     g_test_add_func("/fs-data/privileges", test_privileges);
     g_test_add_func("/fs-data/waiting", test_waiting);
