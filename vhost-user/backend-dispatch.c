@@ -115,8 +115,8 @@ static int dispatch_send(struct vu_backend *backend, struct backend_call *call)
     call->reply.header.flags = VU_VERSION | VU_FLAG_REPLY; /* peers test for equality */
     r = vu_channel_send(&backend->channel, &call->reply, BACKEND_SEND_TIMEOUT_MS);
     if (r == -EPIPE || r == -ECONNRESET)
-        vu_debug("%s: the front-end left without the reply to %s", backend->device.name,
-                 vu_request_info(call->msg.header.request)->name);
+        vu_debug("%s: the front-end left without the reply to message %u", backend->device.name,
+                 call->msg.header.request);
     else if (r < 0)
         vu_error("%s: cannot send a reply: %s", backend->device.name, g_strerror(-r));
     return r;

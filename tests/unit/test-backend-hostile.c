@@ -134,6 +134,23 @@ static void test_flood(void)
     attack_end(&attack);
 }
 
+/* What nobody knows, from one who wants an answer and does not read, while the log tells of all. */
+static void test_unread_answer(void)
+{
+    const struct vu_header header = {1000, VU_VERSION | VU_FLAG_NEED_REPLY, 0};
+    enum vu_log_level level = vu_log_get_level();
+    struct attack attack;
+
+    attack_begin(&attack, true);
+    vu_log_set_level(VU_LOG_DEBUG);
+    g_assert_cmpint(shutdown(attack.channel.fd, SHUT_RD), ==, 0);
+    g_assert_cmpint(send(attack.channel.fd, &header, sizeof(header), MSG_NOSIGNAL), ==,
+                    sizeof(header));
+    g_assert_cmpint(echo_join(&attack.echo), ==, 0);
+    vu_log_set_level(level);
+    attack_end(&attack);
+}
+
 /* Neither end waits for the other for ever: half a message, then nothing. */
 static void test_half_message(void)
 {
@@ -284,6 +301,7 @@ int main(int argc, char **argv)
     g_test_add_func("/backend-hostile/flags", test_flags);
     g_test_add_func("/backend-hostile/too-many-descriptors", test_too_many_descriptors);
     g_test_add_func("/backend-hostile/flood", test_flood);
+    g_test_add_func("/backend-hostile/unread-answer", test_unread_answer);
     g_test_add_func("/backend-hostile/half-message", test_half_message);
     g_test_add_func("/backend-hostile/features", test_features);
     g_test_add_func("/backend-hostile/config", test_config);
