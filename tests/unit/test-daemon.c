@@ -207,8 +207,6 @@ static void test_signals(struct fixture *f, gconstpointer data)
     }
 }
 
-/* One after another; the next waits until the one before it has gone; who says nothing does no
- * harm. */
 /* SIGUSR1 has the device tell what it has done, as often as one likes, and ends nothing. */
 static void test_summary(struct fixture *f, gconstpointer data)
 {
@@ -227,6 +225,8 @@ static void test_summary(struct fixture *f, gconstpointer data)
     end_by(f, SIGTERM, EXIT_SUCCESS);
 }
 
+/* One after another; the next waits until the one before it has gone; who says nothing does no
+ * harm. */
 static void test_again(struct fixture *f, gconstpointer data)
 {
     int first, second, probe;
@@ -249,6 +249,30 @@ static void test_again(struct fixture *f, gconstpointer data)
     close(second);
     end_by(f, SIGTERM, EXIT_SUCCESS);
     close(first);
+}
+
+/* Who stays and says nothing keeps no front-end out, however many there are of them. */
+static void test_silent(struct fixture *f, gconstpointer data)
+{
+    int silent[20], fd;
+    char byte;
+
+    start(f);
+    for (size_t i = 0; i < G_N_ELEMENTS(silent); i++) {
+        silent[i] = front_end(f);
+        fd = front_end(f);
+        expect_answer(fd, 'a');
+        close(fd);
+    }
+    /* The last of them are still there, and may speak; the first have had their time. */
+    expect_answer(silent[G_N_ELEMENTS(silent) - 1], 'b');
+    g_assert_cmpint(read(silent[0], &byte, 1), ==, 0);
+    for (size_t i = 0; i < G_N_ELEMENTS(silent); i++)
+        close(silent[i]);
+    fd = front_end(f);
+    expect_answer(fd, 'c');
+    end_by(f, SIGTERM, EXIT_SUCCESS);
+    close(fd);
 }
 
 static void test_exit_on_disconnect(struct fixture *f, gconstpointer data)
@@ -315,6 +339,7 @@ int main(int argc, char **argv)
     ADD("/daemon/summary", test_summary);
     ADD("/daemon/signals", test_signals);
     ADD("/daemon/again", test_again);
+    ADD("/daemon/silent", test_silent);
     ADD("/daemon/exit-on-disconnect", test_exit_on_disconnect);
     ADD("/daemon/connected", test_connected);
     ADD("/daemon/silent-connected", test_silent_connected);
