@@ -16,6 +16,7 @@
 #include "vhost-user/cleanup.h"
 #include "vhost-user/daemon/ready.h"
 #include "vhost-user/log.h"
+#include "vhost-user/signal-fd.h"
 #include "vmm/acpi-device.h"
 #include "vmm/devices.h"
 #include "vmm/footprint.h"
@@ -66,17 +67,10 @@ static void machine_tell_cause(const struct vmm_machine *machine, const char *na
 /* A descriptor that is readable once someone wants the program to end. The signals stay blocked. */
 static int machine_open_signals(void)
 {
-    sigset_t set;
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCONT, 0};
 
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGQUIT);
-    sigaddset(&set, SIGCONT);
     signal(SIGPIPE, SIG_IGN);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return vu_signal_fd_open(signals);
 }
 
 static bool machine_create_parts(struct vmm_machine *machine, GError **error)

@@ -4,26 +4,21 @@
  */
 #include <signal.h>
 #include <stdio.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "contrib/mount/bridge.h"
 #include "contrib/mount/mount-options.h"
 #include "vhost-user/cleanup.h"
 #include "vhost-user/log.h"
+#include "vhost-user/signal-fd.h"
 
 /* A descriptor that is readable once the user wants the program to end. */
 static int open_stop_fd(void)
 {
-    sigset_t set;
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, 0};
 
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
     signal(SIGPIPE, SIG_IGN);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return vu_signal_fd_open(signals);
 }
 
 static int fail(GError *error)
