@@ -101,15 +101,43 @@ static const struct vu_option mount_rows[] = {
      .help = "Least important log lines to write. Default: info."},
     {.name = "syslog", .is_long = true, .type = VU_OPTION_FLAG, .offset = OFFSET(syslog),
      .group = GROUP_OTHER, .help = "Log to the system log instead of standard error."},
-    {.name = "help", .short_name = 'h', .is_long = true, .type = VU_OPTION_FLAG,
-     .offset = OFFSET(help), .group = GROUP_OTHER, .help = "Print this help and exit."},
-    {.name = "version", .short_name = 'V', .is_long = true, .type = VU_OPTION_FLAG,
-     .offset = OFFSET(version), .group = GROUP_OTHER, .help = "Print the version and exit."},
-    {.name = "print-completion", .is_long = true, .type = VU_OPTION_FLAG,
-     .offset = OFFSET(print_completion), .group = GROUP_OTHER,
-     .help = "Print the options for a shell that completes them, and exit."},
+    VU_OPTION_CLOSING_ROWS(struct mount_options, GROUP_OTHER),
 };
 /* clang-format on */
+
+static const char mount_description[] =
+    ".SH DESCRIPTION\n"
+    "Connects to the virtiofsd that listens on the unix socket\n"
+    ".I SOCKET\n"
+    "and mounts what it shares on the directory\n"
+    ".IR DIR ,\n"
+    "without a virtual machine. The program stays in the foreground until the directory is\n"
+    "unmounted\n"
+    ".RB ( umount (8),\n"
+    "or\n"
+    ".B fusermount3 \\-u\n"
+    "for an ordinary user), or until it gets SIGTERM, SIGINT or SIGHUP and unmounts by itself.\n"
+    ".PP\n"
+    "Permissions are checked by the kernel, as in a guest. Only the user who mounted may enter,\n"
+    "unless\n"
+    ".B \\-o allow_other\n"
+    "is given, which an ordinary user may do where /etc/fuse.conf has user_allow_other.\n";
+
+static const char mount_man_text[] =
+    ".SH EXIT STATUS\n"
+    "0 after unmounting in order; 1 when the command line is wrong, the mount could not be made, "
+    "or\n"
+    "the back\\-end was lost.\n"
+    ".SH EXAMPLES\n"
+    ".EX\n"
+    "virtiofsd \\-\\-socket\\-path=/run/fs.sock \\-\\-shared\\-dir=/srv/share &\n"
+    "vhost\\-user\\-mount /run/fs.sock /mnt \\-o allow_other,noatime\n"
+    ".EE\n"
+    ".SH SEE ALSO\n"
+    ".BR virtiofsd (1),\n"
+    ".BR mount (8),\n"
+    ".BR fusermount3 (1),\n"
+    ".BR outboard (7)\n";
 
 void mount_options_init(struct mount_options *options)
 {
@@ -170,6 +198,40 @@ static void mount_apply(struct mount_options *options)
     mount_add_names(options);
 }
 
+static void mount_print_man(const struct vu_option_table *table)
+{
+    printf(".TH VHOST\\-USER\\-MOUNT 1 \"" VU_PACKAGE_DATE "\" \"Outboard " VU_PACKAGE_VERSION
+           "\" \"User Commands\"\n"
+           ".SH NAME\nvhost\\-user\\-mount \\- mount a running virtiofsd on the host itself\n"
+           ".SH SYNOPSIS\n");
+    vu_options_print_man_usage(mount_usage);
+    fputs(mount_description, stdout);
+    vu_options_print_man(table, 1);
+    fputs(mount_man_text, stdout);
+}
+
+static void mount_print_completion(const struct vu_option_table *table)
+{
+    vu_options_print_completion(table, 1, VU_OPTIONS_TOP);
+    vu_options_print_completion_row(VU_OPTIONS_TOP, "<>", "PATH");
+}
+
+/* Whether one of those was asked for. */
+static bool mount_tell(const struct mount_options *options, const struct vu_option_table *table)
+{
+    if (options->help)
+        vu_options_print_help(table, 1, mount_usage);
+    else if (options->version)
+        puts("vhost-user-mount (Outboard) " VU_PACKAGE_VERSION);
+    else if (options->print_man)
+        mount_print_man(table);
+    else if (options->print_completion)
+        mount_print_completion(table);
+    else
+        return false;
+    return true;
+}
+
 bool mount_options_parse(struct mount_options *options, int argc, char **argv, int *ret_exit_status)
 {
     struct vu_option_table table = {mount_rows, G_N_ELEMENTS(mount_rows), options};
@@ -178,19 +240,8 @@ bool mount_options_parse(struct mount_options *options, int argc, char **argv, i
     bool ok = vu_options_parse(&table, 1, argc, argv, &rest, &error);
 
     *ret_exit_status = 0;
-    if (ok && options->help) {
-        vu_options_print_help(&table, 1, mount_usage);
+    if (ok && mount_tell(options, &table))
         return false;
-    }
-    if (ok && options->version) {
-        printf("vhost-user-mount (Outboard) %s\n", VU_PACKAGE_VERSION);
-        return false;
-    }
-    if (ok && options->print_completion) {
-        vu_options_print_completion(&table, 1, VU_OPTIONS_TOP);
-        vu_options_print_completion_row(VU_OPTIONS_TOP, "<>", "PATH");
-        return false;
-    }
     if (ok && mount_take_arguments(options, rest, &error)) {
         mount_apply(options);
         return true;

@@ -12,7 +12,8 @@ struct mount_options {
     const char *dir;             /* argv's */
     GString *fuse_options;       /* for libfuse, comma separated */
     int n_queues, depth, poll_us, connect_timeout, reconnect_timeout; /* seconds the last two */
-    bool no_reconnect, packed, foreground, syslog, help, version, print_completion;
+    bool no_reconnect, packed, foreground, syslog;
+    bool help, version, print_man, print_completion;
     int log_level;
 };
 

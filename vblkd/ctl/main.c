@@ -30,14 +30,7 @@ static const struct vu_option main_rows[] = {
      .metavar = "PATH", .group = GROUP, .help = "The daemon's control socket (its --control=PATH)."},
     {.name = "json", .is_long = true, .type = VU_OPTION_FLAG, FIELD(json), .group = GROUP,
      .help = "Print what the command returns as JSON."},
-    {.name = "help", .short_name = 'h', .is_long = true, .type = VU_OPTION_FLAG, FIELD(help),
-     .group = GROUP, .help = "Print this help and exit."},
-    {.name = "version", .short_name = 'V', .is_long = true, .type = VU_OPTION_FLAG, FIELD(version),
-     .group = GROUP, .help = "Print the version and exit."},
-    {.name = "print-man", .is_long = true, .type = VU_OPTION_FLAG, FIELD(print_man), .group = GROUP,
-     .help = "Print the man page and exit."},
-    {.name = "print-completion", .is_long = true, .type = VU_OPTION_FLAG, FIELD(print_completion),
-     .group = GROUP, .help = "Print the options for a shell that completes them, and exit."},
+    VU_OPTION_CLOSING_ROWS(struct ctl_options, GROUP),
 };
 /* clang-format on */
 

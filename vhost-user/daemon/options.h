@@ -47,6 +47,22 @@ struct vu_option_table {
     void *target;
 };
 
+/* The rows that a program's table ends with, whose target is of this structure: it has bools of
+ * their names. */
+/* clang-format off */
+#define VU_OPTION_FLAG_OF(structure, member, spelling, letter, heading, text)               \
+    {.name = spelling, .short_name = letter, .is_long = true, .type = VU_OPTION_FLAG,       \
+     .offset = offsetof(structure, member), .group = heading, .help = text}
+#define VU_OPTION_CLOSING_ROWS(structure, heading)                                          \
+    VU_OPTION_FLAG_OF(structure, help, "help", 'h', heading, "Print this help and exit."),  \
+    VU_OPTION_FLAG_OF(structure, version, "version", 'V', heading,                          \
+                      "Print the version and exit."),                                       \
+    VU_OPTION_FLAG_OF(structure, print_man, "print-man", 0, heading,                        \
+                      "Print the man page and exit."),                                      \
+    VU_OPTION_FLAG_OF(structure, print_completion, "print-completion", 0, heading,          \
+                      "Print the options for a shell that completes them, and exit.")
+/* clang-format on */
+
 #define VU_OPTION_ERROR (vu_option_error_quark())
 GQuark vu_option_error_quark(void);
 

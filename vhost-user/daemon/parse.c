@@ -130,18 +130,10 @@ const struct vu_option vu_daemon_option_rows[] = {
      .help = "On hosts of several NUMA nodes, run each queue's thread on the node where the guest has "
              "put its ring, among the CPUs that the daemon may use. on (the default), or off."},
 
-    {.name = "help", .short_name = 'h', .is_long = true, .type = VU_OPTION_FLAG,
-     .offset = OFFSET(help), .group = PARSE_GROUP_INFO, .help = "Print this help and exit."},
-    {.name = "version", .short_name = 'V', .is_long = true, .type = VU_OPTION_FLAG,
-     .offset = OFFSET(version), .group = PARSE_GROUP_INFO, .help = "Print the version and exit."},
     {.name = "print-capabilities", .is_long = true, .type = VU_OPTION_FLAG,
      .offset = OFFSET(print_capabilities), .group = PARSE_GROUP_INFO,
      .help = "Print what this back-end can do, as JSON for management programs, and exit."},
-    {.name = "print-man", .is_long = true, .type = VU_OPTION_FLAG, .offset = OFFSET(print_man),
-     .group = PARSE_GROUP_INFO, .help = "Print the man page and exit."},
-    {.name = "print-completion", .is_long = true, .type = VU_OPTION_FLAG,
-     .offset = OFFSET(print_completion), .group = PARSE_GROUP_INFO,
-     .help = "Print the options for a shell that completes them, and exit."},
+    VU_OPTION_CLOSING_ROWS(struct vu_daemon_options, PARSE_GROUP_INFO),
 };
 /* clang-format on */
 const size_t vu_daemon_n_option_rows = G_N_ELEMENTS(vu_daemon_option_rows);
