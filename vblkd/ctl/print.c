@@ -10,20 +10,24 @@
 #include <string.h>
 
 #include "vhost-user/daemon/options-words.h"
+#include "vhost-user/daemon/printable.h"
 
 #define PRINT_INDENT      2
 #define PRINT_HELP_COLUMN 30
 
 static void print_text(const char *text)
 {
-    for (; *text; text++)
-        putchar((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text);
+    g_autofree char *printable = vu_printable(text);
+
+    fputs(printable, stdout);
 }
 
 static void print_padded(const char *text, int width)
 {
-    print_text(text);
-    for (int len = (int)g_utf8_strlen(text, -1); len < width; len++)
+    g_autofree char *printable = vu_printable(text);
+
+    fputs(printable, stdout);
+    for (int len = (int)g_utf8_strlen(printable, -1); len < width; len++)
         putchar(' ');
 }
 
