@@ -12,6 +12,7 @@
 #include "vhost-user/daemon/json-check.h"
 
 #define DAEMON_SUFFIX     ".control"
+#define DAEMON_FILE       "control"
 #define DAEMON_MAX_ANSWER (4u << 20)
 
 static const char *const daemon_questions[] = {
@@ -25,23 +26,28 @@ static void (*const daemon_answers[])(struct top_sample *sample, JsonObject *ans
     top_sample_add_process,
 };
 
-/* The socket's file without what all of them end in. */
+/* The socket's file without what all of them end in, or its directory. */
 static char *daemon_name(const char *path)
 {
     char *name = g_path_get_basename(path);
 
+    if (strcmp(name, DAEMON_FILE) == 0) {
+        g_autofree char *dir = g_path_get_dirname(path);
+
+        g_free(name);
+        return g_path_get_basename(dir);
+    }
     if (g_str_has_suffix(name, DAEMON_SUFFIX) && name[0] != '.')
         name[strlen(name) - strlen(DAEMON_SUFFIX)] = '\0';
     return name;
 }
 
-struct top_daemon *top_daemon_create(char *path, bool is_named)
+struct top_daemon *top_daemon_create(char *path)
 {
     struct top_daemon *daemon = g_new0(struct top_daemon, 1);
 
     daemon->path = path;
     daemon->name = daemon_name(path);
-    daemon->is_named = is_named;
     daemon->fd = -1;
     daemon->in = g_string_new(NULL);
     return daemon;

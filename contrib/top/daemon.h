@@ -18,7 +18,6 @@ enum top_state { TOP_DOWN, TOP_GREETING, TOP_IDLE, TOP_ASKED };
 
 struct top_daemon {
     char *path, *name; /* of its socket */
-    bool is_named;     /* by an argument: shown also where it is down */
     bool is_found;     /* in this round */
 
     enum top_state state;
@@ -36,7 +35,7 @@ struct top_daemon {
 };
 
 /* path: taken over. */
-struct top_daemon *top_daemon_create(char *path, bool is_named);
+struct top_daemon *top_daemon_create(char *path);
 void top_daemon_destroy(struct top_daemon *daemon);
 
 /* Begins a round: connects, or asks, unless it owes an answer. */

@@ -9,9 +9,10 @@
 #define FIND_SYSTEM "/run/outboard"
 #define FIND_OWN    "outboard" /* below $XDG_RUNTIME_DIR */
 #define FIND_SUFFIX ".control"
+#define FIND_IN     "control" /* in the directory of a service */
 
 /* Takes path over. */
-static void find_note(GPtrArray *daemons, char *path, bool is_named)
+static void find_note(GPtrArray *daemons, char *path)
 {
     struct top_daemon *daemon;
 
@@ -27,7 +28,7 @@ static void find_note(GPtrArray *daemons, char *path, bool is_named)
         g_free(path);
         return;
     }
-    daemon = top_daemon_create(path, is_named);
+    daemon = top_daemon_create(path);
     daemon->is_found = true;
     g_ptr_array_add(daemons, daemon);
 }
@@ -38,11 +39,12 @@ static void find_in(GPtrArray *daemons, const char *dir)
     const char *name;
 
     while (opened && (name = g_dir_read_name(opened))) {
-        g_autofree char *path = g_build_filename(dir, name, NULL);
+        bool is_control = g_str_has_suffix(name, FIND_SUFFIX);
+        g_autofree char *path = g_build_filename(dir, name, is_control ? NULL : FIND_IN, NULL);
         struct stat st;
 
-        if (g_str_has_suffix(name, FIND_SUFFIX) && stat(path, &st) == 0 && S_ISSOCK(st.st_mode))
-            find_note(daemons, g_steal_pointer(&path), false);
+        if (stat(path, &st) == 0 && S_ISSOCK(st.st_mode))
+            find_note(daemons, g_steal_pointer(&path));
     }
 }
 
@@ -60,7 +62,7 @@ static void find_named(GPtrArray *daemons, const char *place)
     if (g_file_test(place, G_FILE_TEST_IS_DIR))
         find_in(daemons, place);
     else
-        find_note(daemons, g_strdup(place), true);
+        find_note(daemons, g_strdup(place));
 }
 
 void top_find(GPtrArray *daemons, char *const *places)

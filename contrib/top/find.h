@@ -10,7 +10,7 @@
 
 /*
  * Brings daemons (of struct top_daemon, which it frees) up to date. places: sockets, and
- * directories that are looked through for sockets called *.control; NULL ended. Empty:
- * /run/outboard and $XDG_RUNTIME_DIR/outboard.
+ * directories in which sockets called *.control, or control one level further down, are looked for;
+ * NULL ended. Empty: /run/outboard and $XDG_RUNTIME_DIR/outboard.
  */
 void top_find(GPtrArray *daemons, char *const *places);

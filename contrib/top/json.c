@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The same for programs: whole numbers, in base units. */
+#include <string.h>
+
 #include "contrib/top/table.h"
 #include "vhost-user/daemon/json-build.h"
 
@@ -63,8 +65,24 @@ static void json_add_daemon(JsonBuilder *json, const struct top_daemon *daemon)
     json_builder_end_object(json);
 }
 
+/* Controls beyond ASCII (U+0080 to U+009F: C2 80 to C2 9F), which JSON lets stand as they are, by
+ * their numbers: a terminal may obey them. */
+static char *json_escape_controls(const char *text)
+{
+    GString *escaped = g_string_sized_new(strlen(text));
+
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+        if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f)
+            g_string_append_printf(escaped, "\\u%04x", *++p);
+        else
+            g_string_append_c(escaped, (char)*p);
+    }
+    return g_string_free(escaped, FALSE);
+}
+
 char *top_to_json(const GPtrArray *daemons)
 {
+    g_autofree char *text = NULL;
     g_autoptr(JsonBuilder) json = json_builder_new();
     g_autoptr(JsonNode) root = NULL;
 
@@ -73,5 +91,6 @@ char *top_to_json(const GPtrArray *daemons)
         json_add_daemon(json, g_ptr_array_index(daemons, i));
     json_builder_end_array(json);
     root = json_builder_get_root(json);
-    return json_to_string(root, FALSE);
+    text = json_to_string(root, FALSE);
+    return json_escape_controls(text);
 }

@@ -3,6 +3,7 @@
  * outboard-top: round by round, finds the daemons, asks them all at once, waits for those that
  * answer, and shows them; keys are seen to in between. One thread, one poll.
  */
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,11 +16,11 @@
 #include "contrib/top/table.h"
 #include "vhost-user/cleanup.h"
 #include "vhost-user/cpu.h"
+#include "vhost-user/signal-fd.h"
 
 #define MAIN_TITLE "outboard-top    q: quit   s, S: sort by   r: reverse   space: look now"
-#define MAIN_SETTLE_MS                                                         \
-    500 /* so long the answers of a round are waited for before they are shown \
-         */
+/* So long the answers of a round are waited for before they are shown. */
+#define MAIN_SETTLE_MS 500
 
 struct main_view {
     struct top_options options;
@@ -27,6 +28,7 @@ struct main_view {
     int signal_fd;
     bool is_live; /* on a screen */
     bool quits, looks_now;
+    int status;     /* of the program at its end */
     unsigned first; /* the first daemon shown */
 };
 
@@ -76,9 +78,13 @@ static void main_show(struct main_view *view)
     } else {
         main_show_text(view);
     }
-    /* Whoever reads it has gone. */
-    if (fflush(stdout) != 0)
-        view->quits = true;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return;
+    view->quits = true;
+    if (errno == EPIPE) /* whoever reads it has gone */
+        return;
+    fprintf(stderr, "outboard-top: standard output: %s\n", g_strerror(errno));
+    view->status = 1;
 }
 
 /* --- what happens --- */
@@ -138,12 +144,13 @@ static void main_on_signal(struct main_view *view)
 {
     struct signalfd_siginfo info;
 
-    if (read(view->signal_fd, &info, sizeof(info)) != sizeof(info))
+    if (read(view->signal_fd, &info, sizeof(info)) != sizeof(info) || !view->is_live)
         return;
-    if (info.ssi_signo == SIGWINCH)
-        main_show(view);
-    else
-        view->quits = true;
+    if (info.ssi_signo == SIGTSTP)
+        screen_stop();
+    else if (info.ssi_signo == SIGCONT)
+        screen_resume();
+    main_show(view);
 }
 
 /* Waits for whatever happens, and sees to it. False where that is nothing in time. */
@@ -220,18 +227,32 @@ static void main_destroy_daemon(void *daemon)
     top_daemon_destroy(daemon);
 }
 
+static void main_on_end(int signal_number)
+{
+    screen_close();
+    _exit(0);
+}
+
+/* At once, also where a write waits for a terminal that is stopped or a pipe that nobody reads.
+ * What was to be ignored (nohup) stays so. */
+static void main_end_on_signals(void)
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    struct sigaction action = {.sa_handler = main_on_end}, before;
+
+    sigfillset(&action.sa_mask);
+    for (size_t i = 0; i < G_N_ELEMENTS(signals); i++)
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(signals[i], &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* Those of a screen. */
 static int main_open_signals(void)
 {
-    sigset_t signals;
+    static const int signals[] = {SIGWINCH, SIGTSTP, SIGCONT, 0};
 
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGHUP);
-    sigaddset(&signals, SIGWINCH);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    return vu_signal_fd_open(signals);
 }
 
 int main(int argc, char **argv)
@@ -241,14 +262,16 @@ int main(int argc, char **argv)
 
     if (!top_options_parse(&view.options, argc, argv, &status))
         return status;
-    view.signal_fd = main_open_signals();
+    main_end_on_signals();
     view.daemons = g_ptr_array_new_with_free_func(main_destroy_daemon);
     view.is_live =
         !view.options.is_batch && !view.options.is_once && !view.options.is_json && screen_open();
+    if (view.is_live)
+        view.signal_fd = main_open_signals();
     main_run(&view);
     screen_close();
     g_ptr_array_unref(view.daemons);
     vu_clear_fd(&view.signal_fd);
     g_free(view.options.places);
-    return 0;
+    return view.status;
 }

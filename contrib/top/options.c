@@ -56,14 +56,7 @@ static const struct vu_option options_rows[] = {
     {.name = "json", .is_long = true, .type = VU_OPTION_FLAG, FIELD(is_json), .group = GROUP,
      .help = "For programs: an array of objects, one to a line, instead of each table. Durations are "
              "in nanoseconds."},
-    {.name = "help", .short_name = 'h', .is_long = true, .type = VU_OPTION_FLAG, FIELD(help),
-     .group = GROUP, .help = "Print this help and exit."},
-    {.name = "version", .short_name = 'V', .is_long = true, .type = VU_OPTION_FLAG, FIELD(version),
-     .group = GROUP, .help = "Print the version and exit."},
-    {.name = "print-man", .is_long = true, .type = VU_OPTION_FLAG, FIELD(print_man), .group = GROUP,
-     .help = "Print the man page and exit."},
-    {.name = "print-completion", .is_long = true, .type = VU_OPTION_FLAG, FIELD(print_completion),
-     .group = GROUP, .help = "Print the options for a shell that completes them, and exit."},
+    VU_OPTION_CLOSING_ROWS(struct top_options, GROUP),
 };
 /* clang-format on */
 
@@ -72,6 +65,8 @@ static const char options_description[] =
     "Shows the running daemons of Outboard, what they do, and what they take. It asks them over\n"
     "their control sockets: those named, all that are called\n"
     ".I *.control\n"
+    "or\n"
+    ".I */control\n"
     "in the directories named, or, where nothing is named, in\n"
     ".I /run/outboard\n"
     "and\n"
@@ -81,7 +76,7 @@ static const char options_description[] =
     ".PP\n"
     "The columns: its\n"
     ".BR NAME ,\n"
-    "which is that of its socket; the\n"
+    "which is that of its socket, or of the directory of one that is called control; the\n"
     ".B KIND\n"
     "of daemon; whether a\n"
     ".B VM\n"
@@ -119,11 +114,16 @@ static const char options_description[] =
     "Where there are more daemons than lines.\n"
     ".TP\n"
     ".B space\n"
-    "looks at once.\n";
+    "looks at once.\n"
+    ".TP\n"
+    ".B Ctrl\\-Z\n"
+    "suspends it, as it does other programs.\n";
 
 static const char options_man_text[] =
     ".SH EXIT STATUS\n"
-    "0, also where there are no daemons; 1 where the command line is wrong.\n"
+    "0, also where there are no daemons; 1 where the command line is wrong, or the output cannot "
+    "be\n"
+    "written.\n"
     ".SH EXAMPLES\n"
     ".nf\n"
     "outboard\\-top\n"

@@ -50,15 +50,21 @@ void top_sample_add_status(struct top_sample *sample, JsonObject *status)
 static void sample_add_bucket(struct top_sample *sample, JsonNode *node)
 {
     JsonArray *pair = JSON_NODE_HOLDS_ARRAY(node) ? json_node_get_array(node) : NULL;
-    gint64 end, n;
+    gint64 values[2];
 
-    if (!pair || json_array_get_length(pair) != 2)
+    if (!pair || json_array_get_length(pair) != G_N_ELEMENTS(values))
         return;
-    end = json_array_get_int_element(pair, 0);
-    n = json_array_get_int_element(pair, 1);
-    if (end >= 0 && n > 0)
-        sample->latency[vu_histogram_bucket(end > 0 ? (uint64_t)end - 1 : UINT64_MAX)] +=
-            (uint64_t)n;
+    for (guint i = 0; i < G_N_ELEMENTS(values); i++) {
+        JsonNode *value = json_array_get_element(pair, i);
+
+        if (json_node_get_value_type(value) != G_TYPE_INT64)
+            return;
+        values[i] = json_node_get_int(value);
+    }
+    if (values[0] >= 0 && values[1] > 0)
+        sample
+            ->latency[vu_histogram_bucket(values[0] > 0 ? (uint64_t)values[0] - 1 : UINT64_MAX)] +=
+            (uint64_t)values[1];
 }
 
 static void sample_add_kind(struct top_sample *sample, JsonObject *kind)

@@ -15,9 +15,15 @@ enum screen_key {
     SCREEN_OTHER,
 };
 
-/* False where standard input and output are no terminal. */
+/* False where standard input and output are no terminal, or one that knows no sequences. */
 bool screen_open(void);
+/* May be called by a signal's handler. */
 void screen_close(void);
+/* Stops the program, as SIGTSTP does where it is not blocked, without the screen; returns when it
+ * goes on. */
+void screen_stop(void);
+/* What stopped may have found its terminal otherwise than it left it. */
+void screen_resume(void);
 void screen_get_size(unsigned *ret_rows, unsigned *ret_columns);
 /* Shows lines, number `reversed` in reverse video; those that do not fit are
  * left out. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "vhost-user/cpu.h"
+#include "vhost-user/daemon/printable.h"
 
 #define TABLE_TEXT 320
 
@@ -102,7 +103,12 @@ static void table_format_duration(double number, char *ret_text)
 
 static void table_format_mebibytes(double number, char *ret_text)
 {
-    g_snprintf(ret_text, TABLE_TEXT, "%.1fM", number / (1 << 20));
+    double mebibytes = number / (1 << 20);
+
+    if (mebibytes < 9999.95)
+        g_snprintf(ret_text, TABLE_TEXT, "%.1fM", mebibytes);
+    else
+        g_snprintf(ret_text, TABLE_TEXT, "%.1fG", mebibytes / 1024);
 }
 
 /* --- text --- */
@@ -194,24 +200,20 @@ void top_sort(GPtrArray *daemons, unsigned column, bool is_reversed)
 
 /* --- lines --- */
 
-/* Appends text in at most `width` cells: names are other people's, and a terminal obeys what is no
- * letter. Returns the cells. */
+/* Appends text in at most `width` cells. Returns how many it took. */
 static int table_append_text(GString *line, const char *text, int width)
 {
-    g_autofree char *valid = g_utf8_make_valid(text, -1);
+    g_autofree char *printable = vu_printable(text);
     int used = 0;
 
-    for (char *p = valid; *p; p = g_utf8_next_char(p)) {
+    for (char *p = printable; *p; p = g_utf8_next_char(p)) {
         gunichar c = g_utf8_get_char(p);
         int cells = g_unichar_iswide(c) ? 2 : g_unichar_iszerowidth(c) ? 0 : 1;
 
         if (used + cells > width)
             break;
-        if (g_unichar_isprint(c))
-            g_string_append_unichar(line, c);
-        else
-            g_string_append_c(line, '?');
-        used += g_unichar_isprint(c) ? cells : 1;
+        g_string_append_unichar(line, c);
+        used += cells;
     }
     return used;
 }
