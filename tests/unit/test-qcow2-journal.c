@@ -13,25 +13,31 @@
 
 #include "tests/unit/qcow2-fixture.h"
 #include "tests/unit/storage-recorder.h"
+#include "vblkd/format/qcow2-journal.h"
 
-#define TEST_SIZE (UINT64_C(2) << 20)
+#define TEST_SIZE  (UINT64_C(2) << 20)
+#define TEST_LARGE (UINT64_C(8) << 20)
 
-static void test_init(struct qcow2_fixture *fixture, const char *args)
+static void test_init_sized(struct qcow2_fixture *fixture, uint64_t size, const char *args)
 {
-    qcow2_fixture_create(fixture, TEST_SIZE, args);
+    qcow2_fixture_create(fixture, size, args);
     g_free(fixture->shadow);
     /* Both processes see it. */
-    fixture->shadow =
-        mmap(NULL, TEST_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    fixture->shadow = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     g_assert_true(fixture->shadow != MAP_FAILED);
     fixture->options.has_journal = true;
     fixture->options.journal_fd = memfd_create("journal", MFD_CLOEXEC);
 }
 
+static void test_init(struct qcow2_fixture *fixture, const char *args)
+{
+    test_init_sized(fixture, TEST_SIZE, args);
+}
+
 static void test_clear(struct qcow2_fixture *fixture)
 {
     close(fixture->options.journal_fd);
-    munmap(g_steal_pointer(&fixture->shadow), TEST_SIZE);
+    munmap(g_steal_pointer(&fixture->shadow), fixture->size);
     qcow2_fixture_destroy(fixture);
 }
 
@@ -127,6 +133,118 @@ static void test_killed_in_flush(gconstpointer args)
         qcow2_fixture_compare(&fixture);
         test_clear(&fixture);
     }
+}
+
+/* Runs in a process that is killed at its end. */
+static void test_do_and_kill(struct qcow2_fixture *fixture, void (*run)(struct qcow2_fixture *))
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        qcow2_fixture_open(fixture);
+        run(fixture);
+        raise(SIGKILL);
+    }
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    g_assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void test_verify(struct qcow2_fixture *fixture)
+{
+    qcow2_fixture_verify(fixture, 0, fixture->size);
+    qcow2_fixture_close(fixture);
+    qcow2_fixture_check(fixture, true);
+    qcow2_fixture_compare(fixture);
+}
+
+/* More than a refcount block counts, which the disk does not have, and then some unflushed. */
+static void run_lazily(struct qcow2_fixture *fixture)
+{
+    qcow2_fixture_write(fixture, 0, TEST_SIZE / 2, 1);
+    g_assert_cmpint(vblk_image_flush(fixture->image), ==, 0);
+    qcow2_fixture_write(fixture, TEST_SIZE / 2, TEST_SIZE / 4, 2);
+    qcow2_fixture_zero(fixture, TEST_SIZE / 8, TEST_SIZE / 8, true);
+    qcow2_fixture_write(fixture, TEST_SIZE / 8, TEST_SIZE / 16, 3);
+}
+
+/* The successor counts everything anew, and puts refcounts somewhere: not where data is that only
+ * the journal knows of. */
+static void test_killed_rebuilds(void)
+{
+    struct qcow2_fixture fixture;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    test_init(&fixture, "-o lazy_refcounts=on,cluster_size=512");
+    test_do_and_kill(&fixture, run_lazily);
+    qcow2_fixture_open(&fixture);
+    test_verify(&fixture);
+    test_clear(&fixture);
+}
+
+/* Some of each slice of the L2 tables, of which there are more than the smallest cache holds. */
+static void run_everywhere(struct qcow2_fixture *fixture)
+{
+    for (uint64_t at = 0; at < fixture->size; at += 32 << 10)
+        qcow2_fixture_write(fixture, at, 1024, (uint8_t)(at >> 15));
+}
+
+/* The successor has less memory, so that it flushes while it makes changes again, and then fails at
+ * the n-th thing that it does: the next one has all of them still. */
+static void test_failed_replay(void)
+{
+    struct qcow2_fixture fixture;
+    unsigned n_failed = 0;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    test_init_sized(&fixture, TEST_LARGE, "-o cluster_size=512");
+    test_do_and_kill(&fixture, run_everywhere);
+    fixture.options.l2_cache_size = 1;
+    storage_fail_errno = EIO;
+    for (unsigned n = 1; !fixture.image; n += 23) {
+        storage_fail_at = n;
+        fixture.image = vblk_image_open(fixture.path, &fixture.options, NULL);
+        n_failed += fixture.image == NULL;
+    }
+    storage_fail_at = 0;
+    g_assert_cmpuint(n_failed, >, 4);
+    test_verify(&fixture);
+    test_clear(&fixture);
+}
+
+/* A journal with changes of one image is not for another, as long as the first one waits for it. */
+static void test_other_image(void)
+{
+    g_autofree char *path = NULL;
+    struct qcow2_fixture fixture;
+    int journal;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    test_init(&fixture, "");
+    journal = fixture.options.journal_fd;
+    path = qcow2_fixture_path(&fixture, "other");
+    g_assert_cmpint(qcow2_fixture_shell(&fixture, "qemu-img create -q -f qcow2 other 1M"), ==, 0);
+    g_assert_true(qcow2_journal_check(journal, path, NULL));
+    for (unsigned i = 0; i < 2; i++) {
+        g_autoptr(GError) error = NULL;
+
+        test_do_and_kill(&fixture, run_lazily);
+        g_assert_true(qcow2_journal_check(journal, fixture.path, NULL));
+        g_assert_false(qcow2_journal_check(journal, path, &error));
+        g_assert_nonnull(strstr(error->message, fixture.path));
+        if (i == 0) { /* it is served, to its end */
+            qcow2_fixture_open(&fixture);
+            test_verify(&fixture);
+        } else { /* somebody else has written to it */
+            g_assert_cmpint(
+                qcow2_fixture_shell(&fixture, "qemu-io -f qcow2 -c 'write 0 512' image"), ==, 0);
+        }
+        g_assert_true(qcow2_journal_check(journal, path, NULL));
+    }
+    test_clear(&fixture);
 }
 
 /* Another program has written to the image since: its changes stand, ours are gone. */
@@ -227,6 +345,9 @@ int main(int argc, char **argv)
                          test_killed);
     g_test_add_data_func("/qcow2/journal/killed-in-flush", "-o cluster_size=4k",
                          test_killed_in_flush);
+    g_test_add_func("/qcow2/journal/killed-rebuilds", test_killed_rebuilds);
+    g_test_add_func("/qcow2/journal/failed-replay", test_failed_replay);
+    g_test_add_func("/qcow2/journal/other-image", test_other_image);
     g_test_add_func("/qcow2/journal/stale", test_stale);
     g_test_add_data_func("/qcow2/journal/other-journal", "yes", test_other_journal);
     g_test_add_data_func("/qcow2/journal/other-without", NULL, test_other_journal);

@@ -13,6 +13,7 @@
 #include "vblkd/format/qcow2-check-walk.h"
 #include "vblkd/format/qcow2-flush.h"
 #include "vblkd/format/qcow2-free.h"
+#include "vblkd/format/qcow2-journal-replay.h"
 #include "vblkd/format/qcow2-l2-table.h"
 #include "vblkd/format/qcow2-open.h"
 #include "vblkd/format/qcow2-refcount.h"
@@ -220,6 +221,8 @@ static int check_run(struct qcow2_check *check)
 
     if (ret == 0)
         ret = qcow2_check_walk(check);
+    if (ret == 0)
+        qcow2_journal_count_clusters(q, check->counts, check->n_counts);
     if (ret == 0)
         ret = check_refcount_places(check);
     if (ret < 0)

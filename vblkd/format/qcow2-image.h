@@ -114,6 +114,7 @@ struct qcow2 {
     uint64_t n_written;         /* atomic; value of n_changes that is durable */
 
     struct qcow2_journal *journal; /* NULL: none; under `lock` */
+    bool is_noting;                /* it is ours, no longer a predecessor's */
     uint64_t n_journal_reserved;   /* records, for writes on their way */
     int journal_fd;                /* while there is one */
     uint64_t journal_bits_end;     /* of its file, behind the bits of bitmaps; under flush_lock */

@@ -26,6 +26,7 @@ struct qcow2_journal {
     /* Of one that lies behind it since it is the disk; 0: none. */
     uint64_t behind_device, behind_inode;
     uint64_t claim;     /* the image's autoclear bits of QCOW2_AUTOCLEAR_CLAIM */
+    char path[1024];    /* of the image; empty: not known, as of an overlay that came later */
     char boot_id[40];   /* what a power cut leaves of the records is anything */
     uint64_t head;      /* records ever noted; atomic, after the record */
     uint64_t tail;      /* of them durable */

@@ -15,13 +15,12 @@
 #include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-flush.h"
 #include "vblkd/format/qcow2-journal-bits.h"
-#include "vblkd/format/qcow2-l2-table.h"
-#include "vblkd/format/qcow2-refcount.h"
+#include "vblkd/format/qcow2-journal-replay.h"
 #include "vblkd/format/qcow2.h"
 #include "vhost-user/cleanup.h"
 #include "vhost-user/log.h"
 
-#define JOURNAL_MAGIC   UINT64_C(0x6f62716a6f757234) /* "obqjour4" */
+#define JOURNAL_MAGIC   UINT64_C(0x6f62716a6f757235) /* "obqjour5" */
 #define JOURNAL_BOOT_ID "/proc/sys/kernel/random/boot_id"
 
 /* --- noting, under the lock --- */
@@ -30,7 +29,7 @@ int qcow2_journal_reserve(struct qcow2 *q, uint64_t n, struct qcow2_need *need)
 {
     uint64_t n_used;
 
-    if (!q->journal)
+    if (!q->is_noting)
         return 0;
     n_used = q->journal->head - q->journal->tail;
     if (n_used + q->n_journal_reserved + n > QCOW2_JOURNAL_RECORDS)
@@ -41,7 +40,7 @@ int qcow2_journal_reserve(struct qcow2 *q, uint64_t n, struct qcow2_need *need)
 
 void qcow2_journal_unreserve(struct qcow2 *q, uint64_t n)
 {
-    if (q->journal)
+    if (q->is_noting)
         q->n_journal_reserved -= n;
 }
 
@@ -49,7 +48,7 @@ void qcow2_journal_note(struct qcow2 *q, uint64_t guest_cluster, struct qcow2_l2
 {
     struct qcow2_journal *journal = q->journal;
 
-    if (!journal)
+    if (!q->is_noting)
         return;
     journal->records[journal->head % QCOW2_JOURNAL_RECORDS] =
         (struct qcow2_journal_record){guest_cluster, entry.cluster, entry.bitmap};
@@ -58,118 +57,13 @@ void qcow2_journal_note(struct qcow2 *q, uint64_t guest_cluster, struct qcow2_l2
 
 uint64_t qcow2_journal_head(const struct qcow2 *q)
 {
-    return q->journal ? q->journal->head : 0;
+    return q->is_noting ? q->journal->head : 0;
 }
 
 void qcow2_journal_forget(struct qcow2 *q, uint64_t head)
 {
-    if (q->journal)
+    if (q->is_noting)
         __atomic_store_n(&q->journal->tail, head, __ATOMIC_RELEASE);
-}
-
-/* --- making changes again --- */
-
-/* A cluster that a record names is counted, before anything new is put anywhere. */
-static int journal_count_step(struct qcow2 *q, void *opaque, struct qcow2_need *need)
-{
-    uint64_t cluster = *(const uint64_t *)opaque, index = cluster >> qcow2_refblock_bits(q);
-    uint64_t count, place;
-    struct qcow2_refblock *block;
-    int ret = qcow2_refcount_get(q, cluster, &count, need);
-
-    if (ret < 0 || count > 0)
-        return ret;
-    ret = qcow2_refblock_get(q, index, &block, need);
-    if (ret == -ENOENT) {
-        ret = qcow2_clusters_alloc_all(q, 1, &place, need);
-        if (ret < 0)
-            return ret;
-        ret = qcow2_refblock_get(q, index, &block, need);
-        if (ret == -ENOENT) {
-            block = qcow2_refblock_create(q, index, place);
-            ret = 0;
-        }
-    }
-    if (ret == 0)
-        qcow2_refblock_set(q, block, cluster, 1);
-    return ret;
-}
-
-static int journal_map_step(struct qcow2 *q, void *opaque, struct qcow2_need *need)
-{
-    const struct qcow2_journal_record *record = opaque;
-    struct qcow2_l2_entry entry = {record->cluster, record->bitmap}, old;
-    uint64_t offset = record->guest_cluster << q->cluster_bits;
-    struct qcow2_l2_frame *frame;
-    int ret = qcow2_l2_frame_for_write(q, offset, &frame, need);
-
-    if (ret < 0)
-        return ret;
-    old = qcow2_l2_cache_peek(&q->l2, frame, qcow2_slice_index(q, offset));
-    if (old.cluster == entry.cluster && old.bitmap == entry.bitmap)
-        return 0;
-    qcow2_l2_cache_set(&q->l2, frame, qcow2_slice_index(q, offset), entry);
-    qcow2_touch(q);
-    if ((old.cluster & QCOW2_COMPRESSED) || qcow2_entry_offset(old) != qcow2_entry_offset(entry))
-        qcow2_l2_entry_free(q, old);
-    return 0;
-}
-
-static const struct qcow2_journal_record *journal_record(const struct qcow2 *q, uint64_t number)
-{
-    return &q->journal->records[number % QCOW2_JOURNAL_RECORDS];
-}
-
-/* The cluster of the file that a record names; 0: none. */
-static uint64_t journal_cluster(const struct qcow2 *q, uint64_t number)
-{
-    const struct qcow2_journal_record *record = journal_record(q, number);
-
-    if (q->has_data_file || (record->cluster & QCOW2_COMPRESSED))
-        return 0;
-    return (record->cluster & QCOW2_OFFSET_MASK) >> q->cluster_bits;
-}
-
-/*
- * Numbers of the records that count: the last of each guest cluster. A flush that was cut short may
- * have brought any of them to the disk, so that one that is older must not be made again: it would
- * give up the cluster of a later one.
- */
-static GArray *journal_last_records(const struct qcow2 *q)
-{
-    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
-    GArray *numbers = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-
-    for (uint64_t i = q->journal->head; i-- > q->journal->tail;) {
-        uint64_t guest_cluster = journal_record(q, i)->guest_cluster;
-
-        if (guest_cluster < qcow2_clusters_for(q, q->header.size) &&
-            g_hash_table_add(seen, GSIZE_TO_POINTER(guest_cluster)))
-            g_array_append_val(numbers, i);
-    }
-    return numbers;
-}
-
-static int journal_replay(struct qcow2 *q)
-{
-    g_autoptr(GArray) numbers = journal_last_records(q);
-    int ret = 0;
-
-    for (uint64_t i = q->journal->tail; i < q->journal->head; i++)
-        q->refcounts.end = MAX(q->refcounts.end, journal_cluster(q, i) + 1);
-    for (guint i = 0; i < numbers->len && ret == 0; i++) {
-        uint64_t cluster = journal_cluster(q, g_array_index(numbers, uint64_t, i));
-
-        if (cluster)
-            ret = qcow2_run(q, 0, journal_count_step, &cluster);
-    }
-    for (guint i = 0; i < numbers->len && ret == 0; i++) {
-        struct qcow2_journal_record record =
-            *journal_record(q, g_array_index(numbers, uint64_t, i));
-
-        ret = qcow2_run(q, 0, journal_map_step, &record);
-    }
-    return ret == 0 ? qcow2_flush_all(q) : ret;
 }
 
 /* --- opening --- */
@@ -214,8 +108,7 @@ static bool journal_counts(const struct qcow2_journal *journal)
            memcmp(journal->boot_id, boot_id, sizeof(boot_id)) == 0;
 }
 
-/* Whether it is about that image. */
-static bool journal_is_of(const struct qcow2_journal *journal, const struct qcow2 *q)
+bool qcow2_journal_is_of(const struct qcow2_journal *journal, const struct qcow2 *q)
 {
     struct stat st;
 
@@ -226,6 +119,22 @@ static bool journal_is_of(const struct qcow2_journal *journal, const struct qcow
            journal->claim == (q->header.autoclear & QCOW2_AUTOCLEAR_CLAIM);
 }
 
+/* Whether the image that a journal is about is still there, and nobody else has changed it. */
+static bool journal_is_awaited(const struct qcow2_journal *journal)
+{
+    struct qcow2_disk_header header;
+    vu_autofd int fd = -1;
+    struct stat st;
+
+    if (journal->head == journal->tail || journal->path[0] == '\0' || journal->claim == 0)
+        return false;
+    fd = open(journal->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    return fd >= 0 && fstat(fd, &st) == 0 && journal->device == st.st_dev &&
+           journal->inode == st.st_ino &&
+           pread(fd, &header, sizeof(header), 0) == (ssize_t)sizeof(header) &&
+           (be64_value(header.autoclear_features) & QCOW2_AUTOCLEAR_CLAIM) == journal->claim;
+}
+
 bool qcow2_journal_check(int journal_fd, const char *path, GError **error)
 {
     size_t len = offsetof(struct qcow2_journal, regions);
@@ -233,14 +142,24 @@ bool qcow2_journal_check(int journal_fd, const char *path, GError **error)
     struct stat st;
 
     if (pread(journal_fd, journal, len, 0) != (ssize_t)len || !journal_counts(journal) ||
-        journal->behind_inode == 0 || stat(path, &st) < 0 || journal->behind_device != st.st_dev ||
-        journal->behind_inode != st.st_ino)
+        stat(path, &st) < 0 || (journal->device == st.st_dev && journal->inode == st.st_ino))
+        return true;
+    if (journal->behind_inode != 0 && journal->behind_device == st.st_dev &&
+        journal->behind_inode == st.st_ino) {
+        g_set_error(
+            error, G_IO_ERROR, G_IO_ERROR_BUSY,
+            "%s: an overlay has come in front of it (inode %" PRIu64
+            "), and the journal has what was written to that: serve the overlay, or remove the "
+            "journal to give up what was written since",
+            path, journal->inode);
+        return false;
+    }
+    if (!journal_is_awaited(journal))
         return true;
     g_set_error(error, G_IO_ERROR, G_IO_ERROR_BUSY,
-                "%s: an overlay has come in front of it (inode %" PRIu64
-                "), and the journal has what was written to that: serve the overlay, or remove the "
-                "journal to give up what was written since",
-                path, journal->inode);
+                "%s: the journal has changes of %s, whose daemon was killed: serve that once, so "
+                "that they are made, or remove the journal to give them up",
+                path, journal->path);
     return false;
 }
 
@@ -250,7 +169,7 @@ static bool journal_check_behind(const struct qcow2 *q, GError **error)
     const struct qcow2_journal *journal = q->journal;
 
     for (const struct vblk_image *image = q->image->backing; image; image = image->backing) {
-        if (image->format != &vblk_format_qcow2 || !journal_is_of(journal, qcow2_of(image)) ||
+        if (image->format != &vblk_format_qcow2 || !qcow2_journal_is_of(journal, qcow2_of(image)) ||
             journal->head == journal->tail)
             continue;
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_BUSY,
@@ -274,7 +193,7 @@ static uint64_t journal_next_claim(const struct qcow2 *q)
 
 uint64_t qcow2_journal_claim(const struct qcow2 *q)
 {
-    return q->journal ? q->journal->claim : 0;
+    return q->is_noting ? q->journal->claim : 0;
 }
 
 /* Whoever has a journal of this image finds it outdated from now on, before we change anything. */
@@ -289,9 +208,10 @@ static bool journal_disown(struct qcow2 *q, GError **error)
     return ret == 0 || journal_fail(-ret, error);
 }
 
-/* Empty; qcow2_prepare writes the claim before anything is noted. behind: see the struct; or NULL.
- */
-static void journal_begin(struct qcow2 *q, const struct stat *st, const struct stat *behind)
+/* Empty, and ours from now on; qcow2_prepare writes the claim before anything is noted. path,
+ * behind: see the struct; or NULL. */
+static void journal_begin(struct qcow2 *q, const struct stat *st, const char *path,
+                          const struct stat *behind)
 {
     struct qcow2_journal *journal = q->journal;
 
@@ -301,11 +221,15 @@ static void journal_begin(struct qcow2 *q, const struct stat *st, const struct s
     __atomic_store_n(&journal->head, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&journal->tail, 0, __ATOMIC_SEQ_CST);
     qcow2_journal_forget_bits(q);
+    memset(journal->path, 0, sizeof(journal->path));
+    if (path && strlen(path) < sizeof(journal->path))
+        memcpy(journal->path, path, strlen(path));
     __atomic_store_n(&journal->device, st->st_dev, __ATOMIC_SEQ_CST);
     __atomic_store_n(&journal->inode, st->st_ino, __ATOMIC_SEQ_CST);
     __atomic_store_n(&journal->behind_device, behind ? behind->st_dev : 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&journal->behind_inode, behind ? behind->st_ino : 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&journal->magic, JOURNAL_MAGIC, __ATOMIC_SEQ_CST);
+    q->is_noting = true;
 }
 
 /* Maps the file. 0 or -errno. */
@@ -331,17 +255,28 @@ static int journal_map(struct qcow2 *q, int fd, struct stat *ret_st)
 static int journal_take_over(struct qcow2 *q)
 {
     uint64_t n = q->journal->head - q->journal->tail;
-    int ret = n > 0 ? journal_replay(q) : 0;
+    int ret = n > 0 ? qcow2_journal_replay(q) : 0;
 
     if (ret == 0 && n > 0)
         vu_info("%s: %" PRIu64 " changes of a predecessor have been made again", q->name, n);
     return ret == 0 ? qcow2_bitmaps_take_over(q) : ret;
 }
 
-bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *options, GError **error)
+bool qcow2_journal_map(struct qcow2 *q, const struct vblk_image_options *options, GError **error)
 {
     struct stat st;
-    int ret;
+    int ret = 0;
+
+    if (!q->image->read_only && q->header.version >= 3 && options->has_journal)
+        ret = journal_map(q, options->journal_fd, &st);
+    return ret == 0 || journal_fail(-ret, error);
+}
+
+bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *options, GError **error)
+{
+    g_autofree char *path = NULL;
+    struct stat st;
+    int ret = 0;
 
     if (q->image->read_only)
         return true;
@@ -357,14 +292,16 @@ bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *option
     }
     if (!options->has_journal)
         return journal_disown(q, error);
-    ret = journal_map(q, options->journal_fd, &st);
-    if (ret == 0 && !journal_check_behind(q, error))
+    if (!journal_check_behind(q, error))
         return false;
-    if (ret == 0 && journal_is_of(q->journal, q))
+    if (qcow2_journal_is_of(q->journal, q))
         ret = journal_take_over(q);
+    if (ret == 0 && fstat(q->storage->fd, &st) < 0)
+        ret = -errno;
     if (ret < 0)
         return journal_fail(-ret, error);
-    journal_begin(q, &st, NULL);
+    path = g_canonicalize_filename(q->storage->path, NULL);
+    journal_begin(q, &st, path, NULL);
     return true;
 }
 
@@ -374,6 +311,7 @@ void qcow2_journal_close(struct qcow2 *q)
         return;
     munmap(q->journal, sizeof(struct qcow2_journal));
     q->journal = NULL;
+    q->is_noting = false;
     vu_clear_fd(&q->journal_fd);
 }
 
@@ -388,6 +326,6 @@ int qcow2_journal_move(struct vblk_image *from, struct qcow2 *to, int journal_fd
     if (from->format == &vblk_format_qcow2)
         qcow2_journal_close(qcow2_of(from));
     if (to->journal)
-        journal_begin(to, &st, fstat(from->storage->fd, &behind) == 0 ? &behind : NULL);
+        journal_begin(to, &st, NULL, fstat(from->storage->fd, &behind) == 0 ? &behind : NULL);
     return 0;
 }

@@ -23,16 +23,22 @@ void qcow2_journals_init(void);
 void qcow2_journals_boot_id(char *ret_id, size_t len);
 
 /* Whether the image at path may be served with that journal, which may know of an overlay in front
- * of it. Before it is opened. False with *error. */
+ * of it, or have changes that another image lacks. Before it is opened. False with *error. */
 bool qcow2_journal_check(int journal_fd, const char *path, GError **error);
 
 /*
- * Maps the file of options->journal_fd, and makes the changes again that it has for this image.
- * False with *error. Without a journal nothing is noted, and one that somebody has no longer
- * counts. Version 2 of the format has no bits that others clear, so no journal could be trusted:
- * the image becomes eager instead.
+ * Maps the file of options->journal_fd, where there is one. It is a predecessor's until it is
+ * opened: nothing is noted in it, and nothing forgotten. False with *error.
+ */
+bool qcow2_journal_map(struct qcow2 *q, const struct vblk_image_options *options, GError **error);
+/*
+ * Makes the changes again that it has for this image. False with *error. Without a journal nothing
+ * is noted, and one that somebody has no longer counts. Version 2 of the format has no bits that
+ * others clear, so no journal could be trusted: the image becomes eager instead.
  */
 bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *options, GError **error);
+/* Whether what is in a journal's file counts, and is about that image. */
+bool qcow2_journal_is_of(const struct qcow2_journal *journal, const struct qcow2 *q);
 /* The autoclear bits of the journal in use; 0: there is none. */
 uint64_t qcow2_journal_claim(const struct qcow2 *q);
 /* Everything is flushed: the next one begins empty. */

@@ -268,7 +268,7 @@ struct vblk_image *qcow2_open(struct vblk_storage *storage,
         image->cluster_size = 1u << q->subcluster_bits;
         opened = open_check_state(q, options, error) && open_snapshots(q, error) &&
                  open_init_caches(q, options, error) && qcow2_l1_open(q, error) &&
-                 open_repair(q, options, error) &&
+                 qcow2_journal_map(q, options, error) && open_repair(q, options, error) &&
                  (options->repair || qcow2_bitmaps_open(q, error)) &&
                  qcow2_data_file_open(q, options, error) && qcow2_backing_open(q, options, error) &&
                  qcow2_journal_open(q, options, error);
