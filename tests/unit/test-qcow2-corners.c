@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where several rare things meet: a refcount table that has to grow and finds no room, an external
- * data file that is shorter than the disk, a header that cannot be written, or promises too much.
+ * data file that is shorter than the disk, a file that is shorter than its clusters, a header that
+ * cannot be written, or promises too much, a dirty bit that comes alone.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 
 #include "tests/unit/qcow2-fixture.h"
 #include "tests/unit/storage-recorder.h"
+#include "vblkd/format/qcow2-flush.h"
 
 #define TEST_CLUSTER   UINT64_C(512)
 #define TEST_TABLE_END (UINT64_C(8) << 20) /* what a refcount table of one such cluster counts */
@@ -64,6 +66,77 @@ static void test_short_data_file(void)
     qcow2_fixture_close(&fixture);
     qcow2_fixture_check(&fixture, false);
     qcow2_fixture_destroy(&fixture);
+}
+
+/* A cluster that lay behind the end of the file at opening, and is given up after something was
+ * written to it, is no hole. */
+static void test_short_file(void)
+{
+    struct qcow2_fixture fixture;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    qcow2_fixture_create(&fixture, UINT64_C(1) << 20, "");
+    g_assert_cmpint(qcow2_fixture_shell(&fixture, "qemu-io -f qcow2 -c 'write -P 1 0 64k' image && "
+                                                  "truncate -s -64k image"),
+                    ==, 0);
+    fixture.options.discard_in_format = false;
+    qcow2_fixture_open(&fixture);
+    qcow2_fixture_verify(&fixture, 0, fixture.size);
+    qcow2_fixture_write(&fixture, 0, 64 << 10, 2);
+    qcow2_fixture_zero(&fixture, 0, 64 << 10, true);
+    for (unsigned i = 0; i < 3; i++)
+        g_assert_cmpint(vblk_image_flush(fixture.image), ==, 0);
+    for (uint64_t at = 128 << 10; at < fixture.size; at += 64 << 10)
+        qcow2_fixture_write(&fixture, at + 1024, 512, 3);
+    qcow2_fixture_verify(&fixture, 0, fixture.size);
+    qcow2_fixture_close(&fixture);
+    qcow2_fixture_check(&fixture, false);
+    qcow2_fixture_compare(&fixture);
+    qcow2_fixture_destroy(&fixture);
+}
+
+static bool test_is_dirty(const struct qcow2_fixture *fixture)
+{
+    g_autofree char *head = NULL;
+
+    g_assert_true(g_file_get_contents(fixture->path, &head, NULL, NULL));
+    return (head[79] & 1) != 0;
+}
+
+/* The n-th change of the file fails in a flush that leaves refcounts for later: the header that is
+ * written next says that it is dirty, if what is not counted may be on the disk. */
+static void test_failed_lazily(void)
+{
+    struct qcow2_fixture fixture;
+    bool ok = false;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    for (unsigned n = 1; !ok; n++) {
+        struct qcow2 *q;
+
+        qcow2_fixture_create(&fixture, UINT64_C(1) << 20, "-o lazy_refcounts=on");
+        qcow2_fixture_open(&fixture);
+        qcow2_fixture_write(&fixture, 0, 64 << 10, 1);
+        storage_fail_errno = EIO;
+        storage_fail_at = n;
+        ok = vblk_image_flush(fixture.image) == 0;
+        storage_fail_at = 0;
+        q = qcow2_of(fixture.image);
+        pthread_mutex_lock(&q->flush_lock);
+        g_assert_cmpint(qcow2_write_header_held(q), ==, 0);
+        pthread_mutex_unlock(&q->flush_lock);
+        if (!test_is_dirty(&fixture))
+            qcow2_fixture_check(&fixture, true);
+        g_assert_cmpint(vblk_image_flush(fixture.image), ==, 0);
+        g_assert_true(test_is_dirty(&fixture));
+        qcow2_fixture_close(&fixture);
+        g_assert_false(test_is_dirty(&fixture));
+        qcow2_fixture_check(&fixture, false);
+        qcow2_fixture_compare(&fixture);
+        qcow2_fixture_destroy(&fixture);
+    }
 }
 
 /* The n-th change of the file fails while the L1 table is replaced: whichever header the disk has,
@@ -132,6 +205,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/qcow2/corners/full-table", test_full_table);
     g_test_add_func("/qcow2/corners/short-data-file", test_short_data_file);
+    g_test_add_func("/qcow2/corners/short-file", test_short_file);
+    g_test_add_func("/qcow2/corners/failed-lazily", test_failed_lazily);
     g_test_add_func("/qcow2/corners/failed-resize", test_failed_resize);
     g_test_add_func("/qcow2/corners/promised-snapshots", test_promised_snapshots);
     return g_test_run();

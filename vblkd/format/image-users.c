@@ -62,9 +62,14 @@ void vblk_users_leave(struct vblk_users *users, unsigned queue, unsigned ticket)
     __atomic_fetch_sub(&counters->n_inside[ticket], 1, __ATOMIC_SEQ_CST);
 }
 
+/*
+ * Adds nothing, but is no mere load: that could be done before the caller's stores are seen, by
+ * which something became unreachable, and then somebody who enters the next epoch might still find
+ * it. Whoever ends this epoch, and all who enter the next, come after this addition.
+ */
 uint64_t vblk_users_epoch(struct vblk_users *users)
 {
-    return __atomic_load_n(&users->epoch, __ATOMIC_SEQ_CST);
+    return __atomic_fetch_add(&users->epoch, 0, __ATOMIC_SEQ_CST);
 }
 
 static bool users_epoch_is_empty(struct vblk_users *users, uint64_t epoch)

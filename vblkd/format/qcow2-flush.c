@@ -270,12 +270,15 @@ static int flush_write_refcounts(struct qcow2 *q, const struct flush_batch *batc
     return qcow2_write_header_held(q);
 }
 
-static int flush_write(struct qcow2 *q, const struct flush_batch *batch)
+static int flush_write(struct qcow2 *q, struct flush_batch *batch)
 {
     int ret = 0;
 
     if (batch->sets_dirty_bit)
         ret = qcow2_write_header_held(q);
+    /* Once there it stays in memory, too, whatever fails: or another header would clear it. */
+    if (ret == 0)
+        batch->sets_dirty_bit = false;
     if (ret == 0)
         ret = flush_write_refcounts(q, batch);
     if (ret == 0)

@@ -239,8 +239,11 @@ int qcow2_refcount_add(struct qcow2 *q, uint64_t cluster, int delta, struct qcow
     g_assert(ret == 0);
     count = delta > 0 ? count + 1 : count - 1;
     qcow2_refblock_set(q, block, cluster, count);
-    if (count == 0 && cluster < q->refcounts.hint)
-        q->refcounts.hint = cluster;
+    if (count > 0)
+        return 0;
+    q->refcounts.hint = MIN(q->refcounts.hint, cluster);
+    /* It may have come to lie within the file since that was measured. */
+    q->refcounts.end = MAX(q->refcounts.end, cluster + 1);
     return 0;
 }
 
