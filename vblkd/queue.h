@@ -14,9 +14,10 @@ struct blk_segment {
     struct vblk_io io; /* first */
     struct vu_job job;
     struct blk_request *request;
-    uint64_t offset, len; /* of the virtual disk */
-    struct iovec *iov;    /* of this piece alone: g_free; NULL: the request's own */
-    bool is_allocating;   /* `write` is to be ended */
+    uint64_t offset, len;         /* of the virtual disk */
+    struct vblk_storage *storage; /* of `io` */
+    struct iovec *iov;            /* of this piece alone: g_free; NULL: the request's own */
+    bool is_allocating;           /* `write` is to be ended */
     struct vblk_write write;
 };
 

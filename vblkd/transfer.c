@@ -27,9 +27,17 @@ static void transfer_end_segment(struct blk_segment *segment, int result, bool o
     blk_request_end_piece(request, result, on_worker);
 }
 
+/*
+ * A write through the page cache that was to be durable tells of errors of others, too, and those
+ * are not told again: it counts as a flush that failed.
+ */
 static void transfer_done(struct vblk_io *io, int result)
 {
-    transfer_end_segment((struct blk_segment *)io, result, true);
+    struct blk_segment *segment = (struct blk_segment *)io;
+
+    if (result == -EIO && (io->flags & VBLK_IO_FUA) && (io->flags & VBLK_IO_CACHED))
+        vblk_storage_flush_result(segment->storage, result);
+    transfer_end_segment(segment, result, true);
 }
 
 /* On a helper. */
@@ -41,9 +49,7 @@ static void transfer_run(struct vu_job *job)
     const struct vblk_io *io = &segment->io;
     int result;
 
-    if (segment->is_allocating)
-        result = vblk_storage_writev(segment->write.storage, io->iov, io->n_iov, io->offset);
-    else if (segment->request->type == BLK_T_OUT)
+    if (segment->request->type == BLK_T_OUT)
         result = vblk_image_writev(image, io->iov, io->n_iov, segment->len, segment->offset);
     else
         result = vblk_image_readv(image, io->iov, io->n_iov, segment->len, segment->offset);
@@ -84,18 +90,28 @@ static struct blk_segment *transfer_segment(struct blk_request *request, uint64_
     return segment;
 }
 
+/*
+ * To a helper, which does all of it. A cluster that was begun here is given up: helpers wait for
+ * each other's clusters, and if all did so for this one there would be nobody left to write it.
+ */
 static void transfer_hand_on(struct blk_segment *segment)
 {
+    struct vblk_image *image = segment->request->queue->device->image;
+
+    if (segment->is_allocating)
+        image->format->write_end(image, &segment->write, -ECANCELED);
+    segment->is_allocating = false;
     segment->request->must_flush = true;
     segment->job.run = transfer_run;
     vu_helpers_run(segment->request->queue->device->helpers, &segment->job);
 }
 
-static void transfer_queue(struct blk_segment *segment, const struct vblk_storage *storage,
+static void transfer_queue(struct blk_segment *segment, struct vblk_storage *storage,
                            uint64_t offset)
 {
     struct vblk_io *io = &segment->io;
 
+    segment->storage = storage;
     io->fd = storage->fd;
     io->offset = offset;
     if (io->n_iov > IOV_MAX ||

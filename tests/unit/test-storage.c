@@ -29,6 +29,17 @@ int fdatasync(int fd)
     return -1;
 }
 
+static int pwritev2_errno;
+
+ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
+{
+    if (pwritev2_errno == 0)
+        return syscall(SYS_pwritev2, fd, iov, n, offset, 0L, flags);
+    errno = pwritev2_errno;
+    pwritev2_errno = 0;
+    return -1;
+}
+
 static char *make_file(uint64_t size)
 {
     char *path;
@@ -154,6 +165,31 @@ static void test_failed_flush(void)
     storage = vblk_storage_open(path, &options, NULL);
     g_assert_cmpint(vblk_storage_flush_result(storage, -ENOSPC), ==, -ENOSPC);
     g_assert_cmpint(vblk_storage_flush(storage), ==, -ENOSPC);
+    vblk_storage_close(storage);
+    remove_file(path);
+}
+
+/* A write that is a flush at the same time may have been told of what others have lost; one that
+ * finds no room has lost nothing but itself. */
+static void test_failed_durable_write(void)
+{
+    struct vblk_storage_options options = {.cache = VBLK_CACHE_WRITETHROUGH};
+    char *path = make_file(SIZE), buf[512] = {1};
+    struct vblk_storage *storage = vblk_storage_open(path, &options, NULL);
+
+    pwritev2_errno = ENOSPC;
+    g_assert_cmpint(vblk_storage_write(storage, buf, sizeof(buf), 0), ==, -ENOSPC);
+    g_assert_cmpint(vblk_storage_flush(storage), ==, 0);
+    pwritev2_errno = EIO;
+    g_assert_cmpint(vblk_storage_write(storage, buf, sizeof(buf), 0), ==, -EIO);
+    g_assert_cmpint(vblk_storage_flush(storage), ==, -EIO);
+    vblk_storage_close(storage);
+
+    options.cache = VBLK_CACHE_WRITEBACK;
+    storage = vblk_storage_open(path, &options, NULL);
+    pwritev2_errno = EIO;
+    g_assert_cmpint(vblk_storage_write(storage, buf, sizeof(buf), 0), ==, -EIO);
+    g_assert_cmpint(vblk_storage_flush(storage), ==, 0);
     vblk_storage_close(storage);
     remove_file(path);
 }
@@ -306,6 +342,7 @@ int main(int argc, char **argv)
     }
     g_test_add_func("/storage/edges", test_edges);
     g_test_add_func("/storage/failed-flush", test_failed_flush);
+    g_test_add_func("/storage/failed-durable-write", test_failed_durable_write);
     g_test_add_func("/storage/space", test_space);
     g_test_add_func("/storage/refused", test_refused);
     g_test_add_func("/storage/locks", test_locks);

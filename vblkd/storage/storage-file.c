@@ -197,7 +197,12 @@ int vblk_storage_readv(struct vblk_storage *storage, const struct iovec *iov, un
 int vblk_storage_writev(struct vblk_storage *storage, const struct iovec *iov, unsigned n_iov,
                         uint64_t offset)
 {
-    return storage->read_only ? -EROFS : storage_move(storage, iov, n_iov, offset, true);
+    int err = storage->read_only ? -EROFS : storage_move(storage, iov, n_iov, offset, true);
+
+    /* Each was a flush at the same time. */
+    if (err == -EIO && storage->cache == VBLK_CACHE_WRITETHROUGH)
+        vblk_storage_flush_result(storage, err);
+    return err;
 }
 
 int vblk_storage_read(struct vblk_storage *storage, void *buf, uint64_t len, uint64_t offset)

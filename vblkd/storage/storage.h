@@ -101,8 +101,8 @@ int vblk_storage_writev(struct vblk_storage *storage, const struct iovec *iov, u
  * could not write for written: so once one has failed, all that follow fail alike.
  */
 int vblk_storage_flush(struct vblk_storage *storage);
-/* Likewise for an fdatasync that an engine made: its result (0 or -errno) goes in, what is to be
- * told of it comes out. Any thread. */
+/* Likewise for an fdatasync that an engine made, or a write through the page cache that was to be
+ * durable: its result (0 or -errno) goes in, what is to be told of it comes out. Any thread. */
 int vblk_storage_flush_result(struct vblk_storage *storage, int result);
 /* The range reads as zeros afterwards. may_unmap: space may be given back. */
 int vblk_storage_zero(struct vblk_storage *storage, uint64_t offset, uint64_t len, bool may_unmap);
