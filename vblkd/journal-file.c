@@ -5,10 +5,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
 #include "vhost-user/log.h"
+
+/* What others can write decides where a guest's data is: not of a file that somebody laid there. */
+static bool journal_file_is_ours(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
+           (st.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
 
 static bool journal_file_make(const char *path, struct blk_journal_file *file)
 {
@@ -20,7 +30,11 @@ static bool journal_file_make(const char *path, struct blk_journal_file *file)
         return false;
     file->fd = openat(file->dir_fd, file->name,
                       O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
-    return file->fd >= 0;
+    if (file->fd < 0 || journal_file_is_ours(file->fd))
+        return file->fd >= 0;
+    vu_clear_fd(&file->fd);
+    errno = EPERM;
+    return false;
 }
 
 bool blk_journal_file_open(const char *place, const char *socket_path,
