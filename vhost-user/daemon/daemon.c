@@ -148,6 +148,7 @@ static int daemon_run_loop(struct daemon *daemon)
     int err;
 
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a guest's write beyond RLIMIT_FSIZE fails, and that is all */
     vu_supervise_signals(&handled);
     for (size_t i = 0; i < G_N_ELEMENTS(signals); i++)
         if (sigismember(&handled, signals[i].number))

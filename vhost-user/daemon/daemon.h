@@ -5,7 +5,7 @@
  * after another.
  *
  *   main thread: GMainLoop, signals (SIGTERM, SIGINT, SIGHUP end it; SIGUSR1 has the
- *                device tell the log what it has done; SIGPIPE is ignored)
+ *                device tell the log what it has done; SIGPIPE and SIGXFSZ are ignored)
  *   session thread: accept -> vu_backend_serve -> accept again (unless --exit-on-disconnect)
  *   control thread: with --control, see control.h
  *   metrics thread: with --metrics, see metrics.h
