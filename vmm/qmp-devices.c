@@ -141,7 +141,7 @@ static bool devices_append_value(GString *text, JsonNode *value)
         g_string_append(text, json_node_get_boolean(value) ? "on" : "off");
     } else if (type == G_TYPE_STRING) {
         for (const char *at = json_node_get_string(value); *at; at++)
-            g_string_append(text, *at == ',' ? ",," : (char[]){*at, '\0'});
+            g_string_append_len(text, *at == ',' ? ",," : at, *at == ',' ? 2 : 1);
     } else {
         return false;
     }
