@@ -343,6 +343,8 @@ int main(int argc, char **argv)
                          test_killed);
     g_test_add_data_func("/qcow2/journal/killed-lazy", "-o lazy_refcounts=on,cluster_size=4k",
                          test_killed);
+    g_test_add_data_func("/qcow2/journal/killed-lazy-512", "-o lazy_refcounts=on,cluster_size=512",
+                         test_killed);
     g_test_add_data_func("/qcow2/journal/killed-in-flush", "-o cluster_size=4k",
                          test_killed_in_flush);
     g_test_add_func("/qcow2/journal/killed-rebuilds", test_killed_rebuilds);
