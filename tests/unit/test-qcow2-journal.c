@@ -86,6 +86,9 @@ static void test_killed(gconstpointer args)
                     ==, 0);
     memset(fixture.shadow, 5, TEST_SIZE / 2);
     for (unsigned round = 0; round < 8; round++) {
+        /* As small as can be, or as large as is good. */
+        fixture.options.l2_cache_size = (uint64_t)g_test_rand_bit();
+        fixture.options.refcount_cache_size = (uint64_t)g_test_rand_bit();
         test_run_and_kill(&fixture, round % 2 != 0);
         if (round % 3 != 0)
             continue; /* the next one is the successor */
