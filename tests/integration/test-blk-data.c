@@ -188,7 +188,10 @@ static const struct scenario scenarios[] = {
      "cluster_size=4k,refcount_bits=1"},
     {"qcow2/kill", "--format=qcow2", INDIRECT | EVENT, 2, N_KILLS, 512, "cluster_size=4k"},
     {"qcow2/kill-lazy", "--format=qcow2 --sandbox=none", INDIRECT | EVENT, 2, N_KILLS, 512,
-     "lazy_refcounts=on"},
+     "cluster_size=512,lazy_refcounts=on"},
+    /* Clusters lie anywhere in blocks. */
+    {"qcow2/kill-direct", "--format=qcow2 --cache=none --sandbox=none", INDIRECT | EVENT, 2,
+     N_KILLS, 4096, "cluster_size=512"},
     {"qcow2/kill-v2", "--format=qcow2", INDIRECT | EVENT, 2, N_KILLS, 512, "compat=0.10"},
     {"kill/split", NULL, INDIRECT | EVENT, 2, N_KILLS, 512},
     {"kill/packed", "--cache=none --sandbox=none", INDIRECT | EVENT | PACKED, 2, N_KILLS, 4096},
