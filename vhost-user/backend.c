@@ -100,8 +100,8 @@ const struct vu_device *vu_backend_device(const struct vu_backend *backend, void
 }
 
 /* Leaves the back-end as it was before the first message. Rings first: what they run on goes after
- * them. */
-static void backend_tear_down(struct vu_backend *backend)
+ * them. is_left: by us, and not by the front-end. */
+static void backend_tear_down(struct vu_backend *backend, bool is_left)
 {
     for (unsigned i = 0; i < backend->device.n_queues; i++) {
         backend_ring_stop(backend, &backend->queues[i], NULL);
@@ -124,7 +124,9 @@ static void backend_tear_down(struct vu_backend *backend)
     backend->n_wrong = 0;
     vu_channel_close(&backend->channel);
     backend_publish(backend);
-    if (backend->device.reset)
+    if (is_left && backend->device.leave)
+        backend->device.leave(backend->opaque);
+    else if (backend->device.reset)
         backend->device.reset(backend->opaque);
 }
 
@@ -182,6 +184,6 @@ int vu_backend_serve(struct vu_backend *backend, int conn_fd, int stop_fd)
         if (r == 0 && has_message)
             r = backend_handle_messages(backend, call);
     } while (r == 0);
-    backend_tear_down(backend);
+    backend_tear_down(backend, r == -ECANCELED);
     return r == -ECONNRESET || r == -EPIPE ? 0 : r;
 }

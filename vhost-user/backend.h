@@ -52,6 +52,9 @@ struct vu_device {
     /* Back to the state before the driver's first request (RESET_DEVICE, or the front-end is gone);
      * all rings are stopped. */
     void (*reset)(void *device);
+    /* Optional, in place of reset: the daemon ends while the front-end is there, which may go on
+     * with a successor. All rings are stopped. */
+    void (*leave)(void *device);
     /* Its commands on the daemon's control socket, called with the device (daemon/control.h). */
     const struct vu_control_table *commands;
     /* What its queues count (daemon/stats.h), which every daemon tells in the same ways. */

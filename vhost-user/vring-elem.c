@@ -62,6 +62,7 @@ struct vu_elem *vu_elem_take_locked(struct vu_vring *vring)
     elem->in_len = 0;
     elem->written = 0;
     elem->user = NULL;
+    elem->is_again = false;
     elem->n_slots = 0;
     elem->done = false;
     elem->epoch = vring->epoch;

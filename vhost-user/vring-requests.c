@@ -135,6 +135,7 @@ static unsigned vring_pop_again_locked(struct vu_vring *vring, struct vu_elem **
         if (elem == NULL)
             return n;
         resubmit->next++;
+        elem->is_again = true;
         ret_elems[n++] = elem;
     }
     if (resubmit->next == resubmit->n)

@@ -51,6 +51,7 @@ struct vu_elem {
     uint32_t written; /* the device sets it before the push: bytes written at the beginning of the
                          in part */
     void *user;       /* the device's own, NULL at pop */
+    bool is_again;    /* a killed predecessor had it, and may have done it */
 
     /* the ring's own, guarded by its lock */
     uint16_t id;                           /* split: head index; packed: buffer id */

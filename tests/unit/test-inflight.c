@@ -51,14 +51,20 @@ static void rig_abandon(struct rig *rig, struct vu_elem **elems, unsigned n)
     vu_vring_push(&rig->guest.vring, elems, n);
 }
 
-static void assert_popped(struct rig *rig, const uint16_t *ids, unsigned n)
+/* How many of them another process had before. */
+static unsigned assert_popped(struct rig *rig, const uint16_t *ids, unsigned n)
 {
     struct vu_elem *elems[NUM];
+    unsigned n_again = 0;
 
     g_assert_cmpuint(vu_vring_pop(&rig->guest.vring, elems, NUM), ==, n);
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n; i++) {
         g_assert_cmpuint(elems[i]->id, ==, ids[i]);
+        g_assert_true(i == n_again || !elems[i]->is_again); /* they are the first */
+        n_again += elems[i]->is_again;
+    }
     vu_vring_push(&rig->guest.vring, elems, n);
+    return n_again;
 }
 
 /* --- the file --- */
@@ -245,7 +251,7 @@ static void test_resubmit(gconstpointer features)
     g_assert_true(vu_vring_has_work(&rig.guest.vring));
     g_assert_true(vu_vring_arm_kick(&rig.guest.vring));
     g_assert_cmpuint(ring_guest_calls(&rig.guest), >=, 1);
-    assert_popped(&rig, all, 4);
+    g_assert_cmpuint(assert_popped(&rig, all, 4), ==, 3);
     for (unsigned i = 0; i < 4; i++) {
         g_assert_true(ring_guest_take_used(&rig.guest, &id, &len));
         g_assert_cmpuint(id, ==, all[i]);
