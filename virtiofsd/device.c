@@ -29,7 +29,18 @@ static void device_get_config(void *device, uint8_t *ret_config)
 
 static void device_reset(void *device)
 {
+    struct fs_share *share = device;
+
+    /* Who came and did nothing was not the guest that is awaited. */
+    if (__atomic_load_n(&share->awaits_guest, __ATOMIC_RELAXED))
+        return;
     fs_share_reset(device);
+    fs_counters_log(&((struct fs_share *)device)->counters, 0);
+}
+
+static void device_leave(void *device)
+{
+    fs_share_leave(device);
     fs_counters_log(&((struct fs_share *)device)->counters, 0);
 }
 
@@ -53,6 +64,7 @@ static int device_thread_start(void *device, unsigned queue)
 {
     int ret = fs_thread_init();
 
+    __atomic_store_n(&((struct fs_share *)device)->awaits_guest, false, __ATOMIC_RELAXED);
     if (ret < 0)
         vu_error("virtiofsd: queue %u: unshare(CLONE_FS): %s", queue, g_strerror(-ret));
     fs_locks_resume(((struct fs_share *)device)->locks, queue);
@@ -106,6 +118,7 @@ void fs_device_describe(const struct fs_options *options, struct vu_device *ret_
         .get_config = options->tag ? device_get_config : NULL,
         .quiesce = device_quiesce,
         .reset = device_reset,
+        .leave = device_leave,
         .commands = &fs_control_table,
         .stats = &fs_stats,
         .collect_metrics = fs_metrics_collect,

@@ -19,10 +19,9 @@
 #include "virtiofsd/open.h"
 #include "virtiofsd/request.h"
 
-#define DIRECTORY_BUFFER      16384
-#define DIRECTORY_MIN_ASK     64  /* below this another getdents64 does not pay */
-#define DIRECTORY_MAX_RECORD  280 /* a host record with the longest name */
-#define DIRECTORY_NO_POSITION UINT64_MAX
+#define DIRECTORY_BUFFER     16384
+#define DIRECTORY_MIN_ASK    64  /* below this another getdents64 does not pay */
+#define DIRECTORY_MAX_RECORD 280 /* a host record with the longest name */
 
 /* As getdents64 writes it; also the shortest records on both sides, name included. */
 struct directory_host_entry {
@@ -44,26 +43,33 @@ struct directory_reply {
     size_t used;
 };
 
-int fs_open_directory(struct fs_share *share, uint64_t nodeid, uint32_t flags, uint64_t *ret_fh)
+int fs_open_directory_fd(const struct fs_share *share, struct fs_inode *inode, uint32_t flags)
 {
-    struct fs_inode *inode;
-    int inode_fd = fs_inode_get_fd(share->inodes, nodeid, &inode);
-    int noatime = fs_open_noatime(share, flags), ret;
-    vu_autofd int fd = -1;
+    int noatime = fs_open_noatime(share, flags), inode_fd, fd;
 
+    if (fs_inode_type(inode) != S_IFDIR)
+        return -ENOTDIR;
+    inode_fd = fs_inode_fd(share->inodes, inode);
     if (inode_fd < 0)
         return inode_fd;
-    if (fs_inode_type(inode) == S_IFDIR) {
-        /* Needs leave to search it, which root has, and is the cheapest way. */
-        fd = openat(inode_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOCTTY | noatime);
-        if (fd < 0)
-            fd = errno == EACCES || errno == EPERM ? fs_open_inode(share, inode, O_RDONLY | noatime)
-                                                   : -errno;
-    } else {
-        fd = -ENOTDIR;
-    }
-    ret = fd < 0 ? fd : 0;
-    if (ret == 0)
+    /* Needs leave to search it, which root has, and is the cheapest way. */
+    fd = openat(inode_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOCTTY | noatime);
+    if (fd < 0)
+        fd = errno == EACCES || errno == EPERM ? fs_open_inode(share, inode, O_RDONLY | noatime)
+                                               : -errno;
+    return fd;
+}
+
+int fs_open_directory(struct fs_share *share, uint64_t nodeid, uint32_t flags, uint64_t *ret_fh)
+{
+    struct fs_inode *inode = fs_inode_get(share->inodes, nodeid);
+    vu_autofd int fd = -1;
+    int ret;
+
+    if (!inode)
+        return -ESTALE;
+    ret = fd = fs_open_directory_fd(share, inode, flags);
+    if (fd >= 0)
         ret = fs_handle_add(share->handles, FS_HANDLE_DIRECTORY, nodeid, flags, &fd, ret_fh);
     fs_inode_put(share->inodes, inode);
     return ret;
@@ -150,7 +156,7 @@ static int directory_fill(struct directory_reply *reply)
     if (len < 0 && errno == EINVAL && reply->used > 0)
         return 0; /* the next name is longer than what is left */
     if (len < 0) {
-        reply->handle->dir_offset = DIRECTORY_NO_POSITION;
+        reply->handle->dir_offset = FS_HANDLE_NO_POSITION;
         return -errno;
     }
     for (long at = 0; at < len;) {
@@ -158,7 +164,7 @@ static int directory_fill(struct directory_reply *reply)
 
         at += host->reclen;
         if (strlen(host->name) <= NAME_MAX && !directory_put(reply, host)) {
-            reply->handle->dir_offset = DIRECTORY_NO_POSITION;
+            reply->handle->dir_offset = FS_HANDLE_NO_POSITION;
             return reply->used > 0 ? 0 : -EINVAL;
         }
         reply->handle->dir_offset = (uint64_t)host->off;
@@ -168,7 +174,7 @@ static int directory_fill(struct directory_reply *reply)
 
 static int directory_seek(struct fs_handle *handle, uint64_t offset)
 {
-    handle->dir_offset = DIRECTORY_NO_POSITION;
+    handle->dir_offset = FS_HANDLE_NO_POSITION;
     if (lseek(handle->fd, (off_t)offset, SEEK_SET) < 0)
         return -errno;
     handle->dir_offset = offset;

@@ -48,6 +48,21 @@ static bool check_xattr(const struct fs_options *options, GError **error)
     return !options->posix_acl || check_acl_names(options, error);
 }
 
+/* Locks are held by descriptors, which end with us: the guest would believe that it has them. */
+static bool check_state(const struct fs_options *options, GError **error)
+{
+    const char *against = !options->state       ? NULL
+                          : options->posix_lock ? "--posix-lock"
+                          : options->flock      ? "--flock"
+                          : options->inode_handles == FS_INODE_HANDLES_NEVER
+                              ? "--inode-file-handles=never"
+                              : NULL;
+
+    if (against)
+        g_set_error(error, VU_OPTION_ERROR, 0, "--state: cannot be had with %s", against);
+    return !against;
+}
+
 bool fs_options_check(const struct fs_options *options, GError **error)
 {
     if (!options->source) {
@@ -75,7 +90,7 @@ bool fs_options_check(const struct fs_options *options, GError **error)
         g_set_error_literal(error, VU_OPTION_ERROR, 0, "--tag: expected UTF-8, got other bytes");
         return false;
     }
-    return check_xattr(options, error);
+    return check_state(options, error) && check_xattr(options, error);
 }
 
 bool fs_options_xattr(const struct fs_options *options)

@@ -74,6 +74,20 @@ static const struct vu_option options_limits_rows[] = {
              "(open_by_handle_at, overlayfs with nfs_export=on): files that the guest's kernel has "
              "forgotten are remembered by file handles, the latest first, so that the guest's "
              "handles of them go on to work until the share is unmounted or the daemon ends."},
+    {.name = "state",
+     .in_o_list = true,
+     .is_long = true,
+     .type = VU_OPTION_STRING,
+     FIELD(state),
+     .metavar = "FILE",
+     .group = FS_GROUP_LIMITS,
+     .help =
+         "Keep in FILE what the guest knows and has open, so that it goes on with a daemon that "
+         "is started again with the same FILE after a crash, or for an upgrade, if the "
+         "front-end connects to that. FILE is best in /run; not in DIR, where the guest could "
+         "write to it; and each daemon has its own. Takes file handles (see "
+         "--inode-file-handles); files that are open and have no name any more are lost, as "
+         "are those of other file systems that are mounted below DIR."},
     {.name = "rlimit-nofile",
      .is_long = true,
      .type = VU_OPTION_INT,

@@ -43,6 +43,7 @@ void fs_options_clear(struct fs_options *options)
 {
     g_clear_pointer(&options->source, g_free);
     g_clear_pointer(&options->tag, g_free);
+    g_clear_pointer(&options->state, g_free);
     fs_idmap_clear(&options->translate_uid);
     fs_idmap_clear(&options->translate_gid);
     vu_id_map_clear(&options->uid_map);

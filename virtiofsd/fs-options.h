@@ -58,6 +58,7 @@ struct fs_options {
     int n_request_queues;         /* as the configuration space says; a front-end may use more */
     int max_helpers;              /* --thread-pool-size */
     int inode_handles;            /* enum fs_inode_handles */
+    char *state;                  /* --state: see state-file.h; NULL: none */
     bool nfs_export;              /* the guest's file handles outlive its FORGETs */
     int rlimit_nofile;            /* 0: leave as it is; FS_NOFILE_MAX: up to the hard limit */
     int sandbox;                  /* enum vu_sandbox_mode */

@@ -177,7 +177,10 @@ static bool store_publish(struct fs_handle_store *store, const struct fs_stored_
 
     if (stored->len > 0)
         return false;
-    *stored = *made;
+    stored->type = made->type;
+    memcpy(stored->bytes, made->bytes, sizeof(stored->bytes));
+    /* Last: to a successor it is there, or not, at whatever moment we are killed. */
+    __atomic_store_n(&stored->len, made->len, __ATOMIC_RELEASE);
     return true;
 }
 
@@ -211,6 +214,13 @@ int fs_handle_store_keep(struct fs_handle_store *store, int fd, uint32_t mount_i
     if (!store_publish(store, &made, stored))
         fs_handle_store_drop(store, mount_id, &made);
     return 0;
+}
+
+void fs_handle_store_adopt(struct fs_handle_store *store, uint32_t mount_id)
+{
+    bool is_open = store_ref_mount(store, mount_id);
+
+    g_assert(is_open);
 }
 
 int fs_handle_store_open(struct fs_handle_store *store, uint32_t mount_id,

@@ -40,6 +40,9 @@ void fs_handle_store_destroy(struct fs_handle_store *store);
  */
 int fs_handle_store_keep(struct fs_handle_store *store, int fd, uint32_t mount_id,
                          struct fs_stored_handle *stored);
+/* Counts an inode that is remembered already, by a handle of FS_STORED_HANDLE_ROOM at most, of a
+ * mount of which another one is. */
+void fs_handle_store_adopt(struct fs_handle_store *store, uint32_t mount_id);
 /* An O_PATH descriptor of a remembered inode; -ESTALE where it is gone; -errno. */
 int fs_handle_store_open(struct fs_handle_store *store, uint32_t mount_id,
                          const struct fs_stored_handle *stored);

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <string.h>
 
 #include "vhost-user/cleanup.h"
 
@@ -36,21 +37,101 @@ static void handle_release(void *opaque, struct fs_record *record, uint32_t slot
         fs_inode_put_by_id(handles->inodes, handle->nodeid);
 }
 
+static struct fs_handles *handles_new(struct fs_inodes *inodes)
+{
+    struct fs_handles *handles = g_new0(struct fs_handles, 1);
+
+    handles->inodes = inodes;
+    for (unsigned i = 0; i < HANDLE_N_LOCKS; i++)
+        pthread_mutex_init(&handles->locks[i], NULL);
+    return handles;
+}
+
+static int handles_finish_create(struct fs_handles *handles, int ret,
+                                 struct fs_handles **ret_handles)
+{
+    if (ret < 0)
+        g_free(handles);
+    else
+        *ret_handles = handles;
+    return ret;
+}
+
 int fs_handles_create(uint32_t max_handles, struct fs_inodes *inodes,
                       struct fs_handles **ret_handles)
 {
-    g_autofree struct fs_handles *handles = g_new0(struct fs_handles, 1);
+    struct fs_handles *handles = handles_new(inodes);
     int ret = fs_state_table_create("virtiofsd-handles", sizeof(struct fs_handle), max_handles,
                                     handle_release, handles, &handles->table);
 
-    if (ret < 0)
-        return ret;
-    handles->inodes = inodes;
-    fs_state_table_scatter(handles->table);
-    for (unsigned i = 0; i < HANDLE_N_LOCKS; i++)
-        pthread_mutex_init(&handles->locks[i], NULL);
-    *ret_handles = g_steal_pointer(&handles);
-    return 0;
+    if (ret == 0)
+        fs_state_table_scatter(handles->table);
+    return handles_finish_create(handles, ret, ret_handles);
+}
+
+int fs_handles_create_at(const struct fs_state_place *place, uint32_t max_handles,
+                         struct fs_inodes *inodes, struct fs_handles **ret_handles)
+{
+    struct fs_handles *handles = handles_new(inodes);
+    int ret = fs_state_table_create_at(place, sizeof(struct fs_handle), max_handles, handle_release,
+                                       handles, &handles->table);
+
+    if (ret == 0 && !place->is_adopted)
+        fs_state_table_scatter(handles->table);
+    return handles_finish_create(handles, ret, ret_handles);
+}
+
+struct handle_adoption {
+    struct fs_handles *handles;
+    int (*reopen)(void *opaque, struct fs_inode *inode, struct fs_handle *handle);
+    void *opaque;
+    uint32_t n_gone;
+};
+
+/* Its inode stays pinned. */
+static bool handle_reopen(struct handle_adoption *adoption, struct fs_handle *handle)
+{
+    struct fs_inodes *inodes = adoption->handles->inodes;
+    struct fs_inode *inode = fs_inode_get(inodes, handle->nodeid);
+
+    if (!inode)
+        return false;
+    handle->fd = adoption->reopen(adoption->opaque, inode, handle);
+    if (handle->fd < 0)
+        fs_inode_put(inodes, inode);
+    return handle->fd >= 0;
+}
+
+static bool handle_is_kept(void *opaque, struct fs_record *record)
+{
+    struct handle_adoption *adoption = opaque;
+    struct fs_handle *handle = handle_of(record);
+
+    handle->nowait = 0;
+    memset(handle->slow, 0, sizeof(handle->slow));
+    memset(handle->doubt, 0, sizeof(handle->doubt));
+    handle->dir_offset = FS_HANDLE_NO_POSITION;
+    handle->pins_inode = true;
+    if (handle_reopen(adoption, handle))
+        return true;
+    adoption->n_gone++;
+    return false;
+}
+
+uint32_t fs_handles_adopt(struct fs_handles *handles,
+                          int (*reopen)(void *opaque, struct fs_inode *inode,
+                                        struct fs_handle *handle),
+                          void *opaque)
+{
+    struct handle_adoption adoption = {.handles = handles, .reopen = reopen, .opaque = opaque};
+
+    fs_state_table_adopt(handles->table, handle_is_kept, &adoption);
+    return adoption.n_gone;
+}
+
+int fs_handles_leave(struct fs_handles *handles)
+{
+    return fs_state_table_leave(handles->table);
 }
 
 void fs_handles_destroy(struct fs_handles *handles)

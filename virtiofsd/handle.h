@@ -29,6 +29,8 @@ struct fs_handle {
     uint64_t dir_offset; /* directories: where the kernel's position is, to save an lseek */
 };
 
+#define FS_HANDLE_NO_POSITION UINT64_MAX /* of dir_offset: not known */
+
 struct fs_handles;
 
 /* What is open pins its inode (`inodes` outlives the handles; NULL: it does not), which so keeps
@@ -37,6 +39,19 @@ struct fs_handles;
  */
 int fs_handles_create(uint32_t max_handles, struct fs_inodes *inodes,
                       struct fs_handles **ret_handles);
+/* The same with the table at a place. Where that is_adopted, fs_handles_adopt is called next. */
+int fs_handles_create_at(const struct fs_state_place *place, uint32_t max_handles,
+                         struct fs_inodes *inodes, struct fs_handles **ret_handles);
+/*
+ * What a predecessor left is open again, by `reopen` (a descriptor or -errno), which gets the
+ * inode, pinned; the rest is gone. How many are.
+ */
+uint32_t fs_handles_adopt(struct fs_handles *handles,
+                          int (*reopen)(void *opaque, struct fs_inode *inode,
+                                        struct fs_handle *handle),
+                          void *opaque);
+/* As fs_state_table_leave. */
+int fs_handles_leave(struct fs_handles *handles);
 void fs_handles_destroy(struct fs_handles *handles);
 /* Takes over *fd (-1 afterwards) on success. 0 with *ret_fh, or -EMFILE, -ENOMEM. */
 int fs_handle_add(struct fs_handles *handles, enum fs_handle_kind kind, uint64_t nodeid,

@@ -202,6 +202,7 @@ int fs_do_init(struct fs_request *request)
     out->time_gran = 1;
     init_log(in, agreed);
     __atomic_store_n(&share->negotiated.flags, agreed, __ATOMIC_RELAXED);
+    fs_state_file_note_guest(share->state, true, agreed);
     __atomic_store_n(&share->negotiated.done, true, __ATOMIC_RELEASE);
     return sizeof(*out);
 }

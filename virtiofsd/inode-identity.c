@@ -14,7 +14,7 @@
 
 #include "vhost-user/cleanup.h"
 
-static void inode_identity(const struct statx *stx, struct fs_inode *ret_key)
+void fs_inode_identify(struct fs_inode *ret_key, const struct statx *stx)
 {
     ret_key->dev = fs_inode_dev(stx->stx_dev_major, stx->stx_dev_minor);
     ret_key->ino = stx->stx_ino;
@@ -26,7 +26,7 @@ bool fs_inode_is(const struct fs_inode *inode, const struct statx *stx)
 {
     struct fs_inode key;
 
-    inode_identity(stx, &key);
+    fs_inode_identify(&key, stx);
     return key.ino == inode->ino && key.dev == inode->dev && key.mount_id == inode->mount_id &&
            key.type == inode->type;
 }
@@ -98,7 +98,7 @@ struct fs_inode *fs_inode_find(struct fs_inodes *inodes, const struct statx *stx
     struct fs_inode key, *inode, *doubtful;
     struct fs_inode_shard *shard;
 
-    inode_identity(stx, &key);
+    fs_inode_identify(&key, stx);
     shard = fs_inode_hash_shard(&inodes->hash, &key);
     VU_LOCK_SCOPE(&shard->lock);
     inode = inode_find_locked(inodes, shard, &key, handle, n_lookups, &doubtful);
@@ -156,6 +156,8 @@ static int inode_settle(struct fs_inodes *inodes, struct fs_inode *inode, int *f
 
     if (is_new && inodes->always)
         return fs_inode_remember(inodes, inode);
+    if (is_new && inodes->is_kept)
+        (void)fs_inode_remember(inodes, inode); /* without, it is not for a successor */
     if (!is_new && inodes->store)
         fs_fd_cache_offer(inodes->cache, &inode->fd, fd);
     return 0;
@@ -169,7 +171,7 @@ int fs_inode_find_or_add(struct fs_inodes *inodes, const struct statx *stx, int 
     struct fs_inode key, *inode;
     int ret;
 
-    inode_identity(stx, &key);
+    fs_inode_identify(&key, stx);
     do {
         ret = inode_find_or_add_once(inodes, &key, fd, NULL, has_room, n_lookups, &inode);
         if (ret == -EAGAIN) {

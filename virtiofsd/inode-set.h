@@ -2,7 +2,7 @@
 /*
  * What the files of inode.h share: a state table for finding inodes by nodeid, a hash for finding
  * them by identity, a cache of their descriptors and a store of their handles. For inode.c,
- * inode-identity.c and inode-forget.c.
+ * inode-identity.c, inode-forget.c and inode-adopt.c.
  *
  * Invariant, under a shard's lock: an inode is in its chain exactly while it is past, or known with
  * an n_lookup above 0 (the root always); whoever takes n_lookup to 0 makes it past, or unlinks it
@@ -24,6 +24,7 @@ struct fs_inodes {
     struct fs_handle_store *store; /* NULL: each keeps its descriptor */
     struct fs_inode_past past;
     bool always;           /* limits.always */
+    bool is_kept;          /* limits.place: handles are kept for a successor */
     struct fs_inode *root; /* pinned, so that it keeps its descriptor */
 };
 
@@ -42,6 +43,13 @@ static inline void fs_inode_set_standing(struct fs_inode *inode, enum fs_inode_s
 {
     __atomic_store_n(&inode->standing, (uint8_t)standing, __ATOMIC_RELAXED);
 }
+
+/* Becomes the identity that stx tells. */
+void fs_inode_identify(struct fs_inode *inode, const struct statx *stx);
+/* Fills all with what a predecessor has left in the table, the root among it, whose *fd is taken
+ * over. 0, -EBADMSG or -errno. */
+int fs_inodes_adopt(struct fs_inodes *inodes, const struct statx *stx, int *fd,
+                    uint32_t adopted_mount_id);
 
 /* Keeps the file handle of a pinned one: 0 or -errno. */
 int fs_inode_remember(struct fs_inodes *inodes, struct fs_inode *inode);

@@ -76,10 +76,18 @@ static void inode_release(void *opaque, struct fs_record *record, uint32_t slot)
 
 /* --- all of them --- */
 
+static int inodes_make_table(struct fs_inodes *inodes, const struct fs_inodes_limits *limits)
+{
+    if (limits->place)
+        return fs_state_table_create_at(limits->place, sizeof(struct fs_inode), limits->n_inodes,
+                                        inode_release, inodes, &inodes->table);
+    return fs_state_table_create("virtiofsd-inodes", sizeof(struct fs_inode), limits->n_inodes,
+                                 inode_release, inodes, &inodes->table);
+}
+
 static int inodes_init(struct fs_inodes *inodes, const struct fs_inodes_limits *limits)
 {
-    int ret = fs_state_table_create("virtiofsd-inodes", sizeof(struct fs_inode), limits->n_inodes,
-                                    inode_release, inodes, &inodes->table);
+    int ret = inodes_make_table(inodes, limits);
 
     if (ret == 0 && limits->by_handle)
         ret = fs_handle_store_create(limits->n_inodes, limits->n_mounts, &inodes->store);
@@ -92,6 +100,25 @@ static int inodes_init(struct fs_inodes *inodes, const struct fs_inodes_limits *
     fs_inode_hash_init(&inodes->hash, inodes->table);
     fs_inode_past_init(&inodes->past, inodes->table, inodes->store ? limits->max_past : 0);
     return 0;
+}
+
+static void inodes_clear(struct fs_inodes *inodes)
+{
+    fs_inode_past_clear(&inodes->past);
+    fs_inode_hash_clear(&inodes->hash);
+    fs_fd_cache_destroy(inodes->cache);
+    fs_handle_store_destroy(inodes->store);
+    fs_state_table_destroy(inodes->table);
+}
+
+/* The first of them. */
+static void inodes_begin(struct fs_inodes *inodes, const struct statx *stx, int *fd)
+{
+    int ret = fs_inode_find_or_add(inodes, stx, fd, 1, &inodes->root);
+
+    g_assert(ret == 0 && fs_inode_nodeid(inodes, inodes->root) == FUSE_ROOT_ID);
+    fs_inode_enter_mount(inodes, inodes->root);
+    fs_state_table_scatter(inodes->table);
 }
 
 int fs_inodes_create(int root_fd, const struct fs_inodes_limits *limits,
@@ -107,13 +134,23 @@ int fs_inodes_create(int root_fd, const struct fs_inodes_limits *limits,
     ret = inodes_init(inodes, limits);
     if (ret < 0)
         return ret;
-    ret = fs_inode_find_or_add(inodes, &stx, &fd, 1, &inodes->root);
-    g_assert(ret == 0 && fs_inode_nodeid(inodes, inodes->root) == FUSE_ROOT_ID);
-    fs_inode_enter_mount(inodes, inodes->root);
+    if (!limits->place || !limits->place->is_adopted)
+        inodes_begin(inodes, &stx, &fd);
+    else
+        ret = fs_inodes_adopt(inodes, &stx, &fd, limits->adopted_mount_id);
+    if (ret < 0) {
+        inodes_clear(inodes);
+        return ret;
+    }
     inodes->always = limits->always;
-    fs_state_table_scatter(inodes->table);
+    inodes->is_kept = limits->place != NULL;
     *ret_inodes = g_steal_pointer(&inodes);
     return 0;
+}
+
+int fs_inodes_leave(struct fs_inodes *inodes)
+{
+    return fs_state_table_leave(inodes->table);
 }
 
 void fs_inodes_destroy(struct fs_inodes *inodes)
@@ -123,11 +160,7 @@ void fs_inodes_destroy(struct fs_inodes *inodes)
     fs_inodes_forget_all(inodes);
     fs_state_table_retire(inodes->table, &inodes->root->fd.record);
     fs_inode_put(inodes, inodes->root);
-    fs_inode_past_clear(&inodes->past);
-    fs_inode_hash_clear(&inodes->hash);
-    fs_fd_cache_destroy(inodes->cache);
-    fs_handle_store_destroy(inodes->store);
-    fs_state_table_destroy(inodes->table);
+    inodes_clear(inodes);
     g_free(inodes);
 }
 

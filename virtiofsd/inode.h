@@ -44,6 +44,7 @@ struct fs_inode {
 static_assert(sizeof(struct fs_inode) == 80, "the cost of an inode");
 
 struct fs_inodes;
+struct fs_state_shape; /* see state-file.h */
 
 struct fs_inodes_limits {
     uint32_t n_inodes;
@@ -52,6 +53,9 @@ struct fs_inodes_limits {
     struct fs_fd_cache_limits fds;
     uint32_t n_mounts;
     uint32_t max_past; /* so many forgotten ones are remembered */
+    /* Where the table is kept for a successor; NULL: nowhere. Takes by_handle. */
+    const struct fs_state_place *place;
+    uint32_t adopted_mount_id; /* what the root's mount was called, where place is_adopted */
 };
 
 struct fs_inodes_usage {
@@ -62,10 +66,16 @@ struct fs_inodes_usage {
 };
 
 /* root_fd (taken over): O_PATH of the shared directory; becomes nodeid FUSE_ROOT_ID, never
- * forgotten. */
+ * forgotten. 0 or -errno; -EBADMSG: what is at a place that is_adopted is no table of ours. */
 int fs_inodes_create(int root_fd, const struct fs_inodes_limits *limits,
                      struct fs_inodes **ret_inodes);
+/* What there is to know of a table with these limits: the part of *ret_shape that is of inodes. 0
+ * or -errno. */
+int fs_inodes_shape(int root_fd, const struct fs_inodes_limits *limits,
+                    struct fs_state_shape *ret_shape);
 void fs_inodes_destroy(struct fs_inodes *inodes);
+/* As fs_state_table_leave. */
+int fs_inodes_leave(struct fs_inodes *inodes);
 
 /* Pinned, or NULL where the guest holds no such nodeid (ESTALE). */
 struct fs_inode *fs_inode_get(struct fs_inodes *inodes, uint64_t nodeid);

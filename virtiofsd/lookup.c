@@ -46,8 +46,17 @@ int fs_do_lookup(struct fs_request *request)
     return ret < 0 ? ret : (int)sizeof(request->reply.entry);
 }
 
+/* What a predecessor may have done already is better not done at all than twice: to take back a
+ * lookup that the guest has would take the inode away from it. */
+static bool lookup_may_forget(const struct fs_request *request)
+{
+    return !request->elem->is_again;
+}
+
 int fs_do_forget(struct fs_request *request)
 {
+    if (!lookup_may_forget(request))
+        return 0;
     fs_inode_forget(request->share->inodes, request->header.nodeid, request->args.forget.nlookup);
     return 0;
 }
@@ -56,6 +65,8 @@ int fs_do_batch_forget(struct fs_request *request)
 {
     struct fuse_forget_one one;
 
+    if (!lookup_may_forget(request))
+        return 0;
     for (uint32_t i = 0; i < request->args.batch_forget.count; i++) {
         if (vu_iov_read(&request->out, &one, sizeof(one)) < sizeof(one))
             break;

@@ -79,6 +79,7 @@ static int serve(const struct vu_daemon_options *daemon, const struct fs_options
 static int start(const struct vu_daemon_options *daemon, const struct fs_options *options)
 {
     struct vu_daemon_sockets sockets;
+    int outside_fds[VU_DAEMON_N_SOCKETS];
     const struct vu_sandbox_options sandbox_options = {
         .program = program.name,
         .mode = (enum vu_sandbox_mode)options->sandbox,
@@ -86,10 +87,10 @@ static int start(const struct vu_daemon_options *daemon, const struct fs_options
         .uid_map = &options->uid_map,
         .gid_map = &options->gid_map,
         .readonly = options->readonly,
-        .fds = &sockets.fds[VU_DAEMON_CONTROL],
-        .n_fds = VU_DAEMON_N_SOCKETS - VU_DAEMON_CONTROL,
+        .fds = outside_fds,
+        .n_fds = G_N_ELEMENTS(outside_fds),
     };
-    struct fs_share_place place;
+    struct fs_share_place place = {.state = NULL};
     struct vu_sandbox sandbox;
     GError *error = NULL;
     int status;
@@ -101,11 +102,20 @@ static int start(const struct vu_daemon_options *daemon, const struct fs_options
         return fail(error);
     if (!vu_daemon_open_sockets(daemon, &sockets, &error))
         return fail(error);
+    if (options->state && !(place.state = fs_state_file_open(options->state, &error))) {
+        vu_daemon_close_sockets(&sockets);
+        vu_daemon_remove_socket();
+        return fail(error);
+    }
+    outside_fds[VU_DAEMON_SESSION] = fs_state_file_fd(place.state);
+    outside_fds[VU_DAEMON_CONTROL] = sockets.fds[VU_DAEMON_CONTROL];
+    outside_fds[VU_DAEMON_METRICS] = sockets.fds[VU_DAEMON_METRICS];
     if (!vu_sandbox_enter(&sandbox_options, sockets.fds[VU_DAEMON_SESSION], &sandbox, &status))
         return status;
     place.root_fd = sandbox.root_fd;
     place.proc_fds = sandbox.proc_fds;
     status = serve(daemon, options, &place, &sockets);
+    fs_state_file_close(place.state);
     vu_daemon_remove_socket();
     vu_sandbox_clear(&sandbox);
     return status;

@@ -151,6 +151,19 @@ static int open_file(struct fs_share *share, uint64_t nodeid, uint32_t flags, ui
     return ret;
 }
 
+int fs_open_again(const struct fs_share *share, struct fs_inode *inode, struct fs_handle *handle)
+{
+    bool past_cache;
+    int fd;
+
+    if (handle->kind == FS_HANDLE_DIRECTORY)
+        return fs_open_directory_fd(share, inode, handle->open_flags);
+    fd = open_regular(share, inode, handle->open_flags & ~(uint32_t)O_TRUNC, &past_cache);
+    if (fd >= 0)
+        handle->open_flags = open_set_direct(share, fd, handle->open_flags);
+    return fd;
+}
+
 int fs_do_open(struct fs_request *request)
 {
     const struct fuse_open_in *in = &request->args.open;

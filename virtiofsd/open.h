@@ -25,6 +25,11 @@ int fs_open_reply_new(struct fs_request *request, int new_fd);
 /* FSYNC and FSYNCDIR on a handle, by the request's arguments. 0 or -errno. */
 int fs_open_sync(const struct fs_request *request, const struct fs_handle *handle);
 
+/* What the handle was of, opened anew as it was opened first: a descriptor or -errno. */
+int fs_open_again(const struct fs_share *share, struct fs_inode *inode, struct fs_handle *handle);
+
+/* A descriptor to read a directory by, or -errno. */
+int fs_open_directory_fd(const struct fs_share *share, struct fs_inode *inode, uint32_t flags);
 /* A handle of a directory that the guest knows, opened with `flags` of its own. 0 or -errno. */
 int fs_open_directory(struct fs_share *share, uint64_t nodeid, uint32_t flags, uint64_t *ret_fh);
 

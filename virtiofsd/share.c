@@ -15,8 +15,10 @@
 #include "vhost-user/log.h"
 #include "virtiofsd/beneath.h"
 #include "virtiofsd/cache-mode.h"
+#include "virtiofsd/init.h"
 #include "virtiofsd/label.h"
 #include "virtiofsd/locks.h"
+#include "virtiofsd/open.h"
 #include "virtiofsd/permit.h"
 #include "virtiofsd/request.h"
 #include "virtiofsd/unchanged.h"
@@ -100,6 +102,9 @@ static bool share_choose_limits(const struct fs_options *options,
                                           "CAP_DAC_READ_SEARCH of the initial user namespace)"
                                         : "--inode-file-handles=mandatory",
                           -ret);
+    if (place->state && ret < 0)
+        return share_fail(error, "--state (takes file handles, and CAP_DAC_READ_SEARCH for them)",
+                          -ret);
     if (options->nfs_export && ret < 0)
         vu_warning("virtiofsd: --nfs-export: no file handles: %s; the guest's are good as long as "
                    "its kernel remembers the file",
@@ -108,6 +113,100 @@ static bool share_choose_limits(const struct fs_options *options,
         vu_info("virtiofsd: no file handles: %s; inodes are held by descriptors", g_strerror(-ret));
     *ret_limits = limits;
     return true;
+}
+
+/* --- tables, and what a predecessor has left in them --- */
+
+static int share_create_tables(struct fs_share *share, int root_fd,
+                               const struct fs_fd_budget *budget,
+                               const struct fs_inodes_limits *limits)
+{
+    int fd = fcntl(root_fd, F_DUPFD_CLOEXEC, 0);
+    int ret = fd < 0 ? -errno : fs_inodes_create(fd, limits, &share->inodes);
+    struct fs_state_place place;
+
+    if (ret < 0)
+        return ret;
+    if (!share->state)
+        return fs_handles_create(budget->max_handles, share->inodes, &share->handles);
+    place = fs_state_file_handles(share->state);
+    return fs_handles_create_at(&place, budget->max_handles, share->inodes, &share->handles);
+}
+
+static int share_reopen_handle(void *opaque, struct fs_inode *inode, struct fs_handle *handle)
+{
+    return fs_open_again(opaque, inode, handle);
+}
+
+/* The guest of a predecessor may go on. */
+static void share_adopt(struct fs_share *share)
+{
+    uint32_t n_gone;
+
+    share->negotiated.flags = fs_state_file_flags(share->state);
+    n_gone = fs_handles_adopt(share->handles, share_reopen_handle, share);
+    fs_state_file_note_adopted(share->state);
+    share->negotiated.done = true;
+    share->awaits_guest = true;
+    vu_info(
+        "virtiofsd: the guest of an earlier process can go on: %u inodes, %u open files, and %u "
+        "that are gone",
+        fs_inodes_count(share->inodes), fs_handles_count(share->handles), n_gone);
+}
+
+/* Whether what was agreed on with the guest is what these options would agree on. */
+static bool share_wants_flags(const struct fs_share *share, uint64_t flags)
+{
+    return fs_init_negotiate(share->options, flags | FUSE_INIT_EXT) == (flags | FUSE_INIT_EXT);
+}
+
+/* Makes the tables in the file of --state. */
+static int share_place_tables(struct fs_share *share, int root_fd,
+                              const struct fs_fd_budget *budget, struct fs_inodes_limits *limits)
+{
+    struct fs_state_place place = fs_state_file_inodes(share->state);
+    int ret;
+
+    limits->place = &place;
+    ret = share_create_tables(share, root_fd, budget, limits);
+    limits->place = NULL;
+    return ret;
+}
+
+/* The same, with what is there, if that is good for anything. */
+static int share_keep_tables(struct fs_share *share, int root_fd, const struct fs_fd_budget *budget,
+                             struct fs_inodes_limits *limits)
+{
+    struct fs_state_shape shape;
+    bool adopts;
+    int ret = fs_inodes_shape(root_fd, limits, &shape);
+
+    if (ret < 0)
+        return ret;
+    shape.handle_len = sizeof(struct fs_handle);
+    shape.max_handles = budget->max_handles;
+    adopts = fs_state_file_begin(share->state, &shape, &limits->adopted_mount_id, &ret);
+    if (ret == 0 && adopts && !share_wants_flags(share, fs_state_file_flags(share->state))) {
+        ret = fs_state_file_begin_anew(share->state, &shape);
+        adopts = false;
+    }
+    if (ret < 0)
+        return ret;
+    ret = share_place_tables(share, root_fd, budget, limits);
+    if (ret == 0 && adopts)
+        share_adopt(share);
+    if (ret != -EBADMSG)
+        return ret;
+    vu_warning("virtiofsd: --state: what an earlier process has left makes no sense");
+    ret = fs_state_file_begin_anew(share->state, &shape);
+    return ret < 0 ? ret : share_place_tables(share, root_fd, budget, limits);
+}
+
+static int share_make_tables(struct fs_share *share, int root_fd, const struct fs_fd_budget *budget,
+                             struct fs_inodes_limits *limits)
+{
+    return share->state ? share_keep_tables(share, root_fd, budget, limits)
+                        : share_create_tables(share, root_fd, budget, limits);
 }
 
 bool fs_share_open(struct fs_share *share, const struct fs_options *options,
@@ -119,7 +218,11 @@ bool fs_share_open(struct fs_share *share, const struct fs_options *options,
     int ret;
 
     *share = (struct fs_share){
-        .options = options, .label_tasks = -1, .streams.lock = PTHREAD_MUTEX_INITIALIZER};
+        .options = options,
+        .label_tasks = -1,
+        .streams.lock = PTHREAD_MUTEX_INITIALIZER,
+        .state = place->state,
+    };
     share->entry_timeout = share_seconds(timeouts.entry);
     share->attr_timeout = share_seconds(timeouts.attr);
     share->negative_timeout = share_seconds(timeouts.negative);
@@ -138,9 +241,7 @@ bool fs_share_open(struct fs_share *share, const struct fs_options *options,
         fs_share_close(share);
         return false;
     }
-    ret = fs_inodes_create(vu_steal_fd(&root_fd), &limits, &share->inodes);
-    if (ret == 0)
-        ret = fs_handles_create(place->budget.max_handles, share->inodes, &share->handles);
+    ret = share_make_tables(share, root_fd, &place->budget, &limits);
     if (ret == 0)
         ret = fs_locks_create(options, place->budget.max_lock_owners, &share->locks);
     if (ret < 0) {
@@ -171,6 +272,7 @@ static void share_report(struct fs_share *share)
 void fs_share_reset(struct fs_share *share)
 {
     share_report(share);
+    fs_state_file_note_guest(share->state, false, 0);
     __atomic_store_n(&share->negotiated.done, false, __ATOMIC_RELEASE);
     __atomic_store_n(&share->negotiated.flags, 0, __ATOMIC_RELAXED);
     fs_locks_reset(share->locks);
@@ -178,8 +280,25 @@ void fs_share_reset(struct fs_share *share)
     fs_inodes_forget_all(share->inodes);
 }
 
+void fs_share_leave(struct fs_share *share)
+{
+    int ret = share->state ? fs_handles_leave(share->handles) : -ENOENT;
+
+    __atomic_store_n(&share->awaits_guest, false, __ATOMIC_RELAXED);
+    if (ret == 0)
+        ret = fs_inodes_leave(share->inodes);
+    if (ret == 0)
+        fs_state_file_leave(share->state);
+    else if (share->state)
+        vu_warning("virtiofsd: nothing is left for a successor: %s", g_strerror(-ret));
+    fs_share_reset(share);
+}
+
 void fs_share_close(struct fs_share *share)
 {
+    if (share->awaits_guest)
+        fs_share_leave(share);
+    fs_state_file_note_guest(share->state, false, 0);
     g_clear_pointer(&share->locks, fs_locks_destroy);
     /* A thread that lost its queue finds them here until it is taken back. */
     vu_helpers_destroy(share->helpers);

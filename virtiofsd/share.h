@@ -18,6 +18,7 @@
 #include "virtiofsd/fs-options.h"
 #include "virtiofsd/handle.h"
 #include "virtiofsd/inode.h"
+#include "virtiofsd/state-file.h"
 
 struct fs_locks;
 
@@ -32,8 +33,10 @@ struct fs_share {
     struct fs_inodes *inodes;
     struct fs_handles *handles;
     struct vu_helpers *helpers;
-    struct fs_locks *locks; /* NULL: the guest's locks are its own affair */
-    bool restricted;        /* fs_permit_request has something to say */
+    struct fs_locks *locks;      /* NULL: the guest's locks are its own affair */
+    struct fs_state_file *state; /* NULL: none. Main's */
+    bool awaits_guest;           /* atomic: a predecessor's has not come back yet */
+    bool restricted;             /* fs_permit_request has something to say */
     struct fs_negotiated negotiated;
     struct fs_counters counters;
     struct fs_directory_streams streams;
@@ -60,6 +63,7 @@ struct fs_share_place {
     int root_fd;  /* O_PATH of the directory */
     int proc_fds; /* O_PATH of /proc/self/fd */
     struct fs_fd_budget budget;
+    struct fs_state_file *state; /* --state, or NULL; closed after the share */
 };
 
 /* Whether the directory that options name can be read. False with one clear line in *error:
@@ -69,6 +73,9 @@ bool fs_share_open(struct fs_share *share, const struct fs_options *options,
                    const struct fs_share_place *place, GError **error);
 /* The guest is gone (or says DESTROY): handles closed, inodes forgotten, INIT to be done again. */
 void fs_share_reset(struct fs_share *share);
+/* The daemon ends, and its guest does not: a reset, but for what a successor finds (state-file.h).
+ * All rings are stopped. */
+void fs_share_leave(struct fs_share *share);
 void fs_share_close(struct fs_share *share);
 
 /*

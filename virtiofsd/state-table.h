@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A pointer-free table of fixed-size records in one memfd: what a successor process must be able to
- * take over (inodes with their lookup counts, open handles). Records are named by ids that carry a
+ * A pointer-free table of fixed-size records in one memfd, or in a part of a file, from which a
+ * successor process takes them over (inodes with their lookup counts, open handles; state-file.h).
+ * Records are named by ids that carry a
  * generation, so that a stale or invented id is refused and never reaches another record. The table
  * grows in place, records never move, and memory of records that are gone is given back.
  *
@@ -16,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Begins every record. */
 struct fs_record {
@@ -42,6 +44,27 @@ struct fs_state_table;
 int fs_state_table_create(const char *name, size_t record_len, uint32_t max_records,
                           void (*release)(void *opaque, struct fs_record *record, uint32_t slot),
                           void *opaque, struct fs_state_table **ret_table);
+/* Where a table lies in a file that outlives us. Its descriptor stays the caller's. */
+struct fs_state_place {
+    int fd;
+    off_t offset;
+    bool is_adopted; /* a predecessor's table is there; else zeros */
+};
+int fs_state_table_create_at(const struct fs_state_place *place, size_t record_len,
+                             uint32_t max_records,
+                             void (*release)(void *opaque, struct fs_record *record, uint32_t slot),
+                             void *opaque, struct fs_state_table **ret_table);
+/* Bytes of address space, and of a file, that it takes. */
+size_t fs_state_table_len(size_t record_len, uint32_t max_records);
+/*
+ * Right after the creation at a place that is_adopted: those of its live records stay that `keep`
+ * wants, which may change them behind struct fs_record. Ids go on where they were.
+ */
+void fs_state_table_adopt(struct fs_state_table *table,
+                          bool (*keep)(void *opaque, struct fs_record *record), void *opaque);
+/* The file stays as it is now: what happens to the records from now on does not show in it. No
+ * other thread uses the table. 0 or -errno. */
+int fs_state_table_leave(struct fs_state_table *table);
 void fs_state_table_destroy(struct fs_state_table *table);
 /*
  * Further ids begin at a generation that no other process is likely to have reached, so that an id

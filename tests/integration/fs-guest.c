@@ -178,13 +178,19 @@ static void guest_stop_daemon(struct fs_guest *guest, const struct guest_case *o
 
 /* --- the connection --- */
 
+static bool guest_has_successors(const struct fs_guest *guest)
+{
+    return guest->how->line && strstr(guest->how->line, "--state") != NULL;
+}
+
 /* False where the daemon has ended instead of serving. */
 static bool guest_connect(struct fs_guest *guest)
 {
     const struct vu_frontend_config config = {
         .name = "guest",
         .features = VU_BIT(VU_F_VERSION_1) | VU_BIT(VU_F_PROTOCOL_FEATURES),
-        .protocol_features = VU_BIT(VU_PF_REPLY_ACK) | VU_BIT(VU_PF_MQ),
+        .protocol_features = VU_BIT(VU_PF_REPLY_ACK) | VU_BIT(VU_PF_MQ) |
+                             (guest_has_successors(guest) ? VU_BIT(VU_PF_INFLIGHT_SHMFD) : 0),
     };
     struct vu_driver_config queue = {.index = GUEST_QUEUE, .num = 64};
 
@@ -203,9 +209,22 @@ static bool guest_connect(struct fs_guest *guest)
     queue.features = vu_frontend_features(guest->frontend);
     g_assert_cmpint(vu_frontend_set_features(guest->frontend, queue.features), ==, 0);
     g_assert_cmpint(vu_frontend_set_memory(guest->frontend, &guest->shmem), ==, 0);
+    if (guest_has_successors(guest))
+        g_assert_cmpint(vu_frontend_setup_inflight(guest->frontend, 1 + GUEST_QUEUE, queue.num), ==,
+                        0);
     g_assert_cmpint(vu_driver_create(&guest->shmem, &queue, &guest->queue), ==, 0);
     g_assert_cmpint(vu_frontend_start_driver(guest->frontend, guest->queue), ==, 0);
     return true;
+}
+
+void fs_guest_succeed(struct fs_guest *guest, int signal)
+{
+    g_assert_cmpint(kill(guest->pid, signal), ==, 0);
+    g_assert_cmpint(waitpid(guest->pid, NULL, 0), ==, guest->pid);
+    guest_start_daemon(guest, guest->how);
+    while (vu_frontend_reconnect(guest->frontend, guest->socket, 100) < 0)
+        g_assert_cmpint(waitpid(guest->pid, NULL, WNOHANG), ==, 0);
+    vu_driver_force_kick(guest->queue);
 }
 
 static void guest_disconnect(struct fs_guest *guest)
@@ -278,7 +297,7 @@ int fs_guest_call(struct fs_guest *guest, const struct fs_guest_call *call)
 static void guest_run(gconstpointer data)
 {
     const struct guest_case *one = data;
-    struct fs_guest guest = {.mode = one->mode};
+    struct fs_guest guest = {.mode = one->mode, .how = one};
     struct fuse_attr_out attr;
     struct fuse_getattr_in in = {.getattr_flags = 0};
     const struct fs_guest_call still_there = {.opcode = FUSE_GETATTR,

@@ -29,10 +29,13 @@ struct fs_guest_mode {
     unsigned uid; /* the daemon's; 0: that of the test */
 };
 
+struct guest_case; /* see fs-guest.c */
+
 struct fs_guest {
     const struct fs_guest_mode *mode;
     char *top, *share, *outside, *socket;
-    int pid; /* of the daemon */
+    int pid;                      /* of the daemon */
+    const struct guest_case *how; /* it was started */
     struct vu_shmem shmem;
     struct vu_frontend *frontend;
     struct vu_driver *queue;
@@ -70,6 +73,9 @@ void fs_guest_add_line(const char *name, const char *line, fs_guest_test test);
 
 /* Ends the connection and makes a new one, without INIT. */
 void fs_guest_reconnect(struct fs_guest *guest);
+/* Ends the daemon by a signal and starts another one, which gets the connection as it stands, and
+ * its rings with what waits there. For lines with --state. */
+void fs_guest_succeed(struct fs_guest *guest, int signal);
 int fs_guest_init(struct fs_guest *guest); /* INIT: 0 or -errno */
 /* The same, with further flags of FUSE. */
 int fs_guest_init_with(struct fs_guest *guest, uint64_t flags);

@@ -46,7 +46,8 @@ void fs_fixture_open(struct fs_fixture *fixture)
 {
     vu_autofd int root_fd = open(fixture->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     vu_autofd int proc_fds = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    struct fs_share_place place = {.root_fd = root_fd, .proc_fds = proc_fds};
+    struct fs_share_place place = {
+        .root_fd = root_fd, .proc_fds = proc_fds, .state = fixture->state};
     GError *error = NULL;
 
     fs_fd_budget_take(fixture->options.rlimit_nofile, &place.budget, &error);

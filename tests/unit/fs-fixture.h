@@ -17,6 +17,7 @@ struct fs_fixture {
     struct fs_share share;
     struct vu_vring vring;
     uint64_t unique;
+    struct fs_state_file *state; /* NULL, unless a test sets it before open */
 };
 
 /* Makes the directory and the options; then opens the share. */

@@ -4,6 +4,8 @@
 
 #include <glib.h>
 #include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 struct test_record {
     struct fs_record record;
@@ -215,6 +217,114 @@ static void test_threads(void)
     fs_state_table_destroy(race.table);
 }
 
+/* --- a table in a file --- */
+
+#define FILE_AT  65536
+#define FILE_MAX 5000
+
+static struct fs_state_table *test_table_at(int fd, bool is_adopted)
+{
+    const struct fs_state_place place = {fd, FILE_AT, is_adopted};
+    struct fs_state_table *table = NULL;
+
+    n_released = 0;
+    g_assert_cmpint(fs_state_table_create_at(&place, sizeof(struct test_record), FILE_MAX,
+                                             test_release, NULL, &table),
+                    ==, 0);
+    return table;
+}
+
+static int test_file(void)
+{
+    int fd = memfd_create("test", MFD_CLOEXEC);
+
+    g_assert_cmpint(
+        ftruncate(fd, FILE_AT + (off_t)fs_state_table_len(sizeof(struct test_record), FILE_MAX)),
+        ==, 0);
+    return fd;
+}
+
+/* Those with an odd slot. */
+static bool test_keep(void *opaque, struct fs_record *record)
+{
+    return fs_state_table_slot(opaque, record) % 2 == 1;
+}
+
+static bool test_has(struct fs_state_table *table, uint64_t id)
+{
+    struct fs_record *record = fs_state_table_get(table, id);
+
+    if (record)
+        fs_state_table_put(table, record);
+    return record != NULL;
+}
+
+/* The first table is left as it is in the middle of its work; as if by a kill. */
+static void test_adopted(void)
+{
+    g_autofree uint64_t *ids = g_new0(uint64_t, FILE_MAX + 1);
+    int fd = test_file();
+    struct fs_state_table *killed = test_table_at(fd, false), *table;
+    struct fs_record *made, *used;
+    unsigned n_kept = 0, n_room = 0;
+    uint64_t id;
+
+    for (unsigned i = 1; i <= 4000; i++)
+        ids[i] = test_add(killed);
+    for (unsigned i = 1024; i < 3000; i++) /* whole chunks among them */
+        g_assert_true(test_remove(killed, ids[i]));
+    made = fs_state_table_alloc(killed);
+    used = fs_state_table_get(killed, ids[3001]);
+    g_assert_true(fs_state_table_retire(killed, used));
+
+    table = test_table_at(fd, true);
+    fs_state_table_adopt(table, test_keep, table);
+    for (unsigned i = 1; i <= 4000; i++) {
+        bool is_kept = i % 2 == 1 && (i < 1024 || i >= 3000) && i != 3001;
+
+        g_assert_cmpint(test_has(table, ids[i]), ==, is_kept);
+        n_kept += is_kept;
+    }
+    g_assert_null(fs_state_table_get(table, fs_state_table_id(killed, made)));
+    g_assert_cmpuint(fs_state_table_n_live(table), ==, n_kept);
+    while ((id = test_add(table)) != 0) {
+        n_room++;
+        g_assert_cmpuint(id >> 32, >, ids[4000] >> 32);
+        g_assert_true(test_has(table, id));
+    }
+    g_assert_cmpuint(n_kept + n_room, ==, FILE_MAX);
+    for (unsigned i = 1; i <= 4000; i++)
+        if (test_has(table, ids[i]))
+            g_assert_true(test_remove(table, ids[i]));
+    g_assert_cmpuint(fs_state_table_n_live(table), ==, n_room);
+    g_assert_cmpint(fs_state_table_leave(killed), ==, 0);
+    fs_state_table_destroy(killed);
+    fs_state_table_destroy(table);
+    close(fd);
+}
+
+/* What happens behind a leave shows to nobody else. */
+static void test_left(void)
+{
+    int fd = test_file();
+    struct fs_state_table *table = test_table_at(fd, false);
+    uint64_t ids[3];
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(ids); i++)
+        ids[i] = test_add(table);
+    g_assert_cmpint(fs_state_table_leave(table), ==, 0);
+    for (unsigned i = 0; i < G_N_ELEMENTS(ids); i++)
+        g_assert_true(test_remove(table, ids[i]));
+    fs_state_table_destroy(table);
+    table = test_table_at(fd, true);
+    fs_state_table_adopt(table, test_keep, table);
+    g_assert_true(test_has(table, ids[0]));
+    g_assert_false(test_has(table, ids[1]));
+    g_assert_true(test_has(table, ids[2]));
+    fs_state_table_destroy(table);
+    close(fd);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -224,5 +334,7 @@ int main(int argc, char **argv)
     g_test_add_func("/state-table/walk", test_walk);
     g_test_add_func("/state-table/memory", test_memory);
     g_test_add_func("/state-table/threads", test_threads);
+    g_test_add_func("/state-table/adopted", test_adopted);
+    g_test_add_func("/state-table/left", test_left);
     return g_test_run();
 }
