@@ -14,7 +14,8 @@ void rng_limit_set(struct rng_limit *limit, uint64_t max_bytes, uint64_t period_
 
 uint64_t rng_limit_left(struct rng_limit *limit, uint64_t now_ns)
 {
-    uint64_t passed = now_ns - limit->begin_ns;
+    /* A thread may have looked at the clock before the one that began the window. */
+    uint64_t passed = now_ns > limit->begin_ns ? now_ns - limit->begin_ns : 0;
 
     if (limit->max_bytes == 0)
         return UINT64_MAX;

@@ -19,7 +19,8 @@ struct rng_limit {
 
 /* Other figures from now on; the present window, and what was spent in it, stays. period_ms > 0. */
 void rng_limit_set(struct rng_limit *limit, uint64_t max_bytes, uint64_t period_ms);
-/* Bytes that may be given out at now_ns; UINT64_MAX without a limit. now_ns never goes back. */
+/* Bytes that may be given out at now_ns; UINT64_MAX without a limit. A window that has begun stays,
+ * where now_ns is before it: threads look at the clock before they have the lock. */
 uint64_t rng_limit_left(struct rng_limit *limit, uint64_t now_ns);
 /* No more than are left. */
 void rng_limit_spend(struct rng_limit *limit, uint64_t size);

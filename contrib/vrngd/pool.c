@@ -11,6 +11,8 @@
 #include "contrib/vrngd/share.h"
 #include "vhost-user/cleanup.h"
 
+#define POOL_BATCH 64 /* requests that are served by one look at the clock */
+
 /* --- the pool --- */
 
 struct rng_pool *rng_pool_create(void)
@@ -41,7 +43,7 @@ static void pool_wake(struct rng_pool *pool)
 /* Whether an instant source must be asked about. */
 static void pool_update_limited_locked(struct rng_pool *pool)
 {
-    bool is_limited = pool->total.max_bytes > 0;
+    bool is_limited = pool->total.max_bytes > 0 || pool->serving;
 
     for (const struct rng_client *client = pool->clients; client; client = client->next)
         is_limited = is_limited || client->limit.max_bytes > 0 || client->first;
@@ -103,6 +105,12 @@ void rng_client_destroy(struct rng_client *client)
     g_free(client);
 }
 
+/* Bytes that have to be there for it: one even for who asks for none, which is over in its turn. */
+static size_t client_wanted_by(const struct rng_request *request)
+{
+    return MAX(request->size, 1);
+}
+
 void rng_client_request(struct rng_client *client, struct rng_request *request)
 {
     struct rng_pool *pool = client->pool;
@@ -112,6 +120,7 @@ void rng_client_request(struct rng_client *client, struct rng_request *request)
     *client->last = request;
     client->last = &request->next;
     client->n_waiting++;
+    client->waiting_size += client_wanted_by(request);
     __atomic_store_n(&pool->is_limited, true, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&pool->lock);
     pool_wake(pool);
@@ -127,6 +136,7 @@ static struct rng_request *client_remove_locked(struct rng_client *client,
     if (!*link)
         client->last = link;
     client->n_waiting--;
+    client->waiting_size -= client_wanted_by(request);
     request->next = NULL;
     return request;
 }
@@ -181,7 +191,7 @@ size_t rng_client_take(struct rng_client *client, size_t size, uint64_t now_ns)
         return size;
     VU_LOCK_SCOPE(&pool->lock);
     rng_share_touch_locked(client, now_ns);
-    if (client->first)
+    if (client->first || pool->serving == client)
         return 0;
     size = (size_t)MIN(size, rng_share_allowed_locked(client, now_ns));
     rng_share_spend_locked(client, size);
@@ -220,17 +230,6 @@ void rng_pool_get_limit(struct rng_pool *pool, struct rng_limit *ret_limit)
 
 /* --- the feeder --- */
 
-/* What the requests of a client come to; no more than max. */
-static size_t client_wanted_locked(const struct rng_client *client, size_t max)
-{
-    size_t wanted = 0;
-
-    for (const struct rng_request *request = client->first; request && wanted < max;
-         request = request->next)
-        wanted += MIN(MAX(request->size, 1), max - wanted);
-    return wanted;
-}
-
 size_t rng_pool_wanted(struct rng_pool *pool, size_t max, uint64_t now_ns, uint64_t *ret_until_ns)
 {
     size_t wanted = 0;
@@ -245,7 +244,7 @@ size_t rng_pool_wanted(struct rng_pool *pool, size_t max, uint64_t now_ns, uint6
             continue;
         rng_share_touch_locked(client, now_ns);
         allowed = rng_share_allowed_locked(client, now_ns);
-        wanted += client_wanted_locked(client, (size_t)MIN(max - wanted, allowed));
+        wanted += (size_t)MIN(client->waiting_size, MIN(max - wanted, allowed));
         if (allowed == 0)
             *ret_until_ns = MIN(*ret_until_ns, rng_share_until_ns_locked(client, now_ns));
     }
@@ -290,7 +289,6 @@ static bool pool_give_one(struct rng_pool *pool, const uint8_t *data, size_t siz
     rng_share_spend_locked(client, size);
     pool_remove_locked(pool, client);
     pool_append_locked(pool, client);
-    pool_update_limited_locked(pool);
     pool->serving = client;
     pthread_mutex_unlock(&pool->lock);
 
@@ -298,6 +296,7 @@ static bool pool_give_one(struct rng_pool *pool, const uint8_t *data, size_t siz
 
     pthread_mutex_lock(&pool->lock);
     pool->serving = NULL;
+    pool_update_limited_locked(pool);
     pthread_cond_broadcast(&pool->served);
     pthread_mutex_unlock(&pool->lock);
     *ret_size = size;
@@ -308,7 +307,12 @@ size_t rng_pool_give(struct rng_pool *pool, const uint8_t *data, size_t size, ui
 {
     size_t given = 0, n;
 
-    while (given < size && pool_give_one(pool, data + given, size - given, now_ns, &n))
+    /* Who asks for nothing, again and again, does not stop the clock for those whose limit waits
+     * for it. */
+    for (unsigned i = 0; i < POOL_BATCH && given < size; i++) {
+        if (!pool_give_one(pool, data + given, size - given, now_ns, &n))
+            break;
         given += n;
+    }
     return given;
 }

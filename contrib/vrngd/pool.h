@@ -38,7 +38,8 @@ struct rng_pool {
     struct rng_client *clients; /* all of them, those that had their turn last */
     struct rng_client *serving; /* whose `done` runs; NULL: nobody's */
     struct rng_limit total;     /* over all clients */
-    bool is_limited;            /* atomic: there is any limit, or there are requests that wait */
+    bool is_limited;            /* atomic: there is any limit, or there are requests that wait, or
+                                   are being served */
     int wake_fd;                /* eventfd: the feeder is to look again */
 };
 
@@ -63,7 +64,7 @@ struct rng_request *rng_client_cancel_all(struct rng_client *client, const void 
 
 /*
  * For who has an instant source: how many of `size` bytes may be taken from it at once, past the
- * pool. 0: it must ask with a request, for limits are reached, or requests of its own wait.
+ * pool. 0: it must ask with a request, for limits are reached, or requests of its own are not over.
  */
 size_t rng_client_take(struct rng_client *client, size_t size, uint64_t now_ns);
 
@@ -80,5 +81,6 @@ unsigned rng_client_n_waiting(struct rng_client *client);
 /* Bytes that the limits allow to give out now, at most max. *ret_until_ns: when it may become more
  * with nothing else happening; UINT64_MAX: never. */
 size_t rng_pool_wanted(struct rng_pool *pool, size_t max, uint64_t now_ns, uint64_t *ret_until_ns);
-/* Gives out what is wanted of these bytes; how many that were. */
+/* Gives out what is wanted of these bytes; how many that were. Only to so many requests at a time:
+ * to be called again while some are wanted. */
 size_t rng_pool_give(struct rng_pool *pool, const uint8_t *data, size_t size, uint64_t now_ns);

@@ -17,6 +17,7 @@ struct rng_client {
     struct rng_limit limit;            /* its own */
     struct rng_request *first, **last; /* that wait */
     unsigned n_waiting;
+    uint64_t waiting_size; /* what they come to */
 
     /* by windows of pool->total, which are known by their beginnings */
     uint64_t active_ns;        /* the last in which it asked for anything; 0: none */

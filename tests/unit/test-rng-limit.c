@@ -59,6 +59,21 @@ static void test_late(void)
     g_assert_cmpuint(rng_limit_end_ns(&limit), <=, now_ns + 10 * MS);
 }
 
+/* Who has looked at the clock before the window began does not begin another one. */
+static void test_past(void)
+{
+    struct rng_limit limit = {0};
+
+    rng_limit_set(&limit, 100, 10);
+    g_assert_cmpuint(rng_limit_left(&limit, 5 * MS), ==, 100);
+    g_assert_cmpuint(rng_limit_left(&limit, 15 * MS), ==, 100);
+    rng_limit_spend(&limit, 100);
+    g_assert_cmpuint(rng_limit_left(&limit, 15 * MS - 1), ==, 0);
+    g_assert_cmpuint(rng_limit_left(&limit, 5 * MS - 1), ==, 0);
+    g_assert_cmpuint(rng_limit_end_ns(&limit), ==, 25 * MS);
+    g_assert_cmpuint(rng_limit_left(&limit, 25 * MS), ==, 100);
+}
+
 static void test_change(void)
 {
     struct rng_limit limit = {0};
@@ -79,6 +94,7 @@ int main(int argc, char **argv)
     g_test_add_func("/rng-limit/none", test_none);
     g_test_add_func("/rng-limit/window", test_window);
     g_test_add_func("/rng-limit/late", test_late);
+    g_test_add_func("/rng-limit/past", test_past);
     g_test_add_func("/rng-limit/change", test_change);
     return g_test_run();
 }

@@ -7,7 +7,7 @@
 #include "contrib/vrngd/pool.h"
 
 #define MS        UINT64_C(1000000)
-#define MAX_ASKED 64
+#define MAX_ASKED 300
 
 /* A request, and what became of it. */
 struct asked {
@@ -138,6 +138,24 @@ static void test_empty(void)
     rig_clear(&rig);
 }
 
+/* Of many that want nothing only some are served by one look at the clock, for others wait for it.
+ */
+static void test_many_empty(void)
+{
+    struct rig rig;
+
+    rig_init(&rig);
+    for (unsigned i = 0; i < MAX_ASKED; i++)
+        ask(&rig, 0, 0);
+    g_assert_cmpuint(wanted(&rig, NULL), ==, MAX_ASKED);
+    g_assert_cmpuint(give(&rig, 10), ==, 0);
+    g_assert_cmpuint(rig.n_served, <, MAX_ASKED / 2);
+    while (wanted(&rig, NULL) > 0)
+        g_assert_cmpuint(give(&rig, 1), ==, 0);
+    g_assert_cmpuint(rig.n_served, ==, MAX_ASKED);
+    rig_clear(&rig);
+}
+
 static void test_cancel(void)
 {
     struct rng_request *cancelled;
@@ -244,6 +262,35 @@ static void test_take(void)
     rng_pool_set_limit(rig.pool, 0, 10);
     rng_client_set_limit(rig.clients[0], 0, 10);
     g_assert_cmpuint(rng_client_take(rig.clients[0], 1 << 20, rig.now_ns), ==, 1 << 20);
+    rig_clear(&rig);
+}
+
+/* While an older one is being answered, a younger one must wait for its turn. */
+struct taker {
+    struct rng_request request;
+    struct rig *rig;
+    size_t own, others;
+};
+
+static void on_taker(struct rng_request *request, const uint8_t *bytes, size_t size)
+{
+    struct taker *taker = (struct taker *)request;
+
+    taker->own = rng_client_take(taker->rig->clients[0], 10, taker->rig->now_ns);
+    taker->others = rng_client_take(taker->rig->clients[1], 10, taker->rig->now_ns);
+}
+
+static void test_take_in_order(void)
+{
+    struct rig rig;
+    struct taker taker = {.request = {.size = 10, .done = on_taker}, .rig = &rig, .own = 1};
+
+    rig_init(&rig);
+    rng_client_request(rig.clients[0], &taker.request);
+    g_assert_cmpuint(give(&rig, 10), ==, 10);
+    g_assert_cmpuint(taker.own, ==, 0);
+    g_assert_cmpuint(taker.others, ==, 10);
+    g_assert_cmpuint(rng_client_take(rig.clients[0], 10, rig.now_ns), ==, 10);
     rig_clear(&rig);
 }
 
@@ -355,10 +402,12 @@ int main(int argc, char **argv)
     g_test_add_func("/rng-pool/order", test_order);
     g_test_add_func("/rng-pool/turns", test_turns);
     g_test_add_func("/rng-pool/empty", test_empty);
+    g_test_add_func("/rng-pool/many-empty", test_many_empty);
     g_test_add_func("/rng-pool/cancel", test_cancel);
     g_test_add_func("/rng-pool/limit", test_limit);
     g_test_add_func("/rng-pool/total", test_total);
     g_test_add_func("/rng-pool/take", test_take);
+    g_test_add_func("/rng-pool/take-in-order", test_take_in_order);
     g_test_add_func("/rng-pool/shares", test_shares);
     g_test_add_func("/rng-pool/threads", test_threads);
     return g_test_run();
