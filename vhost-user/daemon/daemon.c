@@ -2,7 +2,7 @@
 /*
  * The life of a daemon: a session thread for each device (session.c), signals on the main thread.
  *
- *   SERVING --SIGTERM, ..., the command quit--> STOPPING
+ *   SERVING --SIGTERM, ..., the command quit, a failure--> STOPPING
  *   SERVING, STOPPING --all sessions end--> ENDED
  *   STOPPING --5 s, a request hangs in the kernel--> the process exits
  */
@@ -41,6 +41,34 @@ struct daemon {
                     readable */
     int done_fd; /* eventfd: the last session thread -> main */
 };
+
+/* What vu_daemon_fail knows of the daemon that runs, or is about to. */
+static struct daemon_failure {
+    pthread_mutex_t lock;
+    bool has_failed;
+    int stop_fd; /* -1: it does not run */
+} daemon_failure = {.lock = PTHREAD_MUTEX_INITIALIZER, .stop_fd = -1};
+
+void vu_daemon_fail(void)
+{
+    VU_LOCK_SCOPE(&daemon_failure.lock);
+
+    daemon_failure.has_failed = true;
+    if (daemon_failure.stop_fd >= 0)
+        (void)eventfd_write(daemon_failure.stop_fd, 1);
+}
+
+/* From now on a failure is told there; one that was before, at once. -1: to nobody. Whether there
+ * was any. */
+static bool daemon_watch_failure(int stop_fd)
+{
+    VU_LOCK_SCOPE(&daemon_failure.lock);
+
+    daemon_failure.stop_fd = stop_fd;
+    if (daemon_failure.has_failed && stop_fd >= 0)
+        (void)eventfd_write(stop_fd, 1);
+    return daemon_failure.has_failed;
+}
 
 /* A session is over; behind the last of them everything is. Its thread, or main. */
 static void daemon_release(struct daemon *daemon)
@@ -101,7 +129,7 @@ static gboolean daemon_on_usr1(void *opaque)
 {
     const struct daemon *daemon = opaque;
 
-    vu_stats_log(daemon->backends, daemon->n_sessions);
+    vu_stats_log(daemon->name, daemon->backends, daemon->n_sessions);
     for (unsigned i = 0; i < daemon->n_sessions; i++)
         if (daemon->sessions[i].device->log_summary)
             daemon->sessions[i].device->log_summary(daemon->sessions[i].opaque);
@@ -255,11 +283,13 @@ int vu_daemon_run_devices(const struct vu_daemon_options *options, const char *n
         .done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
     };
     int err = daemon.stop_fd < 0 || daemon.done_fd < 0 ? -errno : 0, status;
+    bool has_failed;
 
     for (unsigned i = 0; i < daemon.n_sessions; i++)
         daemon_open_session(
             &daemon, i, options, &devices[i],
             vu_steal_fd(i == 0 ? &sockets->fds[VU_DAEMON_SESSION] : &sockets->more[i - 1]));
+    daemon_watch_failure(daemon.stop_fd);
     if (err == 0)
         err = daemon_run(&daemon, sockets);
     if (err != 0)
@@ -267,9 +297,10 @@ int vu_daemon_run_devices(const struct vu_daemon_options *options, const char *n
     vu_daemon_remove_socket();
     status = daemon_close_sessions(&daemon);
     vu_daemon_close_sockets(sockets);
+    has_failed = daemon_watch_failure(-1);
     vu_clear_fd(&daemon.stop_fd);
     vu_clear_fd(&daemon.done_fd);
-    return err != 0 ? EXIT_FAILURE : status;
+    return err != 0 || has_failed ? EXIT_FAILURE : status;
 }
 
 int vu_daemon_run(const struct vu_daemon_options *options, const struct vu_device *device,

@@ -105,12 +105,16 @@ bool vu_daemon_open_sockets(const struct vu_daemon_options *options,
 void vu_daemon_close_sockets(struct vu_daemon_sockets *sockets);
 
 /*
- * Runs until SIGTERM, SIGINT, SIGHUP, the command quit, or the end of the only session. Uses up the
- * sockets, the first of which there must be; removes the socket files it created. Returns the exit
- * status of main().
+ * Runs until SIGTERM, SIGINT, SIGHUP, the command quit, vu_daemon_fail, or the end of the only
+ * session. Uses up the sockets, the first of which there must be; removes the socket files it
+ * created. Returns the exit status of main().
  */
 int vu_daemon_run(const struct vu_daemon_options *options, const struct vu_device *device,
                   void *opaque, struct vu_daemon_sockets *sockets);
+
+/* Any thread: ends the daemon as SIGTERM does, with exit status 1, for whoever started it to start
+ * it again: something is gone that it had from outside its sandbox. The caller says what. */
+void vu_daemon_fail(void);
 
 /* One of several devices. */
 struct vu_daemon_device {

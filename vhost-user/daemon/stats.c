@@ -20,7 +20,6 @@ struct stats_part {
 /* The counters of all queues at one moment, more or less. */
 struct stats {
     const struct vu_stats *what;
-    const char *device_name; /* of the first */
     unsigned n_devices;
     unsigned n_queues; /* of all devices */
     struct stats_part *queues;
@@ -77,7 +76,6 @@ static bool stats_read(struct stats *stats, struct vu_backend *const *backends, 
         return false;
     *stats = (struct stats){
         .what = what,
-        .device_name = first->name,
         .n_devices = n_backends,
         .total.kinds = g_new0(struct vu_counter, what->n_kinds),
         .names = g_new0(char *, what->n_kinds),
@@ -290,7 +288,7 @@ void vu_stats_add_metrics(struct vu_backend *const *backends, unsigned n_backend
 
 /* --- the log --- */
 
-void vu_stats_log(struct vu_backend *const *backends, unsigned n_backends)
+void vu_stats_log(const char *name, struct vu_backend *const *backends, unsigned n_backends)
 {
     struct stats stats;
     bool any = false;
@@ -305,12 +303,12 @@ void vu_stats_log(struct vu_backend *const *backends, unsigned n_backends)
         any = true;
         vu_info("%s: %s: %" PRIu64 " requests, %" PRIu64 " failed, %" PRIu64
                 " MiB; half within %" PRIu64 " us, 99 of 100 within %" PRIu64 " us",
-                stats.device_name, stats.what->kind_name(k), counter->n, counter->n_errors,
+                name, stats.what->kind_name(k), counter->n, counter->n_errors,
                 counter->n_bytes >> 20,
                 vu_histogram_percentile(counter->latency, 50, counter->max_ns) / 1000,
                 vu_histogram_percentile(counter->latency, 99, counter->max_ns) / 1000);
     }
     if (!any)
-        vu_info("%s: no requests so far", stats.device_name);
+        vu_info("%s: no requests so far", name);
     stats_clear(&stats);
 }

@@ -34,5 +34,5 @@ struct vu_stats {
 JsonNode *vu_stats_to_json(struct vu_backend *const *backends, unsigned n_backends,
                            bool with_histograms);
 void vu_stats_add_metrics(struct vu_backend *const *backends, unsigned n_backends, GString *text);
-/* A line about each kind of request that there was, over all queues. */
-void vu_stats_log(struct vu_backend *const *backends, unsigned n_backends);
+/* A line about each kind of request that there was, over all queues; name: the program's. */
+void vu_stats_log(const char *name, struct vu_backend *const *backends, unsigned n_backends);
