@@ -24,7 +24,7 @@ static void control_add_source(JsonBuilder *json, struct rng_service *service)
     vu_json_add_text(json, "name", service->source->name);
     vu_json_add_text(json, "state", rng_feeder_state(&status));
     if (status.problem != 0)
-        vu_json_add_text(json, "problem", g_strerror(status.problem));
+        vu_json_add_text(json, "problem", status.problem_text);
     vu_json_add_bool(json, "instant", service->source->ops->is_instant);
     vu_json_add_bool(json, "raw", service->source->is_raw);
     vu_json_add_bool(json, "tested", status.is_tested);

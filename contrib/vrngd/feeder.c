@@ -9,12 +9,14 @@
 
 #include "vhost-user/cleanup.h"
 #include "vhost-user/cpu.h"
+#include "vhost-user/daemon/daemon.h"
 #include "vhost-user/log.h"
 #include "vhost-user/thread.h"
 
 #define FEEDER_BUFFER         65536
 #define FEEDER_MS_NS          UINT64_C(1000000)
 #define FEEDER_TICK_NS        (RNG_SOURCE_TICK_MS * FEEDER_MS_NS)
+#define FEEDER_SILENCE_NS     (RNG_FEEDER_SILENCE_MS * FEEDER_MS_NS)
 #define FEEDER_BACKOFF_MS     50
 #define FEEDER_BACKOFF_MAX_MS 2000
 #define FEEDER_IDLE_MS        1 /* after a source that says it has something, and has not */
@@ -27,12 +29,15 @@ struct rng_feeder {
     pthread_t thread;
     bool is_running;
     bool is_stopping, is_restarting; /* atomic */
+    bool is_reading;                 /* atomic */
+    uint64_t back_ns;                /* atomic: it hangs in the source if it is not back by then */
     bool has_health;
 
     /* the thread's */
     bool is_open;
     uint64_t retry_ns;            /* not to be opened, or asked, before */
     uint64_t tick_ns;             /* to be read then at the latest; 0: nothing is wanted */
+    uint64_t silent_ns;           /* silence is told of then; UINT64_MAX: it has been */
     unsigned backoff_ms, idle_ms; /* for the next time; 0: it goes well */
     struct rng_health health;
     unsigned n_alarms; /* in a row */
@@ -48,9 +53,12 @@ struct rng_feeder {
 
 /* --- what is told --- */
 
+/* What is no error of the system has words of its own. */
 static const char *feeder_problem_text(int problem)
 {
-    return problem == ENODATA ? "at its end for now" : g_strerror(problem);
+    if (problem == ENODATA)
+        return "at its end for now";
+    return problem == EAGAIN ? "silent" : g_strerror(problem);
 }
 
 /* A source that fails again and again says so once; one that fails and delivers in turns, once a
@@ -79,8 +87,14 @@ static void feeder_set_problem(struct rng_feeder *feeder, int problem)
 
 void rng_feeder_get_status(struct rng_feeder *feeder, struct rng_feeder_status *ret_status)
 {
-    VU_LOCK_SCOPE(&feeder->lock);
+    pthread_mutex_lock(&feeder->lock);
     *ret_status = feeder->status;
+    pthread_mutex_unlock(&feeder->lock);
+    /* Its thread cannot tell while it hangs. */
+    if (vu_now_ns() >= __atomic_load_n(&feeder->back_ns, __ATOMIC_RELAXED))
+        ret_status->problem = EAGAIN;
+    if (ret_status->problem != 0)
+        ret_status->problem_text = feeder_problem_text(ret_status->problem);
 }
 
 const char *rng_feeder_state(const struct rng_feeder_status *status)
@@ -110,7 +124,21 @@ static void feeder_fail(struct rng_feeder *feeder, int problem, uint64_t now_ns)
                              ? FEEDER_BACKOFF_MS
                              : MIN(2 * feeder->backoff_ms, FEEDER_BACKOFF_MAX_MS);
     feeder->retry_ns = now_ns + feeder->backoff_ms * FEEDER_MS_NS;
+    feeder->silent_ns = now_ns + FEEDER_SILENCE_NS;
     feeder_set_problem(feeder, problem);
+}
+
+/* It never can be had again here: whoever starts the daemon anew has it again. */
+static void feeder_lose(struct rng_feeder *feeder)
+{
+    feeder->is_stopped = true;
+    pthread_mutex_lock(&feeder->lock);
+    feeder->status.problem = EPIPE;
+    feeder->status.is_stopped = true;
+    pthread_mutex_unlock(&feeder->lock);
+    vu_error("vrngd: %s: the process that connects to it has ended, and so does vrngd",
+             feeder->source->name);
+    vu_daemon_fail();
 }
 
 /* False where it is not to be had now. */
@@ -125,7 +153,9 @@ static bool feeder_open(struct rng_feeder *feeder, uint64_t now_ns)
     if (feeder->source->ops->open)
         err = feeder->source->ops->open(feeder->source);
     feeder->is_open = err == 0;
-    if (err != 0)
+    if (err == -EPIPE)
+        feeder_lose(feeder);
+    else if (err != 0)
         feeder_fail(feeder, -err, now_ns);
     return err == 0;
 }
@@ -178,16 +208,44 @@ static void feeder_test(struct rng_feeder *feeder, size_t n, uint64_t now_ns)
     }
 }
 
+/* It has nothing now. */
+static void feeder_idle(struct rng_feeder *feeder, uint64_t now_ns)
+{
+    feeder->idle_ms =
+        feeder->idle_ms == 0 ? FEEDER_IDLE_MS : MIN(2 * feeder->idle_ms, FEEDER_IDLE_MAX_MS);
+    feeder->retry_ns = now_ns + feeder->idle_ms * FEEDER_MS_NS;
+    if (now_ns < feeder->silent_ns)
+        return;
+    feeder->silent_ns = UINT64_MAX;
+    feeder_set_problem(feeder, EAGAIN);
+}
+
+static void feeder_promise_back(struct rng_feeder *feeder, uint64_t until_ns)
+{
+    uint64_t back_ns = until_ns == UINT64_MAX ? UINT64_MAX : until_ns + FEEDER_SILENCE_NS;
+
+    __atomic_store_n(&feeder->back_ns, back_ns, __ATOMIC_RELAXED);
+}
+
+static ssize_t feeder_call_read(struct rng_feeder *feeder, size_t size, uint64_t now_ns)
+{
+    ssize_t n;
+
+    feeder_promise_back(feeder, now_ns);
+    __atomic_store_n(&feeder->is_reading, true, __ATOMIC_RELAXED);
+    n = feeder->source->ops->read(feeder->source, feeder->buffer + feeder->n_have, size);
+    __atomic_store_n(&feeder->is_reading, false, __ATOMIC_RELAXED);
+    g_assert(n <= (ssize_t)size);
+    return n;
+}
+
 static void feeder_read(struct rng_feeder *feeder, size_t size, uint64_t now_ns)
 {
-    ssize_t n = feeder->source->ops->read(feeder->source, feeder->buffer + feeder->n_have, size);
+    ssize_t n = feeder_call_read(feeder, size, now_ns);
 
-    g_assert(n <= (ssize_t)size);
     feeder->tick_ns = now_ns + FEEDER_TICK_NS;
     if (n == 0 || n == -EAGAIN) {
-        feeder->idle_ms =
-            feeder->idle_ms == 0 ? FEEDER_IDLE_MS : MIN(2 * feeder->idle_ms, FEEDER_IDLE_MAX_MS);
-        feeder->retry_ns = now_ns + feeder->idle_ms * FEEDER_MS_NS;
+        feeder_idle(feeder, now_ns);
         return;
     }
     if (n < 0) {
@@ -195,6 +253,7 @@ static void feeder_read(struct rng_feeder *feeder, size_t size, uint64_t now_ns)
         return;
     }
     feeder->idle_ms = feeder->backoff_ms = 0;
+    feeder->silent_ns = now_ns + FEEDER_SILENCE_NS;
     feeder->n_have += (size_t)n;
     feeder_set_problem(feeder, 0);
     pthread_mutex_lock(&feeder->lock);
@@ -208,7 +267,7 @@ static void feeder_read(struct rng_feeder *feeder, size_t size, uint64_t now_ns)
 
 /* Waits for news in the pool, for the source's descriptor (-1: none), or until then. Whether the
  * descriptor is ready. */
-static bool feeder_poll(const struct rng_feeder *feeder, int fd, short events, uint64_t until_ns)
+static bool feeder_poll(struct rng_feeder *feeder, int fd, short events, uint64_t until_ns)
 {
     struct pollfd fds[] = {{.fd = feeder->pool->wake_fd, .events = POLLIN},
                            {.fd = fd, .events = events}};
@@ -217,6 +276,7 @@ static bool feeder_poll(const struct rng_feeder *feeder, int fd, short events, u
                                   .tv_nsec = (long)(wait_ns % (1000 * FEEDER_MS_NS))};
     eventfd_t ignored;
 
+    feeder_promise_back(feeder, MAX(until_ns, now_ns));
     if (ppoll(fds, fd < 0 ? 1 : 2, until_ns == UINT64_MAX ? NULL : &wait, NULL) <= 0)
         return false;
     if (fds[0].revents)
@@ -287,9 +347,12 @@ static void feeder_turn(struct rng_feeder *feeder)
     } else if (wanted > 0 && feeder->n_have > 0 && untested == 0) {
         feeder_give(feeder, now_ns);
     } else if (wanted > 0 || untested > 0) {
-        wanted = MAX(wanted, untested);
-        if (feeder->tick_ns == 0)
+        /* Behind what is kept until the start-up test has passed. */
+        wanted = MIN(MAX(wanted, untested), FEEDER_BUFFER - feeder->n_have);
+        if (feeder->tick_ns == 0) {
             feeder->tick_ns = now_ns + FEEDER_TICK_NS;
+            feeder->silent_ns = now_ns + FEEDER_SILENCE_NS;
+        }
         feeder_fetch(feeder, wanted, now_ns, until_ns);
     } else {
         feeder->tick_ns = 0;
@@ -317,6 +380,7 @@ struct rng_feeder *rng_feeder_create(struct rng_pool *pool, struct rng_source *s
 
     feeder->pool = pool;
     feeder->source = source;
+    feeder->back_ns = UINT64_MAX;
     pthread_mutex_init(&feeder->lock, NULL);
     return feeder;
 }
@@ -353,15 +417,20 @@ int rng_feeder_start(struct rng_feeder *feeder)
 bool rng_feeder_stop(struct rng_feeder *feeder)
 {
     struct timespec until;
+    bool was_reading = false;
 
     if (!feeder->is_running)
         return true;
     __atomic_store_n(&feeder->is_stopping, true, __ATOMIC_RELEASE);
     (void)eventfd_write(feeder->pool->wake_fd, 1);
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += RNG_FEEDER_STOP_S;
-    if (pthread_timedjoin_np(feeder->thread, NULL, &until) != 0)
-        return false;
-    feeder->is_running = false;
-    return true;
+    /* Without a read on its way it is likelier that the machine is busy. */
+    for (unsigned i = 0; i < RNG_FEEDER_STOP_S && !was_reading; i++) {
+        was_reading = __atomic_load_n(&feeder->is_reading, __ATOMIC_RELAXED);
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec++;
+        feeder->is_running = pthread_timedjoin_np(feeder->thread, NULL, &until) != 0;
+        if (!feeder->is_running)
+            return true;
+    }
+    return false;
 }

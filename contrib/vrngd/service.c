@@ -74,8 +74,7 @@ static int service_serve(struct rng_service *service, const struct vu_daemon_opt
     egd_server_stop(service->egd);
     if (!rng_feeder_stop(service->feeder)) {
         /* Its locks and memory cannot be taken down. */
-        vu_error("vrngd: %s: a read hangs for more than %d seconds, leaving it behind",
-                 service->source->name, RNG_FEEDER_STOP_S);
+        vu_error("vrngd: %s: hangs, leaving it behind", service->source->name);
         vu_daemon_remove_socket();
         _exit(EXIT_FAILURE);
     }

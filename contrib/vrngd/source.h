@@ -24,8 +24,8 @@ struct rng_source;
 struct rng_source_ops {
     bool is_instant; /* read gives all that it is asked for, on any thread; there is no other call
                         but destroy */
-    /* Begins, or begins anew: 0, also where a connection is only on its way; or -errno, and it is
-     * tried again later. Optional. */
+    /* Begins, or begins anew: 0, also where a connection is only on its way; -EPIPE: it never can
+     * again in this process; or another -errno, and it is tried again later. Optional. */
     int (*open)(struct rng_source *source);
     /* So many bytes are wanted in all, those of earlier calls that have not been read included; for
      * a source that must ask for them. Before each poll; may shrink, even to 0. Optional. */

@@ -25,6 +25,7 @@ struct scripted {
     uint32_t state;
     unsigned n_opened, n_closed; /* atomic */
     bool is_open;
+    uint8_t *buffer; /* where the first read went */
 };
 
 static int scripted_open(struct rng_source *source)
@@ -53,6 +54,9 @@ static ssize_t scripted_read(struct rng_source *source, void *to, size_t size)
     uint8_t *bytes = to;
 
     g_assert_true(scripted->is_open);
+    if (!scripted->buffer)
+        scripted->buffer = to;
+    g_assert_cmpuint((size_t)(bytes - scripted->buffer) + size, <=, 65536);
     if (at[1] != '\0')
         __atomic_store_n(&scripted->script, at + 1, __ATOMIC_RELEASE);
     if (*at == '-')
@@ -93,7 +97,7 @@ static struct rng_source *scripted_create(const char *script)
 
 struct asked {
     struct rng_request request;
-    uint8_t bytes[4096];
+    uint8_t bytes[65536];
     size_t got; /* atomic */
 };
 
@@ -283,6 +287,27 @@ static void test_fails(void)
     rig_clear(&rig);
 }
 
+/* One that says nothing is told of, too. */
+static void test_silent(void)
+{
+    struct rng_feeder_status status;
+    struct scripted *scripted;
+    struct asked asked;
+    struct rig rig;
+
+    rig_start(&rig, scripted_create("-"), 0);
+    scripted = (struct scripted *)rig.source;
+    ask(&rig, &asked, 100);
+    WAIT_FOR(has_state(&rig, "waiting"));
+    rng_feeder_get_status(rig.feeder, &status);
+    g_assert_cmpstr(status.problem_text, ==, "silent");
+    g_assert_cmpuint(status.n_failures, ==, 1);
+    __atomic_store_n(&scripted->script, "+", __ATOMIC_RELEASE);
+    g_assert_cmpuint(take(&asked), ==, 100);
+    g_assert_true(has_state(&rig, "good"));
+    rig_clear(&rig);
+}
+
 /* --- health --- */
 
 /* Nothing of what was read until an alarm is given out, and the tests begin anew. */
@@ -301,6 +326,20 @@ static void test_alarm(void)
     g_assert_true(has_state(&rig, "good"));
     rng_feeder_get_status(rig.feeder, &status);
     g_assert_cmpuint(status.n_alarms, ==, 1);
+    rig_clear(&rig);
+}
+
+/* Who asks for much while the start-up test has only some of its bytes: they stay where they are
+ * kept. */
+static void test_much_at_start(void)
+{
+    struct asked asked;
+    struct rig rig;
+
+    rig_start(&rig, scripted_create("--------11111111+"), 1);
+    ask(&rig, &asked, sizeof(asked.bytes));
+    g_assert_cmpuint(take(&asked), >, 0);
+    g_assert_true(has_state(&rig, "good"));
     rig_clear(&rig);
 }
 
@@ -335,7 +374,9 @@ int main(int argc, char **argv)
     g_test_add_func("/rng-feeder/refused", test_refused);
     g_test_add_func("/rng-feeder/short", test_short);
     g_test_add_func("/rng-feeder/fails", test_fails);
+    g_test_add_func("/rng-feeder/silent", test_silent);
     g_test_add_func("/rng-feeder/alarm", test_alarm);
+    g_test_add_func("/rng-feeder/much-at-start", test_much_at_start);
     g_test_add_func("/rng-feeder/stopped", test_stopped);
     return g_test_run();
 }
