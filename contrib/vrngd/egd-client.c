@@ -23,6 +23,7 @@ struct egd_client {
     struct egd_client_options options;
     enum client_state state;
     bool has_asked_connector; /* its answer is to come; outlives close */
+    int64_t awaited_ms;       /* AWAITED: since when */
     int fd;                   /* CONNECTED */
     bool is_proven;           /* CONNECTED: it has answered */
     int err;                  /* what the next read tells; 0: nothing yet */
@@ -40,6 +41,8 @@ struct egd_client *egd_client_create(const struct egd_client_options *options)
     struct egd_client *client = g_new0(struct egd_client, 1);
 
     client->options = *options;
+    if (client->options.connect_ms == 0)
+        client->options.connect_ms = EGD_CLIENT_PATIENCE_MS;
     client->patience_ms = options->patience_ms;
     client->fd = -1;
     return client;
@@ -64,6 +67,7 @@ static int client_await(struct egd_client *client)
     if (err < 0)
         return err;
     client->has_asked_connector = true;
+    client->awaited_ms = vu_now_ms();
     client->state = CLIENT_AWAITED;
     return 0;
 }
@@ -190,13 +194,13 @@ int egd_client_poll_fd(const struct egd_client *client, short *ret_events)
 
 /* --- answers --- */
 
-/* The connector's. */
+/* The connector's, which has patience of its own with each of a host's addresses. */
 static int client_connected(struct egd_client *client)
 {
     int err = egd_connector_answer(client->options.connector_fd, &client->fd);
 
     if (err == -EAGAIN)
-        return err;
+        return vu_now_ms() - client->awaited_ms < client->options.connect_ms ? err : -ETIMEDOUT;
     client->has_asked_connector = false;
     if (err < 0)
         return err;

@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -67,6 +68,9 @@ static int connector_connect(const struct sockaddr *address, socklen_t len)
     err = connect(fd, address, len) < 0 ? -errno : 0;
     if (err == -EINPROGRESS)
         err = connector_finish(fd);
+    /* At a unix socket so many wait that there is no place to wait in. */
+    if (err == -EAGAIN)
+        err = -EBUSY;
     if (err < 0)
         return err;
     if (address->sa_family != AF_UNIX)
@@ -145,13 +149,25 @@ static bool connector_drop_all(int own, const struct vu_address *address)
     return ok && vu_capabilities_limit(VU_CAPABILITY(CAP_DAC_OVERRIDE), &none, NULL);
 }
 
-G_NORETURN static void connector_run(int own, const struct vu_address *address)
+/* Until the daemon asks. False: it is gone. */
+static bool connector_wait(void)
 {
     char request;
+    ssize_t n;
 
+    do
+        n = recv(CONNECTOR_FD, &request, sizeof(request), 0);
+    while (n < 0 && errno == EINTR);
+    return n == sizeof(request);
+}
+
+G_NORETURN static void connector_run(int own, const struct vu_address *address)
+{
+    /* Who sends it to all processes of a service means the daemon. */
+    signal(SIGUSR1, SIG_IGN);
     if (!connector_drop_all(own, address))
         _exit(1);
-    while (recv(CONNECTOR_FD, &request, sizeof(request), 0) == sizeof(request)) {
+    while (connector_wait()) {
         vu_autofd int fd =
             address->path ? connector_connect_path(address->path) : connector_connect_host(address);
 
@@ -204,8 +220,8 @@ int egd_connector_answer(int fd, int *ret_socket)
     ssize_t n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     const struct cmsghdr *header;
 
-    if (n < 0)
-        return errno == EINTR ? -EAGAIN : -errno;
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        return -EAGAIN;
     if (n < (ssize_t)sizeof(err))
         return -EPIPE;
     header = CMSG_FIRSTHDR(&message);

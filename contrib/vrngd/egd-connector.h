@@ -22,6 +22,6 @@ int egd_connector_start(const struct vu_address *address);
 int egd_connector_ask(int fd);
 
 /* 0: *ret_socket is connected, not blocking, the caller's; -EAGAIN: no answer yet; -EPIPE: the
- * process has ended; else -errno of the attempt: -ETIMEDOUT, or -EHOSTUNREACH for a name that could
- * not be looked up. */
+ * process has ended; else -errno of the attempt: -ETIMEDOUT, -EHOSTUNREACH for a name that could
+ * not be looked up, or -EBUSY for a server that takes no more for now. */
 int egd_connector_answer(int fd, int *ret_socket);

@@ -14,7 +14,8 @@ const char rng_manual_description[] =
     "sockets: requests that waited are answered then.\n"
     ".PP\n"
     "What a source does not deliver is waited for, and never made up for: a source that fails, is\n"
-    "silent or at its end delays its guests. This is said once in the log. A file is read once.\n"
+    "silent (for five seconds) or at its end delays its guests. This is said once in the log. A\n"
+    "file is read once.\n"
     ".PP\n"
     "On SIGUSR1 a summary of the requests so far goes to the log.\n"
     ".SS Health tests\n"
@@ -35,7 +36,9 @@ const char rng_manual_description[] =
 
 const char rng_manual_sections[] =
     ".SH EXIT STATUS\n"
-    "0 after SIGTERM, SIGINT or the end of an only session; 1 where it could not start.\n"
+    "0 after SIGTERM, SIGINT or the end of an only session; 1 where it could not start, where\n"
+    "reading the source hung when it was to end, and where its process that connects to an EGD\n"
+    "server has ended and another connection was needed.\n"
     ".SH EXAMPLES\n"
     "For QEMU, at most 64 KiB a second:\n"
     ".PP\n"

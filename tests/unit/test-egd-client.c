@@ -389,17 +389,80 @@ static void test_closed_while_awaited(struct fixture *f, gconstpointer data)
     g_assert_cmpint(poll(&again, 1, 0), ==, 0);
 }
 
-static void test_no_connector(void)
+/* A server with so many at its door that there is no place to wait. */
+static void test_busy(struct fixture *f, gconstpointer data)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fds[1000], n = 0;
+
+    g_strlcpy(address.sun_path, f->where + strlen("unix:"), sizeof(address.sun_path));
+    do {
+        g_assert_cmpint(n, <, G_N_ELEMENTS(fds));
+        fds[n] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    } while (connect(fds[n++], (struct sockaddr *)&address, sizeof(address)) == 0);
+    g_assert_cmpint(errno, ==, EAGAIN);
+    g_assert_cmpint(egd_client_open(f->client), ==, 0);
+    step_until_failed(f, -EBUSY);
+    while (n > 0)
+        close(fds[--n]);
+    for (int i = 0; i < 1000 && (n = accept4(f->listen_fd, NULL, NULL, SOCK_NONBLOCK)) >= 0; i++)
+        close(n);
+    open_wanting(f, 1);
+    hear(f, "\x02\x01", 2);
+}
+
+static struct egd_client *make_orphan(int *ret_other_end)
 {
     int ends[2];
-    struct fixture f = {0};
 
     g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), ==, 0);
-    f.client = egd_client_create(&(struct egd_client_options){.connector_fd = ends[0]});
-    g_assert_cmpint(egd_client_open(f.client), ==, 0);
-    close(ends[1]);
-    step_until_failed(&f, -ECONNRESET);
+    *ret_other_end = ends[1];
+    return egd_client_create(
+        &(struct egd_client_options){.connector_fd = ends[0], .connect_ms = 50});
+}
+
+/* It ends before it was asked, before it has answered, and having done so. */
+static void test_no_connector(void)
+{
+    struct fixture f = {0};
+    char request;
+    int other_end;
+
+    f.client = make_orphan(&other_end);
+    close(other_end);
     g_assert_cmpint(egd_client_open(f.client), ==, -EPIPE);
+    egd_client_destroy(f.client);
+    for (int was_read = 0; was_read < 2; was_read++) {
+        f.client = make_orphan(&other_end);
+        g_assert_cmpint(egd_client_open(f.client), ==, 0);
+        if (was_read)
+            g_assert_cmpint(recv(other_end, &request, 1, 0), ==, 1);
+        close(other_end);
+        step_until_failed(&f, -EPIPE);
+        g_assert_cmpint(egd_client_open(f.client), ==, -EPIPE);
+        egd_client_destroy(f.client);
+    }
+}
+
+/* A connector that hangs, and comes to itself again. */
+static void test_slow_connector(void)
+{
+    const int refused = ECONNREFUSED;
+    struct fixture f = {0};
+    char requests[2];
+    int other_end;
+
+    f.client = make_orphan(&other_end);
+    for (int i = 0; i < 3; i++) {
+        g_assert_cmpint(egd_client_open(f.client), ==, 0);
+        step_until_failed(&f, -ETIMEDOUT);
+    }
+    g_assert_cmpint(recv(other_end, requests, sizeof(requests), MSG_DONTWAIT), ==, 1);
+    g_assert_cmpint(recv(other_end, requests, sizeof(requests), MSG_DONTWAIT), ==, -1);
+    g_assert_cmpint(send(other_end, &refused, sizeof(refused), 0), ==, sizeof(refused));
+    g_assert_cmpint(egd_client_open(f.client), ==, 0);
+    step_until_failed(&f, -ECONNREFUSED);
+    close(other_end);
     egd_client_destroy(f.client);
 }
 
@@ -485,7 +548,9 @@ int main(int argc, char **argv)
     add("polls-too-much", true, test_polls_too_much);
     add("connects-later", false, test_connects_later);
     add("closed-while-awaited", false, test_closed_while_awaited);
+    add("busy", false, test_busy);
     g_test_add_func("/egd-client/no-connector", test_no_connector);
+    g_test_add_func("/egd-client/slow-connector", test_slow_connector);
     g_test_add_data_func("/egd-client/ipv4", "127.0.0.1", test_port);
     g_test_add_data_func("/egd-client/ipv6", "[::1]", test_port);
     g_test_add_data_func("/egd-client/name", "localhost", test_port);
