@@ -19,7 +19,7 @@
 #define SERVER_MS_NS       UINT64_C(1000000)
 #define SERVER_GRACE_MS    20
 #define SERVER_STALL_MS    30000
-#define SERVER_RETRY_MS    100 /* where no descriptor can be had */
+#define SERVER_RETRY_MS    100 /* where there is no descriptor for a client, say */
 #define SERVER_CHUNK       4096
 #define SERVER_ROUNDS      16 /* without a look at the sockets */
 #define SERVER_ACCEPTS     16 /* likewise */
@@ -192,7 +192,8 @@ static void server_note_host(struct server_origin *origin, const struct sockaddr
     origin->has_host = address->ss_family != AF_UNIX;
 }
 
-static bool server_has_place(const struct egd_server *server, const struct server_origin *origin)
+static bool server_has_place(const struct egd_server *server, const struct server_origin *origin,
+                             int fd)
 {
     unsigned n = 0, n_host = 0;
 
@@ -204,7 +205,20 @@ static bool server_has_place(const struct egd_server *server, const struct serve
         n++;
         n_host += memcmp(other->host, origin->host, sizeof(origin->host)) == 0;
     }
-    return n < EGD_SERVER_PLACES && (!origin->has_host || n_host < EGD_SERVER_PLACES / 2);
+    return n < EGD_SERVER_PLACES && (!origin->has_host || n_host < EGD_SERVER_PLACES / 2) &&
+           fd < server->sockets.max_client_fd;
+}
+
+/* None can be accepted for a while, unless there just was none. */
+static void server_pause(struct egd_server *server, int err)
+{
+    static uint64_t next_line_ns;
+
+    if (err == EAGAIN || err == EINTR || err == ECONNABORTED)
+        return;
+    server->accept_ns = vu_now_ns() + SERVER_RETRY_MS * SERVER_MS_NS;
+    if (vu_log_is_due(&next_line_ns))
+        vu_error("vrngd: egd: cannot accept a client yet: %s", g_strerror(err));
 }
 
 /* False: there is none to accept now. */
@@ -218,12 +232,11 @@ static bool server_accept(struct egd_server *server, unsigned listener)
                      SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-            server->accept_ns = vu_now_ns() + SERVER_RETRY_MS * SERVER_MS_NS;
+        server_pause(server, errno);
         return false;
     }
     server_note_host(&origin, &address);
-    if (!server_has_place(server, &origin)) {
+    if (!server_has_place(server, &origin, fd)) {
         close(fd);
         server_count(&server->status.n_refused, 1);
         if (vu_log_is_due(&next_line_ns))

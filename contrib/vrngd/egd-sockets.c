@@ -3,6 +3,8 @@
 #include "contrib/vrngd/egd-sockets.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
@@ -12,6 +14,7 @@
 #define SOCKETS_OPTION    "egd-listen"
 #define SOCKETS_GROUP     "Serving others"
 #define SOCKETS_ACTIVATED "egd" /* what systemd calls its sockets for this */
+#define SOCKETS_MAX_FDS   8192  /* of the process, where it is allowed so many */
 
 /* --- options --- */
 
@@ -76,6 +79,20 @@ static bool sockets_listen(struct egd_sockets *sockets, const struct egd_options
     return true;
 }
 
+/* Half of the descriptors stay for front-ends, whatever clients come. */
+static int sockets_limit_clients(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return INT_MAX;
+    if (limit.rlim_cur < SOCKETS_MAX_FDS) {
+        limit.rlim_cur = MIN(limit.rlim_max, SOCKETS_MAX_FDS);
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return (int)MIN(limit.rlim_cur / 2, INT_MAX);
+}
+
 bool egd_sockets_open(struct egd_sockets *sockets, const struct egd_options *options,
                       GError **error)
 {
@@ -85,8 +102,10 @@ bool egd_sockets_open(struct egd_sockets *sockets, const struct egd_options *opt
         vu_daemon_remove_socket();
         return false;
     }
-    if (sockets->fds[0] >= 0)
-        sockets->mix_fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
+    if (sockets->fds[0] < 0)
+        return true;
+    sockets->mix_fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
+    sockets->max_client_fd = sockets_limit_clients();
     return true;
 }
 

@@ -22,6 +22,7 @@ struct vu_option_table egd_options_table(struct egd_options *options);
 struct egd_sockets {
     int fds[EGD_MAX_LISTEN]; /* that listen; -1: none */
     int mix_fd;              /* /dev/urandom, for what clients write; -1: it goes nowhere */
+    int max_client_fd;       /* descriptors from this on are not for clients */
     pid_t pid;               /* as others know this process */
 };
 

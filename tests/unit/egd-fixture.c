@@ -41,6 +41,8 @@ void egd_set_up(struct egd_fixture *f, gconstpointer data)
     g_assert_cmpint(mkfifo(f->fifo, 0600), ==, 0);
     f->fifo_fd = open(f->fifo, O_RDWR | O_CLOEXEC);
     open_sockets(f);
+    if (setting->max_client_fd > 0)
+        f->sockets.max_client_fd = setting->max_client_fd;
     f->source = rng_source_create(setting->is_slow ? f->fifo : "getrandom", &error);
     g_assert_no_error(error);
     f->pool = rng_pool_create();

@@ -20,6 +20,7 @@
 struct egd_setting {
     bool is_slow; /* a FIFO that the test writes to */
     uint64_t max_bytes, period_ms;
+    int max_client_fd; /* 0: as it comes */
 };
 
 struct egd_fixture {

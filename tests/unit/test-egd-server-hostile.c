@@ -10,6 +10,8 @@
 
 #include "tests/unit/egd-fixture.h"
 
+#define MAX_CLIENT_FD 60
+
 static void test_garbage(struct egd_fixture *f, gconstpointer data)
 {
     static const char *const wrong[] = {"\x05", "\xff", "GET / HTTP/1.0\r\n", "\x03\xff\xff\x01x"};
@@ -171,7 +173,26 @@ static void test_no_descriptors(struct egd_fixture *f, gconstpointer data)
         close(fds[i]);
 }
 
-static const struct egd_setting instant = {.is_slow = false}, slow = {.is_slow = true};
+/* Clients do not take the descriptors that are left for others. */
+static void test_few_descriptors(struct egd_fixture *f, gconstpointer data)
+{
+    const struct egd_setting *setting = data;
+    int fds[MAX_CLIENT_FD], first = egd_dial(f);
+
+    egd_wait_for_clients(f, 1);
+    for (size_t i = 0; i < G_N_ELEMENTS(fds); i++)
+        fds[i] = egd_dial(f);
+    egd_expect_end(fds[G_N_ELEMENTS(fds) - 1]);
+    g_assert_cmpuint(egd_status_of(f).n_clients, <, (unsigned)setting->max_client_fd);
+    for (size_t i = 0; i < G_N_ELEMENTS(fds) - 1; i++)
+        close(fds[i]);
+    egd_say(first, egd_all_commands, EGD_ALL_COMMANDS_LEN);
+    egd_expect_all_answers(first);
+    close(first);
+}
+
+static const struct egd_setting instant = {.is_slow = false}, slow = {.is_slow = true},
+                                few = {.max_client_fd = MAX_CLIENT_FD};
 
 static void add(const char *name, const struct egd_setting *setting,
                 void (*test)(struct egd_fixture *, gconstpointer))
@@ -192,5 +213,6 @@ int main(int argc, char **argv)
     add("many", &instant, test_many);
     add("sleeps", &slow, test_sleeps);
     add("no-descriptors", &instant, test_no_descriptors);
+    add("few-descriptors", &few, test_few_descriptors);
     return g_test_run();
 }
