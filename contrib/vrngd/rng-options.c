@@ -52,7 +52,7 @@ static bool options_parse_bytes(void *target, const char *name, const char *valu
     const char *suffix = *end != '\0' ? strchr(suffixes, g_ascii_toupper(*end)) : NULL;
     unsigned shift = suffix ? 10 * (unsigned)(suffix - suffixes + 1) : 0;
 
-    if (g_ascii_isdigit(value[0]) && number > 0 && number <= (UINT64_MAX >> shift) &&
+    if (g_ascii_isdigit(value[0]) && number > 0 && number <= ((uint64_t)INT64_MAX >> shift) &&
         end[suffix ? 1 : 0] == '\0') {
         for (size_t i = 0; i < G_N_ELEMENTS(options_bytes); i++)
             if (strcmp(options_bytes[i].name, name) == 0)

@@ -13,8 +13,18 @@
 #include "vhost-user/daemon/listen.h"
 #include "vhost-user/daemon/options.h"
 
-#define ADDRESS_UNIX    "unix:"
-#define ADDRESS_BACKLOG 64
+#define ADDRESS_UNIX     "unix:"
+#define ADDRESS_BACKLOG  64
+#define ADDRESS_MAX_PORT 65535
+
+/* A name, or a number of which nothing is lost in the sixteen bits of a port. */
+static bool address_may_be_port(const char *port)
+{
+    char *end;
+    guint64 number = g_ascii_strtoull(port, &end, 10);
+
+    return *port != '\0' && (*end != '\0' || number <= ADDRESS_MAX_PORT);
+}
 
 /* HOST:PORT, [HOST]:PORT; false where it is neither. */
 static bool address_split(const char *where, struct vu_address *ret_address)
@@ -22,7 +32,7 @@ static bool address_split(const char *where, struct vu_address *ret_address)
     const char *colon = strrchr(where, ':'), *host = where;
     size_t host_len = colon ? (size_t)(colon - where) : 0;
 
-    if (host_len == 0 || colon[1] == '\0')
+    if (host_len == 0 || !address_may_be_port(colon + 1))
         return false;
     if (host[0] == '[' && host_len > 2 && host[host_len - 1] == ']') {
         host++;
