@@ -7,13 +7,13 @@
 #include "contrib/vrngd/manual.h"
 #include "contrib/vrngd/rng-options.h"
 #include "contrib/vrngd/service.h"
-#include "contrib/vrngd/syscalls.h"
 #include "vhost-user/cleanup.h"
 #include "vhost-user/daemon/capabilities.h"
 #include "vhost-user/daemon/daemon.h"
 #include "vhost-user/daemon/listen.h"
 #include "vhost-user/daemon/ready.h"
 #include "vhost-user/daemon/sandbox.h"
+#include "vhost-user/daemon/seccomp.h"
 
 static const struct vu_program program = {
     .name = "vrngd",
@@ -63,7 +63,7 @@ static int serve(struct vrngd *vrngd)
     GError *error = NULL;
 
     if (vu_capabilities_limit(0, &(struct vu_capability_changes){0}, &error) &&
-        vu_seccomp_install(mode, &rng_syscall_rules, &error))
+        vu_seccomp_install(mode, NULL, &error))
         return run(vrngd);
     vu_daemon_close_sockets(&vrngd->sockets);
     egd_sockets_close(&vrngd->egd_sockets);

@@ -70,9 +70,10 @@ struct vu_syscall_rules {
 extern const struct vu_syscall_rules vu_seccomp_daemon_rules;
 
 /*
- * Installs the filter for all threads there are and will be; it cannot be taken off again. To be
- * called at the end of start-up. False with *error, "--seccomp: ...". In a build with a sanitizer,
- * whose run-time library makes calls of its own, it says that there is no filter and does nothing.
+ * Installs the filter for all threads there are and will be; it cannot be taken off again. own: the
+ * daemon's rows, NULL: it has none. To be called at the end of start-up. False with *error,
+ * "--seccomp: ...". In a build with a sanitizer, whose run-time library makes calls of its own, it
+ * says that there is no filter and does nothing.
  */
 bool vu_seccomp_install(enum vu_seccomp_mode mode, const struct vu_syscall_rules *own,
                         GError **error);
