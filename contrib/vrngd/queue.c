@@ -94,6 +94,8 @@ static void queue_fill(struct rng_queue *queue, struct vu_elem *elem, size_t siz
     if (done == 0)
         vu_vring_break(elem->vring, "a buffer of %" PRIu64 " bytes cannot be filled: %s",
                        elem->in_len, g_strerror((int)-n));
+    else if (vu_memory_faulted(elem->memory))
+        vu_vring_break(elem->vring, "its memory is gone");
 }
 
 /* --- by the feeder --- */

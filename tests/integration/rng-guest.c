@@ -88,12 +88,12 @@ static bool guest_connect(struct rng_guest *guest, struct rng_guest_device *devi
     g_assert_cmpint(vu_frontend_set_memory(device->frontend, &device->shmem), ==, 0);
     if (guest->setup.inflight)
         g_assert_cmpint(
-            vu_frontend_setup_inflight(device->frontend, guest->setup.n_queues, RNG_GUEST_RING), ==,
-            0);
+            vu_frontend_setup_inflight(device->frontend, guest->setup.n_queues, guest->setup.ring),
+            ==, 0);
     for (unsigned i = 0; i < guest->setup.n_queues; i++) {
         const struct vu_driver_config queue = {
             .index = i,
-            .num = RNG_GUEST_RING,
+            .num = guest->setup.ring,
             .features = vu_frontend_features(device->frontend),
             .indirect_max = GUEST_MAX_SG,
         };
@@ -112,7 +112,7 @@ static void guest_disconnect(struct rng_guest_device *device)
     vu_shmem_clear(&device->shmem);
 }
 
-static void guest_clear(struct rng_guest *guest)
+static void guest_remove_files(struct rng_guest *guest)
 {
     for (unsigned i = 0; i < guest->setup.n_devices; i++) {
         g_unlink(guest->devices[i].socket);
@@ -129,6 +129,8 @@ static void guest_clear(struct rng_guest *guest)
 bool rng_guest_start(struct rng_guest *guest, const struct rng_guest_setup *setup)
 {
     *guest = (struct rng_guest){.setup = *setup, .dir = g_dir_make_tmp("rng-guest-XXXXXX", NULL)};
+    if (setup->ring == 0)
+        guest->setup.ring = RNG_GUEST_RING;
     guest->control = g_build_filename(guest->dir, "control", NULL);
     guest->log = g_build_filename(guest->dir, "log", NULL);
     for (unsigned i = 0; i < setup->n_devices; i++)
@@ -139,11 +141,18 @@ bool rng_guest_start(struct rng_guest *guest, const struct rng_guest_setup *setu
             continue;
         for (unsigned k = 0; k <= i; k++)
             guest_disconnect(&guest->devices[k]);
-        guest_clear(guest);
+        guest_remove_files(guest);
         g_test_skip("the daemon does not start like this here");
         return false;
     }
     return true;
+}
+
+void rng_guest_clear(struct rng_guest *guest)
+{
+    for (unsigned i = 0; i < guest->setup.n_devices; i++)
+        guest_disconnect(&guest->devices[i]);
+    guest_remove_files(guest);
 }
 
 void rng_guest_stop(struct rng_guest *guest)
@@ -151,11 +160,11 @@ void rng_guest_stop(struct rng_guest *guest)
     int status;
 
     for (unsigned i = 0; i < guest->setup.n_devices; i++)
-        guest_disconnect(&guest->devices[i]);
+        vu_frontend_disconnect(guest->devices[i].frontend);
     g_assert_cmpint(kill(guest->pid, SIGTERM), ==, 0);
     g_assert_cmpint(waitpid(guest->pid, &status, 0), ==, guest->pid);
     g_assert_cmpint(status, ==, 0);
-    guest_clear(guest);
+    rng_guest_clear(guest);
 }
 
 /* The connection may be to the one that was killed, whose inside has yet to die. */

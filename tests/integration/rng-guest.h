@@ -21,6 +21,7 @@
 struct rng_guest_setup {
     const char *options; /* of the daemon, with a space between them; may be NULL */
     unsigned n_devices, n_queues;
+    unsigned ring;     /* descriptors; 0: RNG_GUEST_RING */
     uint64_t features; /* of rings, beside VERSION_1 */
     bool inflight;
     bool unsealed; /* its memory can become less */
@@ -52,6 +53,8 @@ struct rng_guest {
 bool rng_guest_start(struct rng_guest *guest, const struct rng_guest_setup *setup);
 /* SIGTERM; the daemon must end well, and soon. */
 void rng_guest_stop(struct rng_guest *guest);
+/* Where the daemon has ended already. */
+void rng_guest_clear(struct rng_guest *guest);
 /* Kills the daemon, starts another and takes the sessions over. */
 void rng_guest_restart(struct rng_guest *guest);
 /* Sends a command, and waits for an answer that has this text in it. */

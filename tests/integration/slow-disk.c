@@ -29,8 +29,10 @@ static struct {
     pthread_t thread;
     pthread_mutex_t lock; /* guards the rest */
     unsigned shut;
+    bool is_deaf;
+    pthread_cond_t opened;
     GArray *waiting; /* struct disk_waiting */
-} disk = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} disk = {.lock = PTHREAD_MUTEX_INITIALIZER, .opened = PTHREAD_COND_INITIALIZER};
 
 static struct stat disk_attr(fuse_ino_t ino)
 {
@@ -56,6 +58,9 @@ static void disk_answer(fuse_req_t req, enum slow_disk_kind kind)
         break;
     case SLOW_DISK_READ:
         fuse_reply_buf(req, data, sizeof(data));
+        break;
+    case SLOW_DISK_DEAF:
+        break;
     }
 }
 
@@ -71,6 +76,17 @@ static void disk_take(fuse_req_t req, enum slow_disk_kind kind)
         disk_answer(req, kind);
 }
 
+/* Holds up the thread that takes requests. */
+static void disk_be_deaf(void)
+{
+    VU_LOCK_SCOPE(&disk.lock);
+
+    disk.is_deaf = disk.shut & SLOW_DISK_DEAF;
+    while (disk.shut & SLOW_DISK_DEAF)
+        pthread_cond_wait(&disk.opened, &disk.lock);
+    disk.is_deaf = false;
+}
+
 static void disk_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct fuse_entry_param entry = {.generation = 1};
@@ -82,9 +98,10 @@ static void disk_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     entry.attr = disk_attr(entry.ino);
     if (entry.ino != 0)
         fuse_reply_entry(req, &entry);
-    else if (g_str_has_prefix(name, "slow"))
+    else if (g_str_has_prefix(name, "slow")) {
+        disk_be_deaf();
         disk_take(req, SLOW_DISK_LOOKUP);
-    else
+    } else
         fuse_reply_err(req, ENOENT);
 }
 
@@ -174,11 +191,12 @@ void slow_disk_open(void)
         disk_answer(waiting->req, waiting->kind);
     }
     g_array_set_size(disk.waiting, 0);
+    pthread_cond_broadcast(&disk.opened);
 }
 
 unsigned slow_disk_n_waiting(void)
 {
     VU_LOCK_SCOPE(&disk.lock);
 
-    return disk.waiting->len;
+    return disk.waiting->len + disk.is_deaf;
 }

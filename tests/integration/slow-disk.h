@@ -11,7 +11,14 @@
 
 #include <stdbool.h>
 
-enum slow_disk_kind { SLOW_DISK_LOOKUP = 1, SLOW_DISK_GETATTR = 2, SLOW_DISK_READ = 4 };
+/* SLOW_DISK_DEAF: from the next lookup of slow* on, requests are not even taken from the kernel,
+ * where those who wait for them can still be killed. */
+enum slow_disk_kind {
+    SLOW_DISK_LOOKUP = 1,
+    SLOW_DISK_GETATTR = 2,
+    SLOW_DISK_READ = 4,
+    SLOW_DISK_DEAF = 8,
+};
 
 /* Mounts it on dir, in a mount namespace of the process's own. False with the reason in *ret_why
  * (static) where this machine does not let us. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A whole vrngd: requests of every shape, limits, several devices, sources that are silent or at
- * their end, a daemon that is killed while requests wait; and drivers that break the rules.
+ * their end, a daemon that is killed while requests wait.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -369,152 +369,6 @@ static void test_alarm(void)
     fifo_clear(&fifo);
 }
 
-/* --- drivers that break the rules --- */
-
-struct rig {
-    struct vu_split_desc *ring;
-    struct vu_split_avail *avail;
-    uint64_t gpa;
-};
-
-static void break_readable(struct rig *rig)
-{
-    rig->ring[0].flags = le16_from(0);
-}
-
-static void break_mixed(struct rig *rig)
-{
-    rig->ring[0].flags = le16_from(VU_DESC_F_NEXT);
-    rig->ring[0].next = le16_from(1);
-    rig->ring[1] = rig->ring[0];
-    rig->ring[1].flags = le16_from(VU_DESC_F_WRITE);
-}
-
-static void break_nowhere(struct rig *rig)
-{
-    rig->ring[0].addr = le64_from(UINT64_C(0x7fff00000000));
-}
-
-static void break_wraps(struct rig *rig)
-{
-    rig->ring[0].addr = le64_from(UINT64_MAX - 10);
-}
-
-static void break_too_long(struct rig *rig)
-{
-    rig->ring[0].len = le32_from(UINT32_MAX);
-}
-
-static void break_loop(struct rig *rig)
-{
-    rig->ring[0].flags = le16_from(VU_DESC_F_WRITE | VU_DESC_F_NEXT);
-    rig->ring[0].next = le16_from(0);
-}
-
-static void break_head(struct rig *rig)
-{
-    rig->avail->ring[0] = le16_from(RNG_GUEST_RING);
-}
-
-static void break_index(struct rig *rig)
-{
-    rig->avail->idx = le16_from(RNG_GUEST_RING + 1);
-}
-
-static const struct breakage {
-    const char *name;
-    void (*make)(struct rig *rig);
-} breakages[] = {
-    {"readable", break_readable}, {"mixed", break_mixed}, {"nowhere", break_nowhere},
-    {"wraps", break_wraps},       {"loop", break_loop},   {"too-long", break_too_long},
-    {"head", break_head},         {"index", break_index},
-};
-
-/* Its own ring breaks, once, and the other device is served on. */
-static void test_breakage(gconstpointer data)
-{
-    const struct breakage *breakage = data;
-    const struct rng_guest_setup setup = {.n_devices = 2, .n_queues = 1};
-    struct rng_guest_slot slot, other;
-    struct vu_driver *driver;
-    struct rng_guest guest;
-    struct rig rig;
-
-    if (!rng_guest_start(&guest, &setup))
-        return;
-    driver = guest.devices[0].queues[0];
-    rng_guest_slot_init(&guest, 0, &slot);
-    rng_guest_slot_init(&guest, 1, &other);
-    rig = (struct rig){.ring = driver->desc, .avail = driver->avail, .gpa = slot.gpa};
-    rig.ring[0] = (struct vu_split_desc){
-        .addr = le64_from(slot.gpa), .len = le32_from(64), .flags = le16_from(VU_DESC_F_WRITE)};
-    rig.avail->ring[0] = le16_from(0);
-    rig.avail->idx = le16_from(1);
-    breakage->make(&rig);
-    vu_driver_force_kick(driver);
-    rng_guest_expect_log(&guest, "it is stopped");
-    g_assert_cmpuint(le16_value(((struct vu_split_used *)driver->used)->idx), ==, 0);
-    g_assert_cmpuint(rng_guest_read(&guest, 1, 0, &other, 64), ==, 64);
-    rng_guest_stop(&guest);
-}
-
-/* Memory that its owner takes away under a request: by a system call, and by the daemon's own
- * hands. */
-static void test_truncated(gconstpointer options)
-{
-    const struct rng_guest_setup setup = {
-        .options = options, .n_devices = 2, .n_queues = 1, .unsealed = true};
-    struct rng_guest_slot slot, other;
-    struct vu_shmem_region *region;
-    struct vu_driver *driver;
-    struct rng_guest guest;
-
-    if (!rng_guest_start(&guest, &setup))
-        return;
-    driver = guest.devices[0].queues[0];
-    region = &guest.devices[0].shmem.regions[0];
-    rng_guest_slot_init(&guest, 0, &slot);
-    rng_guest_slot_init(&guest, 1, &other);
-    const struct vu_sg sg = {.gpa = slot.gpa, .len = 4096};
-
-    g_assert_cmpint(ftruncate(region->fd, (off_t)(slot.gpa - region->gpa)), ==, 0);
-    g_assert_cmpint(vu_driver_add(driver, &sg, 0, 1, &slot), ==, 0);
-    vu_driver_kick(driver);
-    rng_guest_expect_log(&guest, "it is stopped");
-    g_assert_cmpuint(rng_guest_read(&guest, 1, 0, &other, 64), ==, 64);
-    rng_guest_stop(&guest);
-}
-
-/* Nothing is to be filled, so nothing is written; in its turn. */
-static void test_empty(void)
-{
-    const struct rng_guest_setup setup = {.n_devices = 1, .n_queues = 1};
-    struct rng_guest_slot slot;
-    struct vu_split_desc *ring;
-    struct vu_split_avail *avail;
-    struct vu_split_used *used;
-    struct rng_guest guest;
-    struct pollfd fd;
-
-    if (!rng_guest_start(&guest, &setup))
-        return;
-    rng_guest_slot_init(&guest, 0, &slot);
-    ring = guest.devices[0].queues[0]->desc;
-    avail = guest.devices[0].queues[0]->avail;
-    used = guest.devices[0].queues[0]->used;
-    ring[3] =
-        (struct vu_split_desc){.addr = le64_from(slot.gpa), .flags = le16_from(VU_DESC_F_WRITE)};
-    avail->ring[0] = le16_from(3);
-    avail->idx = le16_from(1);
-    vu_driver_force_kick(guest.devices[0].queues[0]);
-    fd = (struct pollfd){.fd = guest.devices[0].queues[0]->call_fd, .events = POLLIN};
-    g_assert_cmpint(poll(&fd, 1, RNG_GUEST_PATIENCE_MS), ==, 1);
-    g_assert_cmpuint(le16_load_acquire(&used->idx), ==, 1);
-    g_assert_cmpuint(le32_value(used->ring[0].id), ==, 3);
-    g_assert_cmpuint(le32_value(used->ring[0].len), ==, 0);
-    rng_guest_stop(&guest);
-}
-
 static void add_for_rings(const char *name, GTestDataFunc test)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(rings); i++) {
@@ -536,13 +390,5 @@ int main(int argc, char **argv)
     g_test_add_func("/rng/total", test_total);
     g_test_add_func("/rng/windows", test_windows);
     g_test_add_func("/rng/alarm", test_alarm);
-    g_test_add_func("/rng/empty", test_empty);
-    g_test_add_data_func("/rng/truncated/at-once", "", test_truncated);
-    g_test_add_data_func("/rng/truncated/by-the-feeder", "--source=/dev/urandom", test_truncated);
-    for (size_t i = 0; i < G_N_ELEMENTS(breakages); i++) {
-        g_autofree char *path = g_strdup_printf("/rng/breaks/%s", breakages[i].name);
-
-        g_test_add_data_func(path, &breakages[i], test_breakage);
-    }
     return g_test_run();
 }
