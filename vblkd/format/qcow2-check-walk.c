@@ -82,9 +82,10 @@ static void check_count_entry(struct qcow2_check *check, struct qcow2_l2_entry e
         check_count(check, offset, q->cluster_size);
 }
 
-static int check_walk_l2(struct qcow2_check *check, uint64_t offset, bool active, uint64_t *next)
+static int check_walk_l2(struct qcow2_check *check, uint64_t offset, bool active)
 {
     struct qcow2 *q = check->q;
+    uint64_t next = 0; /* where the next cluster would not be a fragment, as QEMU counts them */
     g_autofree be64_t *words = g_malloc(q->cluster_size);
     unsigned width = q->has_extended_l2 ? 2 : 1;
     int ret = vblk_storage_read(q->storage, words, q->cluster_size, offset);
@@ -93,7 +94,7 @@ static int check_walk_l2(struct qcow2_check *check, uint64_t offset, bool active
         struct qcow2_l2_entry entry = {be64_value(words[i]),
                                        width > 1 ? be64_value(words[i + 1]) : 0};
 
-        check_count_entry(check, entry, active, next);
+        check_count_entry(check, entry, active, &next);
     }
     return ret;
 }
@@ -104,7 +105,7 @@ static int check_walk_l1(struct qcow2_check *check, uint64_t l1_offset, uint32_t
                          bool active)
 {
     struct qcow2 *q = check->q;
-    uint64_t len = (uint64_t)l1_size * sizeof(be64_t), next = 0;
+    uint64_t len = (uint64_t)l1_size * sizeof(be64_t);
     g_autofree be64_t *entries = g_malloc(len);
     int ret = vblk_storage_read(q->storage, entries, len, l1_offset);
 
@@ -121,7 +122,7 @@ static int check_walk_l1(struct qcow2_check *check, uint64_t l1_offset, uint32_t
         }
         check_count(check, offset, q->cluster_size);
         if (offset >> q->cluster_bits < check->n_counts)
-            ret = check_walk_l2(check, offset, active, &next);
+            ret = check_walk_l2(check, offset, active);
     }
     return ret;
 }

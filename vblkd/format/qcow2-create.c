@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <gio/gio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "vblkd/format/qcow2-backing.h"
 #include "vblkd/format/qcow2-refcount.h"
@@ -212,23 +211,24 @@ static int create_write(struct vblk_storage *storage, const struct qcow2_create_
     return ret == 0 ? vblk_storage_flush(storage) : ret;
 }
 
+/* The data file begins empty, as the image does; what another program uses is not emptied. */
 static bool create_data_file(const char *path, const struct qcow2_create_options *options,
                              uint64_t size, GError **error)
 {
+    const struct vblk_storage_options storage_options = {.create = true, .take_locks = true};
     g_autofree char *data_path = NULL;
-    int fd, ret = 0;
+    struct vblk_storage *storage;
+    int ret;
 
     if (!options->data_file)
         return true;
     data_path = qcow2_backing_path(path, options->data_file, error);
-    if (!data_path)
+    storage = data_path ? vblk_storage_open(data_path, &storage_options, error) : NULL;
+    if (!storage)
         return false;
-    fd = open(data_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
-    if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
-        ret = errno;
-    if (fd >= 0)
-        close(fd);
-    return ret == 0 || CREATE_FAIL("%s: %s", data_path, g_strerror(ret));
+    ret = vblk_storage_truncate(storage, size);
+    vblk_storage_close(storage);
+    return ret == 0 || CREATE_FAIL("%s: %s", data_path, g_strerror(-ret));
 }
 
 static bool create_preallocate(const char *path, const struct qcow2_create_options *options,
@@ -264,8 +264,7 @@ bool qcow2_create(const char *path, const struct qcow2_create_options *options, 
     };
     struct vblk_storage *storage;
     struct qcow2_header header;
-    uint64_t size;
-    int ret;
+    bool ok;
 
     if (!qcow2_create_check(options, error))
         return false;
@@ -273,13 +272,16 @@ bool qcow2_create(const char *path, const struct qcow2_create_options *options, 
     if (!storage)
         return false;
     create_fill_header(options, &header);
-    size = header.size;
-    ret = create_write(storage, options, &header);
+    /* While the image is locked, so that it is not its own data file. */
+    ok = create_data_file(path, options, header.size, error);
+    if (ok) {
+        int ret = create_write(storage, options, &header);
+
+        ok = ret == 0 || CREATE_FAIL("%s: %s", path, g_strerror(-ret));
+    }
     qcow2_header_clear(&header);
     vblk_storage_close(storage);
-    if (ret < 0)
-        return CREATE_FAIL("%s: %s", path, g_strerror(-ret));
-    return create_data_file(path, options, size, error) && create_preallocate(path, options, error);
+    return ok && create_preallocate(path, options, error);
 }
 
 /* --- space set aside --- */

@@ -118,6 +118,7 @@ static const struct vu_option amend_rows[] = {
      .help = "Only what it is already; rebase -u -F changes it."},
     {.name = "help", .in_o_list = true, .type = VU_OPTION_FLAG, .offset = AMEND_OFFSET(help),
      .group = AMEND_KEY_GROUP, .help = "List these and exit."},
+    {.name = "?", .in_o_list = true, .type = VU_OPTION_FLAG, .offset = AMEND_OFFSET(help)},
     AMEND_FIXED("cluster_size"),
     AMEND_FIXED("extended_l2"),
     AMEND_FIXED("compression_type"),

@@ -34,10 +34,13 @@ static const struct img_command *const commands[] = {
 
 /* --- options of all commands --- */
 
-#define COMMAND_GROUP "All commands"
+#define COMMAND_GROUP    "All commands"
+
+#define COMMAND_N_TABLES 3
 
 struct command_common {
-    bool image_opts;
+    bool image_opts, help;
+    const struct vu_option_table *tables; /* of the command: COMMAND_N_TABLES */
 };
 
 /* What QEMU makes objects for, images have not here: only secrets do no harm. */
@@ -49,8 +52,25 @@ static bool command_parse_object(void *target, const char *name, const char *val
     return false;
 }
 
+/* --options LIST is -o LIST. */
+static bool command_parse_list(void *target, const char *name, const char *value, GError **error)
+{
+    const struct command_common *common = target;
+    g_autofree char *list = g_strdup(value);
+    char program[] = COMMAND_PROGRAM, option[] = "-o";
+    char *argv[] = {program, option, list, NULL};
+
+    return vu_options_parse(common->tables, COMMAND_N_TABLES, 3, argv, NULL, error);
+}
+
 /* clang-format off */
 static const struct vu_option command_rows[] = {
+    {.name = "help", .short_name = 'h', .is_long = true, .type = VU_OPTION_FLAG,
+     .offset = offsetof(struct command_common, help), .group = COMMAND_GROUP,
+     .help = "List the options of the command and exit."},
+    {.name = "options", .is_long = true, .type = VU_OPTION_CALL, .parse = command_parse_list},
+    {.name = "target-format-options", .is_long = true, .type = VU_OPTION_CALL,
+     .parse = command_parse_list},
     {.name = "image-opts", .is_long = true, .type = VU_OPTION_FLAG,
      .offset = offsetof(struct command_common, image_opts), .group = COMMAND_GROUP,
      .help = "The image is named as driver=FORMAT,file.filename=NAME,... instead of by its name."},
@@ -111,8 +131,6 @@ static void command_free_options(const struct img_command *command, void *option
     g_free(options);
 }
 
-#define COMMAND_N_TABLES 3
-
 /* All options that a command takes, and where they go. */
 static void command_tables(const struct img_command *command, void *options,
                            struct img_new_image *new, struct command_common *common,
@@ -145,17 +163,26 @@ static int command_run(const struct img_command *command, struct img_run *run)
     return command->run(run);
 }
 
-/* argv without its last argument, which is not taken for an option. */
-static char **command_cut_last(const struct img_command *command, int *argc, char **argv,
-                               char **ret_last)
+/* Which argument is a negative number, as no option is; 0: none. */
+static int command_find_negative(const struct img_command *command, int argc, char **argv)
+{
+    for (int i = 1; i < argc && command->takes_negative && strcmp(argv[i], "--") != 0; i++)
+        if (argv[i][0] == '-' && g_ascii_isdigit(argv[i][1]))
+            return i;
+    return 0;
+}
+
+/* argv without it; it goes to what is no option, behind all else. */
+static char **command_cut_negative(const struct img_command *command, int *argc, char **argv,
+                                   char **ret_negative)
 {
     char **cut = g_memdup2(argv, sizeof(*argv) * ((size_t)*argc + 1));
-    char *last = *argc > 2 ? cut[*argc - 1] : NULL;
+    int at = command_find_negative(command, *argc, argv);
 
-    *ret_last = NULL;
-    if (command->last_may_be_negative && last && last[0] == '-' && g_ascii_isdigit(last[1])) {
-        *ret_last = last;
-        cut[--*argc] = NULL;
+    *ret_negative = at > 0 ? argv[at] : NULL;
+    if (at > 0) {
+        memmove(cut + at, cut + at + 1, sizeof(*argv) * (size_t)(*argc - at));
+        --*argc;
     }
     return cut;
 }
@@ -179,23 +206,26 @@ static int command_parse_and_run(const struct img_command *command, int argc, ch
         .new = command->takes_new_image ? &new : NULL,
     };
     struct vu_option_table tables[COMMAND_N_TABLES];
-    char *last = NULL;
-    g_autofree char **cut = command_cut_last(command, &argc, argv, &last);
+    char *negative = NULL;
+    g_autofree char **cut = command_cut_negative(command, &argc, argv, &negative);
     GError *error = NULL;
     int status = 0;
 
     img_new_image_init(&new);
     command_tables(command, run.options, &new, &common, tables);
-    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        img_command_help(command);
-    } else if (!vu_options_parse(tables, G_N_ELEMENTS(tables), argc, cut, &run.args, &error)) {
+    for (size_t i = 0; i < G_N_ELEMENTS(tables); i++)
+        tables[i].abbreviates = true;
+    common.tables = tables;
+    if (!vu_options_parse(tables, G_N_ELEMENTS(tables), argc, cut, &run.args, &error)) {
         status = img_fail(1, error);
-    } else if (new.help) {
+    } else if (common.help) {
         img_command_help(command);
+    } else if (new.help) {
+        status = img_new_image_help(*(char **)((char *)run.options + command->new_format_offset));
     } else {
         run.open_flags = common.image_opts ? IMG_OPEN_OPTS : 0;
-        if (last)
-            run.args = command_append(run.args, last);
+        if (negative)
+            run.args = command_append(run.args, negative);
         status = command_run(command, &run);
     }
     g_free(run.args);
@@ -257,10 +287,12 @@ void img_command_print_man(void)
     tables[G_N_ELEMENTS(commands) + 1] =
         (struct vu_option_table){command_rows, G_N_ELEMENTS(command_rows), NULL};
     vu_options_print_man(tables, G_N_ELEMENTS(tables));
-    puts(".SH EXIT STATUS\n"
-         "0 on success, 1 on failure. check: 2 for corruptions, 3 for leaked clusters alone, 63\n"
-         "where the format has no checks. compare: 1 for images that differ, 2 on failure.\n"
-         ".SH SEE ALSO\n.BR vblkd (1),\n.BR outboard (7)");
+    puts(
+        ".SH EXIT STATUS\n"
+        "0 on success, 1 on failure. check: 2 for corruptions, 3 for leaked clusters alone, 63\n"
+        "where the format has no checks. compare: 1 for images that differ, 2 where one cannot be\n"
+        "opened, 3 where it cannot be told what it has, 4 where it cannot be read.\n"
+        ".SH SEE ALSO\n.BR vblkd (1),\n.BR outboard (7)");
 }
 
 void img_command_print_completion(void)

@@ -30,7 +30,8 @@ struct img_command {
     size_t options_len;              /* of the structure that the rows fill in */
     unsigned min_args, max_args;     /* what is no option */
     bool takes_new_image;            /* the -o options of new images */
-    bool last_may_be_negative;       /* the last argument may begin with a dash */
+    size_t new_format_offset;        /* with these: of its format, a char *, in the structure */
+    bool takes_negative;             /* a number with a dash is no option, and the last argument */
     int (*run)(struct img_run *run); /* the exit status */
 };
 

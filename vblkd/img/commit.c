@@ -56,6 +56,7 @@ static const struct vu_option commit_rows[] = {
      .offset = COMMIT_OFFSET(progress), .group = COMMIT_GROUP, .help = "Show how far it is."},
     {.name = "quiet", .short_name = 'q', .is_long = true, .type = VU_OPTION_FLAG,
      .offset = COMMIT_OFFSET(quiet), .group = COMMIT_GROUP, .help = "Print nothing."},
+    {.name = "drop", .is_long = true, .type = VU_OPTION_FLAG, .offset = COMMIT_OFFSET(keep)},
 };
 /* clang-format on */
 

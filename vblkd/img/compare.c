@@ -12,7 +12,13 @@
 
 #define COMPARE_CHUNK (UINT64_C(2) << 20)
 
-enum compare_status { COMPARE_SAME = 0, COMPARE_DIFFERENT = 1, COMPARE_FAILED = 2 };
+enum compare_status {
+    COMPARE_SAME = 0,
+    COMPARE_DIFFERENT = 1,
+    COMPARE_NOT_OPENED = 2,
+    COMPARE_NOT_MAPPED = 3,
+    COMPARE_NOT_READ = 4,
+};
 
 struct compare_options {
     char *formats[2], *cache;
@@ -36,6 +42,10 @@ static const struct vu_option compare_rows[] = {
     {.name = "second-format", .short_name = 'F', .is_long = true, .type = VU_OPTION_STRING,
      .metavar = "FORMAT", .offset = COMPARE_OFFSET(formats[1]), .group = COMPARE_GROUP,
      .help = "The second image's."},
+    {.name = "a-format", .is_long = true, .type = VU_OPTION_STRING,
+     .offset = COMPARE_OFFSET(formats[0])},
+    {.name = "b-format", .is_long = true, .type = VU_OPTION_STRING,
+     .offset = COMPARE_OFFSET(formats[1])},
     {.name = "cache", .short_name = 'T', .is_long = true, .type = VU_OPTION_STRING,
      .metavar = "MODE", .offset = COMPARE_OFFSET(cache), .group = COMPARE_GROUP,
      .help = "How the images are opened, as vblkd's cache modes."},
@@ -63,10 +73,11 @@ static int compare_differ(const struct compare *compare, const char *before, uin
     return COMPARE_DIFFERENT;
 }
 
-static int compare_fail(struct vblk_image *image, uint64_t offset, int ret)
+static int compare_fail(enum compare_status status, const struct vblk_image *image, uint64_t offset,
+                        int ret)
 {
-    return img_fail_text(COMPARE_FAILED, "%s: cannot be read at %" PRIu64 ": %s",
-                         image->storage->path, offset, g_strerror(-ret));
+    return img_fail_text((int)status, "%s: cannot be %s at %" PRIu64 ": %s", image->storage->path,
+                         status == COMPARE_NOT_READ ? "read" : "mapped", offset, g_strerror(-ret));
 }
 
 /* What a range of one image has to say without being read. */
@@ -97,7 +108,7 @@ static int compare_contents(struct compare *compare, const struct compare_side s
         else
             ret = vblk_image_read(compare->images[i], compare->bufs[i], len, offset);
         if (ret < 0)
-            return compare_fail(compare->images[i], offset, ret);
+            return compare_fail(COMPARE_NOT_READ, compare->images[i], offset, ret);
     }
     if (memcmp(compare->bufs[0], compare->bufs[1], len) == 0)
         return COMPARE_SAME;
@@ -117,7 +128,7 @@ static int compare_next(struct compare *compare, uint64_t offset, uint64_t end, 
         int ret = compare_look(compare->images[i], offset, len, &sides[i]);
 
         if (ret < 0)
-            return compare_fail(compare->images[i], offset, ret);
+            return compare_fail(COMPARE_NOT_MAPPED, compare->images[i], offset, ret);
         len = sides[i].extent.len;
     }
     if (compare->options->strict && (sides[0].extent.is_present != sides[1].extent.is_present ||
@@ -146,13 +157,14 @@ static int compare_rest(struct compare *compare, uint64_t offset)
         struct img_layer_extent extent;
         int ret = img_layers_map(image, offset, MIN(image->size - offset, COMPARE_CHUNK), &extent);
 
-        len = ret == 0 ? extent.len : 0;
-        if (ret == 0 && !extent.is_data)
-            continue;
-        if (ret == 0)
-            ret = vblk_image_read(image, compare->bufs[0], len, offset);
         if (ret < 0)
-            return compare_fail(image, offset, ret);
+            return compare_fail(COMPARE_NOT_MAPPED, image, offset, ret);
+        len = extent.len;
+        if (!extent.is_data)
+            continue;
+        ret = vblk_image_read(image, compare->bufs[0], len, offset);
+        if (ret < 0)
+            return compare_fail(COMPARE_NOT_READ, image, offset, ret);
         for (uint64_t at = 0; at < len; at += 512)
             if (!img_is_zero(compare->bufs[0] + at, MIN(512, len - at)))
                 return compare_differ(compare, "Content mismatch at offset", offset + at, "!");
@@ -201,7 +213,7 @@ static int compare_run(struct img_run *run)
                      run->open_flags | (options->force_share ? IMG_OPEN_SHARE : 0), &error);
         compare.bufs[i] = g_malloc(COMPARE_CHUNK);
         if (!compare.images[i])
-            status = img_fail(COMPARE_FAILED, error);
+            status = img_fail(COMPARE_NOT_OPENED, error);
     }
     if (status == COMPARE_SAME)
         status = compare_images(&compare);

@@ -13,7 +13,8 @@
 
 #define CONVERT_SECTOR      UINT64_C(512)
 #define CONVERT_SPARSE_LEN  4096 /* where nobody said how much */
-#define CONVERT_MAX_THREADS 8    /* likewise */
+#define CONVERT_MAX_SPARSE  (UINT64_C(16) << 20)
+#define CONVERT_MAX_THREADS 8 /* likewise */
 #define CONVERT_MAX_SOURCES 1024
 
 struct convert_options {
@@ -44,9 +45,10 @@ static bool convert_parse_sparse(void *target, const char *name, const char *val
     if (!img_size_parse(value, &options->sparse_len, error))
         return false;
     options->has_sparse_len = true;
-    if (options->sparse_len % CONVERT_SECTOR == 0)
+    if (options->sparse_len % CONVERT_SECTOR == 0 && options->sparse_len <= CONVERT_MAX_SPARSE)
         return true;
-    g_set_error(error, VU_OPTION_ERROR, 0, "expected a multiple of 512, or 0, got \"%s\"", value);
+    g_set_error(error, VU_OPTION_ERROR, 0, "expected a multiple of 512 up to 16M, or 0, got \"%s\"",
+                value);
     return false;
 }
 
@@ -125,6 +127,16 @@ static const struct vu_option convert_rows[] = {
     {.name = "force-share", .short_name = 'U', .is_long = true, .type = VU_OPTION_FLAG,
      .offset = CONVERT_OFFSET(force_share), .group = CONVERT_GROUP,
      .help = "Read the source though another program writes it; the copy may be of no use."},
+    {.name = "source-format", .is_long = true, .type = VU_OPTION_STRING,
+     .offset = CONVERT_OFFSET(format)},
+    {.name = "backing", .short_name = 'b', .type = VU_OPTION_STRING,
+     .offset = CONVERT_OFFSET(backing_file)},
+    {.name = "oob-writes", .is_long = true, .type = VU_OPTION_FLAG,
+     .offset = CONVERT_OFFSET(any_order)},
+    {.name = "copy-range-offloading", .is_long = true, .type = VU_OPTION_FLAG,
+     .offset = CONVERT_OFFSET(offload)},
+    {.name = "target-cache", .is_long = true, .type = VU_OPTION_STRING,
+     .offset = CONVERT_OFFSET(cache)},
 };
 /* clang-format on */
 
@@ -142,6 +154,7 @@ static const char *convert_find_mistake(const struct convert_options *options,
         {options->compress && !is_qcow2 && !options->target_image_opts,
          "-c: only qcow2 has compressed clusters"},
         {options->compress && new->data_file, "-c: not with an external data file"},
+        {options->compress && new->preallocation, "-c and preallocation exclude each other"},
         {options->offload && options->compress, "-C and -c exclude each other"},
         {options->offload && options->has_sparse_len, "-C and -S exclude each other"},
         {options->target_is_zero && !options->no_create, "--target-is-zero needs -n"},
@@ -257,13 +270,19 @@ static unsigned convert_n_threads(const struct convert *convert)
     return MIN(g_get_num_processors() * (convert->options->compress ? 2 : 1), CONVERT_MAX_THREADS);
 }
 
-static bool convert_target_is_zero(const struct convert *convert)
+/* From where on the target reads as zeros before anything is copied. */
+static uint64_t convert_zero_from(const struct convert *convert)
 {
     const struct convert_options *options = convert->options;
+    const struct vblk_image *target = convert->target;
+    bool is_raw = strcmp(target->format->name, "raw") == 0;
 
     if (options->no_create)
-        return options->target_is_zero;
-    return !convert->is_backed && !convert->target->storage->is_block_device;
+        return options->target_is_zero ? 0 : UINT64_MAX;
+    /* What is set aside on a device has what the device has. */
+    if (target->storage->is_block_device && (is_raw || convert->run->new->preallocation))
+        return UINT64_MAX;
+    return target->backing ? target->backing->size : 0;
 }
 
 static bool convert_copy(struct convert *convert, GError **error)
@@ -276,10 +295,11 @@ static bool convert_copy(struct convert *convert, GError **error)
         .len = convert->source->size,
         .n_threads = convert_n_threads(convert),
         .sparse_len = options->has_sparse_len ? options->sparse_len : CONVERT_SPARSE_LEN,
-        .target_is_zero = convert_target_is_zero(convert),
+        .zero_from = convert_zero_from(convert),
         .compresses = options->compress,
         .is_backed = convert->is_backed,
         .salvages = options->salvage,
+        .is_quiet = options->quiet,
         .offloads = options->offload,
         .rate = options->rate,
         .progress = &progress,
@@ -332,6 +352,8 @@ static int convert_run(struct img_run *run)
 
     if (options->target_image_opts && options->output_format)
         return img_fail_text(1, "convert: --target-image-opts says the format, and excludes -O");
+    if (options->no_create && img_new_image_is_said(run->new))
+        return img_fail_text(1, "convert: -o is for an image that is made, which -n does not");
     if (!options->output_format)
         options->output_format = g_strdup("raw");
     convert_take(&options->backing_file, &run->new->backing_file);
@@ -355,5 +377,6 @@ const struct img_command img_convert = {
     .min_args = 2,
     .max_args = CONVERT_MAX_SOURCES + 1,
     .takes_new_image = true,
+    .new_format_offset = CONVERT_OFFSET(output_format),
     .run = convert_run,
 };

@@ -28,14 +28,31 @@ static int copy_read_failed(struct img_copy *copy, int ret)
     return ret;
 }
 
+/* What the source has itself. What it has not, behind the end of what lies behind it, is zeros:
+ * something else may lie behind the target there. */
+static int copy_look_alone(struct img_copy *copy, uint64_t offset, uint64_t len,
+                           struct vblk_extent *ret_extent)
+{
+    const struct vblk_image *behind = copy->source->backing;
+    uint64_t size = behind ? behind->size : 0;
+    int ret = copy->source->format->map(copy->source, offset, len, VBLK_HOLES, ret_extent);
+
+    if (ret < 0 || ret_extent->kind != VBLK_EXTENT_BACKING)
+        return ret;
+    if (offset >= size)
+        ret_extent->kind = VBLK_EXTENT_ZERO;
+    else
+        ret_extent->len = MIN(ret_extent->len, size - offset);
+    return 0;
+}
+
 /* What of the source is at `at`, which is as much as is looked at with one call. */
 static int copy_look(struct img_copy *copy, uint64_t at, struct vblk_extent *ret_extent)
 {
     uint64_t len = MIN(copy->len - at, VBLK_REQUEST_MAX);
 
     if (copy->is_backed)
-        return copy->source->format->map(copy->source, copy->source_offset + at, len, VBLK_HOLES,
-                                         ret_extent);
+        return copy_look_alone(copy, copy->source_offset + at, len, ret_extent);
     return vblk_image_map(copy->source, copy->source_offset + at, len, VBLK_HOLES, ret_extent,
                           NULL);
 }
@@ -88,8 +105,9 @@ static void copy_salvage(struct img_copy *copy, uint8_t *buf, uint64_t at, uint6
         ret = vblk_image_read(copy->source, buf + done, part, copy->source_offset + at + done);
         if (ret == 0)
             continue;
-        img_warn("error while reading offset %" PRIu64 ": %s", copy->source_offset + at + done,
-                 g_strerror(-ret));
+        if (!copy->is_quiet)
+            img_warn("error while reading offset %" PRIu64 ": %s", copy->source_offset + at + done,
+                     g_strerror(-ret));
         memset(buf + done, 0, part);
     }
 }
@@ -108,9 +126,11 @@ static int copy_read(struct img_copy *copy, uint8_t *buf, uint64_t at, uint64_t 
 
 static int copy_zero(struct img_copy *copy, uint64_t at, uint64_t len)
 {
-    if (copy->target_is_zero)
+    uint64_t offset = copy->target_offset + at;
+
+    if (offset >= copy->zero_from)
         return 0;
-    return vblk_image_zero(copy->target, copy->target_offset + at, len, true);
+    return vblk_image_zero(copy->target, offset, MIN(len, copy->zero_from - offset), true);
 }
 
 /* --- plain --- */

@@ -20,10 +20,11 @@ struct img_copy {
     uint64_t source_offset, target_offset, len;
     unsigned n_threads;
     uint64_t sparse_len; /* as many zeros are not written, if aligned; 0: everything is */
-    bool target_is_zero; /* all of it reads as zeros */
+    uint64_t zero_from;  /* from there on the target reads as zeros; UINT64_MAX: nowhere */
     bool compresses;     /* whole clusters; the offsets are aligned to them */
     bool is_backed; /* what the source has not itself is not copied: it lies behind the target */
     bool salvages;  /* sectors that cannot be read become zeros, with a warning */
+    bool is_quiet;  /* without that one */
     bool offloads;  /* atomic: data goes from file to file inside the kernel, while that works */
     uint64_t rate;  /* bytes a second; 0: any */
     struct img_progress *progress;

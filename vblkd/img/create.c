@@ -31,6 +31,10 @@ static const struct vu_option create_rows[] = {
      .help = "Do not look at the backing image; the size must be said."},
     {.name = "quiet", .short_name = 'q', .is_long = true, .type = VU_OPTION_FLAG,
      .offset = CREATE_OFFSET(quiet), .group = CREATE_GROUP, .help = "Print nothing."},
+    {.name = "backing-format", .short_name = 'B', .type = VU_OPTION_STRING,
+     .offset = CREATE_OFFSET(backing_format)},
+    {.name = "backing-unsafe", .is_long = true, .type = VU_OPTION_FLAG,
+     .offset = CREATE_OFFSET(unsafe)},
 };
 /* clang-format on */
 
@@ -57,12 +61,14 @@ static bool create_prepare(const struct create_options *options, const char *pat
             !img_open_look_behind(path, new->backing_file, new->backing_format, &new->size, error))
             return false;
     }
+    if (new->backing_format && !new->backing_file) {
+        g_set_error(error, VU_OPTION_ERROR, 0, "%s: -F goes with -b", path);
+        return false;
+    }
     if (new->size == UINT64_MAX) {
         g_set_error(error, VU_OPTION_ERROR, 0, "%s: the size of the new image must be said", path);
         return false;
     }
-    /* Disks have whole sectors. */
-    new->size = (new->size + 511) & ~UINT64_C(511);
     if (!img_new_image_check(new, format, error)) {
         g_prefix_error(error, "%s: ", path);
         return false;
@@ -82,6 +88,8 @@ static int create_run(struct img_run *run)
         options->format = g_strdup("raw");
     create_take(&options->backing_file, &run->new->backing_file);
     create_take(&options->backing_format, &run->new->backing_format);
+    if (run->n_args > 1 && run->new->size != UINT64_MAX)
+        return img_fail_text(1, "%s: the size is said twice", path);
     if (run->n_args > 1 && !img_size_parse(run->args[1], &run->new->size, &error))
         return img_fail(1, error);
     if (!create_prepare(options, path, run->new, &error))
@@ -92,6 +100,8 @@ static int create_run(struct img_run *run)
         printf("Formatting '%s', %s\n", path, text);
         fflush(stdout);
     }
+    /* Disks have whole sectors. */
+    run->new->size = (run->new->size + 511) & ~UINT64_C(511);
     if (!img_new_image_create(path, run->new, options->format, &error))
         return img_fail(1, error);
     return 0;
@@ -107,5 +117,6 @@ const struct img_command img_create = {
     .min_args = 1,
     .max_args = 2,
     .takes_new_image = true,
+    .new_format_offset = CREATE_OFFSET(format),
     .run = create_run,
 };

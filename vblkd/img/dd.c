@@ -112,7 +112,7 @@ static int dd_copy(const struct dd_options *options, const struct dd_operands *o
     copy.target = img_open(operands->target, format, NULL, IMG_OPEN_WRITE, &error);
     if (!copy.target)
         return img_fail(1, error);
-    copy.target_is_zero = !copy.target->storage->is_block_device;
+    copy.zero_from = copy.target->storage->is_block_device ? UINT64_MAX : 0;
     img_progress_begin(&progress, false, len);
     ret = img_copy_run(&copy);
     if (ret == 0)

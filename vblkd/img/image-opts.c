@@ -60,6 +60,14 @@ static bool opts_parse_switch(void *target, const char *name, const char *value,
     return true;
 }
 
+static bool opts_parse_locking(void *target, const char *name, const char *value, GError **error)
+{
+    static const char *const words[] = {"auto", "on", "off", NULL};
+
+    ((struct opts_target *)target)->opts->no_locks = g_str_equal(value, "off");
+    return g_strv_contains(words, value) || opts_fail(error, value, "auto, on or off");
+}
+
 #define OPTS_KEY(key, function)                                                   \
     {                                                                             \
         .name = key, .in_o_list = true, .type = VU_OPTION_CALL, .parse = function \
@@ -80,6 +88,7 @@ static const struct vu_option opts_rows[] = {
     OPTS_KEY("cache.no-flush", opts_parse_switch),
     OPTS_KEY("file.cache.no-flush", opts_parse_switch),
     OPTS_KEY("force-share", opts_parse_switch),
+    OPTS_KEY("file.locking", opts_parse_locking),
     OPTS_IGNORED("node-name"),
     OPTS_IGNORED("file.node-name"),
     OPTS_IGNORED("read-only"),
@@ -88,6 +97,16 @@ static const struct vu_option opts_rows[] = {
     OPTS_IGNORED("file.discard"),
     OPTS_IGNORED("detect-zeroes"),
     OPTS_IGNORED("file.aio"),
+    OPTS_IGNORED("file.read-only"),
+    OPTS_IGNORED("file.auto-read-only"),
+    OPTS_IGNORED("file.drop-cache"),
+    OPTS_IGNORED("lazy-refcounts"),
+    OPTS_IGNORED("overlap-check"),
+    OPTS_IGNORED("pass-discard-request"),
+    OPTS_IGNORED("pass-discard-snapshot"),
+    OPTS_IGNORED("pass-discard-other"),
+    OPTS_IGNORED("cache-clean-interval"),
+    OPTS_IGNORED("l2-cache-entry-size"),
     OPTS_IGNORED("cache-size"),
     OPTS_IGNORED("l2-cache-size"),
     OPTS_IGNORED("refcount-cache-size"),

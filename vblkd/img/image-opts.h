@@ -9,6 +9,7 @@ struct img_image_opts {
     char *path, *format;   /* format: NULL to be probed */
     bool direct, no_flush; /* cache.direct, cache.no-flush */
     bool force_share;
+    bool no_locks; /* file.locking=off */
 };
 
 /* False with *error. Clear it in either case. */

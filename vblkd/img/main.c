@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vblk-img: creates, inspects, checks, changes and converts disk images. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+
+#include <glib.h>
 
 #include "vblkd/img/command.h"
 #include "vhost-user/log.h"
@@ -30,9 +33,27 @@ static int finish_output(int status)
     return img_fail_text(status ? status : 1, "the output could not be written");
 }
 
+/* How many arguments of argv say what qemu-img is to trace, which has no effect here. */
+static int main_n_trace_args(char **argv)
+{
+    int n = 0;
+
+    for (; argv[n] && (g_str_has_prefix(argv[n], "-T") || g_str_has_prefix(argv[n], "--trace"));
+         n++)
+        if ((strcmp(argv[n], "-T") == 0 || strcmp(argv[n], "--trace") == 0) && argv[n + 1])
+            n++;
+    return n;
+}
+
 int main(int argc, char **argv)
 {
+    int n_trace = main_n_trace_args(argv + 1);
+
     vu_log_set_level(VU_LOG_WARNING);
+    /* Those that show no progress are not ended by being asked for it. */
+    signal(SIGUSR1, SIG_IGN);
+    argc -= n_trace;
+    argv += n_trace;
     if (argc < 2)
         return img_fail_text(1, "expected a command; --help lists them");
     for (size_t i = 0; i < G_N_ELEMENTS(printers); i++)

@@ -15,7 +15,7 @@
 struct measure_options {
     char *format, *output_format, *snapshot;
     int output; /* of measure_outputs */
-    bool force_share;
+    bool force_share, image_opts;
     uint64_t size; /* 0: not said */
 };
 
@@ -42,13 +42,17 @@ static const struct vu_option measure_rows[] = {
      .metavar = "SNAPSHOT", .offset = MEASURE_OFFSET(snapshot), .group = MEASURE_GROUP,
      .help = "For what an internal snapshot has kept: its ID or name, or snapshot.id=ID,snapshot.name=NAME."},
     {.name = "size", .is_long = true, .type = VU_OPTION_CALL, .parse = measure_parse_size,
-     .metavar = "SIZE", .group = MEASURE_GROUP,
+     .short_name = 's', .metavar = "SIZE", .group = MEASURE_GROUP,
      .help = "For an empty disk of that size, instead of an image's contents."},
     {.name = "output", .is_long = true, .type = VU_OPTION_CHOICE, .choices = measure_outputs,
      .offset = MEASURE_OFFSET(output), .group = MEASURE_GROUP, .help = "Text or JSON."},
     {.name = "force-share", .short_name = 'U', .is_long = true, .type = VU_OPTION_FLAG,
      .offset = MEASURE_OFFSET(force_share), .group = MEASURE_GROUP,
      .help = "Look on though another program writes the image."},
+    {.name = "source-format", .is_long = true, .type = VU_OPTION_STRING,
+     .offset = MEASURE_OFFSET(format)},
+    {.name = "source-image-opts", .is_long = true, .type = VU_OPTION_FLAG,
+     .offset = MEASURE_OFFSET(image_opts)},
 };
 /* clang-format on */
 
@@ -161,7 +165,9 @@ static int measure_run(struct img_run *run)
     if (!img_new_image_check(new, options->output_format, &error))
         return img_fail(1, error);
     if (run->n_args == 1 &&
-        !measure_image(options, run->args[0], run->open_flags, new, &result, &error))
+        !measure_image(options, run->args[0],
+                       run->open_flags | (options->image_opts ? IMG_OPEN_OPTS : 0), new, &result,
+                       &error))
         return img_fail(1, error);
     new->size = (new->size + 511) & ~UINT64_C(511);
     if (strcmp(options->output_format, "qcow2") == 0) {
@@ -187,5 +193,6 @@ const struct img_command img_measure = {
     .min_args = 0,
     .max_args = 1,
     .takes_new_image = true,
+    .new_format_offset = MEASURE_OFFSET(output_format),
     .run = measure_run,
 };

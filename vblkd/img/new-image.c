@@ -5,13 +5,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "vblkd/img/command.h"
+#include "vblkd/img/image-name.h"
 #include "vblkd/img/size.h"
+#include "vhost-user/daemon/options-words.h"
 
 #define NEW_GROUP         "Options of new images, -o KEY=VALUE,..."
 #define NEW_OFFSET(field) offsetof(struct img_new_image, field)
 #define NEW_ZERO_CHUNK    (UINT64_C(4) << 20)
+#define NEW_NO_FORMAT     "no format is called \"%s\" here; there are raw and qcow2"
 
 static const char *const new_switches[] = {"off", "on", NULL};
 static const char *const new_compressions[] = {"zlib", "zstd", NULL};
@@ -41,6 +46,55 @@ static bool new_parse_compat(void *target, const char *name, const char *value, 
     return false;
 }
 
+/* Bare, as the list of qemu-img has it, it is on. */
+static bool new_parse_switch(void *target, const char *name, const char *value, GError **error)
+{
+    static const char *const on[] = {"on", "yes", "true", "y", NULL};
+    static const char *const off[] = {"off", "no", "false", "n", NULL};
+    struct img_new_image *new = target;
+    bool is_on = !value || g_strv_contains(on, value);
+    const struct {
+        const char *name;
+        int *field;
+    } fields[] = {
+        {"lazy_refcounts", &new->lazy_refcounts},
+        {"extended_l2", &new->extended_l2},
+        {"data_file_raw", &new->data_file_raw},
+    };
+
+    if (!is_on && !g_strv_contains(off, value)) {
+        g_set_error(error, VU_OPTION_ERROR, 0, "expected on or off, got \"%s\"", value);
+        return false;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(fields); i++)
+        if (strcmp(fields[i].name, name) == 0)
+            *fields[i].field = is_on;
+    return true;
+}
+
+static bool new_parse_encryption(void *target, const char *name, const char *value, GError **error)
+{
+    if (g_strcmp0(value, "off") == 0)
+        return true;
+    g_set_error(error, VU_OPTION_ERROR, 0, "encrypted images are not supported");
+    return false;
+}
+
+#define NEW_SWITCH(key, text)                                                              \
+    {                                                                                      \
+        .name = key, .in_o_list = true, .type = VU_OPTION_CALL, .parse = new_parse_switch, \
+        .value_optional = true, .metavar = "on|off", .group = NEW_GROUP, .help = text      \
+    }
+#define NEW_ENCRYPTION(key)                                                                    \
+    {                                                                                          \
+        .name = key, .in_o_list = true, .type = VU_OPTION_CALL, .parse = new_parse_encryption, \
+    }
+/* How a host keeps a file has no effect. */
+#define NEW_IGNORED(key)                                          \
+    {                                                             \
+        .name = key, .in_o_list = true, .type = VU_OPTION_IGNORED \
+    }
+
 /* clang-format off */
 const struct vu_option img_new_image_rows[] = {
     {.name = "size", .in_o_list = true, .type = VU_OPTION_CALL, .parse = new_parse_size,
@@ -55,12 +109,9 @@ const struct vu_option img_new_image_rows[] = {
     {.name = "refcount_bits", .in_o_list = true, .type = VU_OPTION_INT, .min = 1, .max = 64,
      .offset = NEW_OFFSET(refcount_bits), .group = NEW_GROUP,
      .help = "The width of a reference count: 1 to 64, a power of two; 16 by default."},
-    {.name = "lazy_refcounts", .in_o_list = true, .type = VU_OPTION_CHOICE,
-     .choices = new_switches, .offset = NEW_OFFSET(lazy_refcounts), .group = NEW_GROUP,
-     .help = "Whether reference counts may be written late, to be counted anew after a crash."},
-    {.name = "extended_l2", .in_o_list = true, .type = VU_OPTION_CHOICE, .choices = new_switches,
-     .offset = NEW_OFFSET(extended_l2), .group = NEW_GROUP,
-     .help = "Whether clusters have 32 parts that are allocated one by one."},
+    NEW_SWITCH("lazy_refcounts",
+               "Whether reference counts may be written late, to be counted anew after a crash."),
+    NEW_SWITCH("extended_l2", "Whether clusters have 32 parts that are allocated one by one."),
     {.name = "compression_type", .in_o_list = true, .type = VU_OPTION_CHOICE,
      .choices = new_compressions, .offset = NEW_OFFSET(compression_type), .group = NEW_GROUP,
      .help = "How compressed clusters are compressed."},
@@ -76,11 +127,15 @@ const struct vu_option img_new_image_rows[] = {
     {.name = "data_file", .in_o_list = true, .type = VU_OPTION_STRING, .metavar = "NAME",
      .offset = NEW_OFFSET(data_file), .group = NEW_GROUP,
      .help = "The raw file that holds the data, where they are not to be in the image."},
-    {.name = "data_file_raw", .in_o_list = true, .type = VU_OPTION_CHOICE,
-     .choices = new_switches, .offset = NEW_OFFSET(data_file_raw), .group = NEW_GROUP,
-     .help = "Whether the data file alone can be read as a raw image."},
+    NEW_SWITCH("data_file_raw", "Whether the data file alone can be read as a raw image."),
+    NEW_ENCRYPTION("encryption"),
+    NEW_ENCRYPTION("encrypt.format"),
+    NEW_ENCRYPTION("encrypt.key-secret"),
+    NEW_IGNORED("nocow"),
+    NEW_IGNORED("extent_size_hint"),
     {.name = "help", .in_o_list = true, .type = VU_OPTION_FLAG, .offset = NEW_OFFSET(help),
      .group = NEW_GROUP, .help = "List these and exit."},
+    {.name = "?", .in_o_list = true, .type = VU_OPTION_FLAG, .offset = NEW_OFFSET(help)},
 };
 /* clang-format on */
 const size_t img_n_new_image_rows = G_N_ELEMENTS(img_new_image_rows);
@@ -95,6 +150,42 @@ void img_new_image_init(struct img_new_image *new)
         .cluster_size = defaults.cluster_size,
         .refcount_bits = (int)defaults.refcount_bits,
     };
+}
+
+static void new_print_row(const struct vu_option *row)
+{
+    g_autofree char *choices = row->choices ? vu_options_join_choices(row->choices) : NULL;
+    const char *value = row->metavar ? row->metavar : "number";
+
+    printf("  %s=<%s> - %s\n", row->name, choices ? choices : value, row->help);
+}
+
+int img_new_image_help(const char *format)
+{
+    bool is_raw = !format || strcmp(format, "raw") == 0;
+
+    if (!is_raw && strcmp(format, "qcow2") != 0)
+        return img_fail_text(1, NEW_NO_FORMAT, format);
+    printf("Supported %s options:\n", is_raw ? "raw" : format);
+    for (size_t i = 0; i < img_n_new_image_rows; i++) {
+        const struct vu_option *row = &img_new_image_rows[i];
+        bool is_of_raw = strcmp(row->name, "size") == 0 || strcmp(row->name, "preallocation") == 0;
+
+        if (row->help && row->type != VU_OPTION_FLAG && (is_of_raw || !is_raw))
+            new_print_row(row);
+    }
+    return 0;
+}
+
+bool img_new_image_is_said(const struct img_new_image *new)
+{
+    struct img_new_image none;
+
+    img_new_image_init(&none);
+    return new->backing_file || new->backing_format || new->data_file || new->has_compat ||
+           new->lazy_refcounts || new->extended_l2 || new->compression_type || new->data_file_raw ||
+           new->preallocation || new->size != none.size || new->cluster_size != none.cluster_size ||
+           new->refcount_bits != none.refcount_bits;
 }
 
 void img_new_image_clear(struct img_new_image *new)
@@ -159,8 +250,7 @@ bool img_new_image_check(const struct img_new_image *new, const char *format, GE
         return qcow2_create_check(&options, error);
     }
     if (strcmp(format, "raw") != 0) {
-        g_set_error(error, VU_OPTION_ERROR, 0, "-f: no format \"%s\"; there are raw and qcow2",
-                    format);
+        g_set_error(error, VU_OPTION_ERROR, 0, NEW_NO_FORMAT, format);
         return false;
     }
     beyond = new_first_beyond_raw(new);
@@ -249,12 +339,13 @@ static bool new_create_raw(const char *path, const struct img_new_image *new, GE
     return ret == 0;
 }
 
-bool img_new_image_create(const char *path, const struct img_new_image *new, const char *format,
+bool img_new_image_create(const char *name, const struct img_new_image *new, const char *format,
                           GError **error)
 {
     const struct qcow2_create_options options = img_new_image_qcow2(new);
+    g_autofree char *path = img_image_name_path(name, error);
 
-    if (!img_new_image_check(new, format, error))
+    if (!path || !img_new_image_check(new, format, error))
         return false;
     return strcmp(format, "raw") == 0 ? new_create_raw(path, new, error)
                                       : qcow2_create(path, &options, error);

@@ -25,6 +25,10 @@ extern const size_t img_n_new_image_rows;
 
 void img_new_image_init(struct img_new_image *new);
 void img_new_image_clear(struct img_new_image *new);
+/* Lists the options of a format (NULL: raw). The exit status: 1 where there is no such format. */
+int img_new_image_help(const char *format);
+/* Whether an option asks for something that is not so by itself. */
+bool img_new_image_is_said(const struct img_new_image *new);
 
 /* The same for the format's own function. Strings remain new's. */
 struct qcow2_create_options img_new_image_qcow2(const struct img_new_image *new);
@@ -36,7 +40,7 @@ bool img_new_image_check(const struct img_new_image *new, const char *format, GE
 char *img_new_image_describe(const struct img_new_image *new, const char *format);
 
 /* Makes the image, new->size bytes large, over a file that is there. False with *error. */
-bool img_new_image_create(const char *path, const struct img_new_image *new, const char *format,
+bool img_new_image_create(const char *name, const struct img_new_image *new, const char *format,
                           GError **error);
 
 /* Sets space aside in a range of a raw file, which reads as zeros so far. -errno. */

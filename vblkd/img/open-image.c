@@ -6,17 +6,23 @@
 #include "vblkd/img/open-image.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include "vblkd/format/qcow2-backing.h"
 #include "vblkd/img/command.h"
+#include "vblkd/img/image-name.h"
 #include "vblkd/img/image-opts.h"
+
+#define OPEN_SECTOR UINT64_C(512)
 
 /* The format's name, or NULL with *error. */
 static const char *open_probe(const char *path, unsigned flags, GError **error)
 {
     bool share = (flags & IMG_OPEN_SHARE) != 0;
     const struct vblk_image_options options = {
-        .storage = {.read_only = true, .take_locks = true, .share_all = share},
+        .storage = {.read_only = true,
+                    .take_locks = !(flags & IMG_OPEN_UNLOCKED),
+                    .share_all = share},
         .no_backing = true,
         .repair = (flags & IMG_OPEN_REPAIR) != 0,
     };
@@ -29,6 +35,8 @@ static const char *open_probe(const char *path, unsigned flags, GError **error)
 
 static bool open_find_cache(const char *name, enum vblk_cache *ret_cache, GError **error)
 {
+    if (g_strcmp0(name, "off") == 0)
+        name = vblk_caches[VBLK_CACHE_NONE];
     for (int i = 0; name && vblk_caches[i]; i++)
         if (strcmp(vblk_caches[i], name) == 0) {
             *ret_cache = (enum vblk_cache)i;
@@ -39,12 +47,23 @@ static bool open_find_cache(const char *name, enum vblk_cache *ret_cache, GError
     return !name;
 }
 
-static struct vblk_image *open_file(const char *path, const char *format, const char *cache,
+/* Disks have whole sectors: what a raw file lacks of its last one reads as zeros. */
+static void open_round_up(struct vblk_image *image)
+{
+    for (; image; image = image->backing)
+        if (strcmp(image->format->name, "raw") == 0)
+            image->size = (image->size + OPEN_SECTOR - 1) & ~(OPEN_SECTOR - 1);
+}
+
+static struct vblk_image *open_path(const char *path, const char *format, const char *cache,
                                     unsigned flags, unsigned depth, GError **error)
 {
     bool share = (flags & IMG_OPEN_SHARE) != 0, writes = (flags & IMG_OPEN_WRITE) != 0;
+    struct vblk_image *image;
     struct vblk_image_options options = {
-        .storage = {.read_only = !writes, .take_locks = true, .share_all = share},
+        .storage = {.read_only = !writes,
+                    .take_locks = !(flags & IMG_OPEN_UNLOCKED),
+                    .share_all = share},
         .format = format,
         .allow_backing = true,
         .no_backing = (flags & IMG_OPEN_ALONE) != 0,
@@ -53,6 +72,10 @@ static struct vblk_image *open_file(const char *path, const char *format, const 
         .repair = (flags & IMG_OPEN_REPAIR) != 0,
     };
 
+    if (share && writes) {
+        g_set_error(error, VU_OPTION_ERROR, 0, "%s: -U goes with reading alone", path);
+        return NULL;
+    }
     if (!open_find_cache(cache, &options.storage.cache, error))
         return NULL;
     if (!format && writes) {
@@ -63,7 +86,9 @@ static struct vblk_image *open_file(const char *path, const char *format, const 
             img_warn("%s: taken for a raw image, since it looks like no other; -f raw says so",
                      path);
     }
-    return vblk_image_open(path, &options, error);
+    image = vblk_image_open(path, &options, error);
+    open_round_up(image);
+    return image;
 }
 
 static struct vblk_image *open_by_opts(const char *text, const char *cache, unsigned flags,
@@ -73,17 +98,41 @@ static struct vblk_image *open_by_opts(const char *text, const char *cache, unsi
     struct img_image_opts opts;
 
     if (img_image_opts_parse(text, &opts, error))
-        image = open_file(opts.path, opts.format, img_image_opts_cache(&opts, cache),
-                          flags | (opts.force_share ? IMG_OPEN_SHARE : 0), depth, error);
+        image = open_path(opts.path, opts.format, img_image_opts_cache(&opts, cache),
+                          flags | (opts.force_share ? IMG_OPEN_SHARE : 0) |
+                              (opts.no_locks ? IMG_OPEN_UNLOCKED : 0),
+                          depth, error);
     img_image_opts_clear(&opts);
     return image;
+}
+
+/* What json: does not say of the format, `format` may. */
+static struct vblk_image *open_by_json(const char *name, const char *format, const char *cache,
+                                       unsigned flags, unsigned depth, GError **error)
+{
+    g_autofree char *opts = img_image_name_opts(name, error);
+    g_autofree char *with_format =
+        opts && format ? g_strdup_printf("driver=%s,%s", format, opts) : g_steal_pointer(&opts);
+
+    return with_format ? open_by_opts(with_format, cache, flags, depth, error) : NULL;
+}
+
+static struct vblk_image *open_by_name(const char *name, const char *format, const char *cache,
+                                       unsigned flags, unsigned depth, GError **error)
+{
+    g_autofree char *path = NULL;
+
+    if (img_image_name_is_json(name))
+        return open_by_json(name, format, cache, flags, depth, error);
+    path = img_image_name_path(name, error);
+    return path ? open_path(path, format, cache, flags, depth, error) : NULL;
 }
 
 struct vblk_image *img_open_chain(const char *path, const char *format, const char *cache,
                                   unsigned flags, unsigned depth, GError **error)
 {
     if (!(flags & IMG_OPEN_OPTS))
-        return open_file(path, format, cache, flags, depth, error);
+        return open_by_name(path, format, cache, flags, depth, error);
     if (!format)
         return open_by_opts(path, cache, flags, depth, error);
     g_set_error(error, VU_OPTION_ERROR, 0, "--image-opts says the format, and excludes -f");
@@ -96,19 +145,36 @@ struct vblk_image *img_open(const char *path, const char *format, const char *ca
     return img_open_chain(path, format, cache, flags, 0, error);
 }
 
+/* Whether an image of the chain is the file that a new image is going to overwrite. */
+static bool open_chain_has(const struct vblk_image *image, const char *path)
+{
+    struct stat there, other;
+
+    if (stat(path, &there) < 0)
+        return false;
+    for (; image; image = image->backing)
+        if (fstat(image->storage->fd, &other) == 0 && other.st_dev == there.st_dev &&
+            other.st_ino == there.st_ino)
+            return true;
+    return false;
+}
+
 bool img_open_look_behind(const char *path, const char *name, const char *format, uint64_t *size,
                           GError **error)
 {
-    g_autofree char *backing_path = qcow2_backing_path(path, name, error);
+    g_autofree char *image_path = img_image_name_path(path, error);
+    g_autofree char *backing_path = image_path ? qcow2_backing_path(image_path, name, error) : NULL;
     struct vblk_image *backing =
-        backing_path ? img_open(backing_path, format, NULL, 0, error) : NULL;
+        backing_path ? open_path(backing_path, format, NULL, 0, 0, error) : NULL;
+    bool is_behind_itself = backing && open_chain_has(backing, image_path);
 
-    if (!backing) {
-        g_prefix_error(error, "%s: the backing image: ", path);
-        return false;
-    }
-    if (*size == UINT64_MAX)
+    if (is_behind_itself)
+        g_set_error(error, VU_OPTION_ERROR, 0, "it would lie behind itself, and be overwritten");
+    else if (backing && *size == UINT64_MAX)
         *size = backing->size;
     vblk_image_close(backing);
-    return true;
+    if (backing && !is_behind_itself)
+        return true;
+    g_prefix_error(error, "%s: the backing image: ", path);
+    return false;
 }

@@ -13,6 +13,7 @@ enum img_open_flags {
     IMG_OPEN_ALONE = 1 << 2,  /* without backing and data files: for its metadata alone */
     IMG_OPEN_REPAIR = 1 << 3, /* though it is inconsistent */
     IMG_OPEN_OPTS = 1 << 4,   /* the path is what --image-opts has */
+    IMG_OPEN_UNLOCKED = 1 << 5,
 };
 
 /*

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How far a command is, on standard output. */
+/* How far a command is: on standard output where that was asked for, else on standard error when
+ * SIGUSR1 comes. */
 #pragma once
 
 #include <pthread.h>

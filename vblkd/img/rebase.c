@@ -5,11 +5,14 @@
  * the disk does the header name the new one, so that an end at any time leaves an image that reads
  * as before.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "vblkd/format/qcow2-amend.h"
 #include "vblkd/format/qcow2-backing.h"
+#include "vblkd/format/qcow2-compressed.h"
+#include "vblkd/format/qcow2-image.h"
 #include "vblkd/img/commands.h"
 #include "vblkd/img/open-image.h"
 #include "vblkd/img/progress.h"
@@ -20,7 +23,7 @@
 struct rebase_options {
     char *format, *cache, *source_cache, *backing_format;
     const char *backing_file; /* the command line's; NULL: not said; "": none */
-    bool unsafe, progress, quiet, force_share;
+    bool unsafe, progress, quiet, force_share, compress;
 };
 
 #define REBASE_OFFSET(field) offsetof(struct rebase_options, field)
@@ -60,6 +63,15 @@ static const struct vu_option rebase_rows[] = {
     {.name = "force-share", .short_name = 'U', .is_long = true, .type = VU_OPTION_FLAG,
      .offset = REBASE_OFFSET(force_share), .group = REBASE_GROUP,
      .help = "Read the new image behind it though another program writes that one."},
+    {.name = "compress", .short_name = 'c', .is_long = true, .type = VU_OPTION_FLAG,
+     .offset = REBASE_OFFSET(compress), .group = REBASE_GROUP,
+     .help = "Compress what is copied into the image."},
+    {.name = "backing-format", .short_name = 'B', .type = VU_OPTION_STRING,
+     .offset = REBASE_OFFSET(backing_format)},
+    {.name = "backing-unsafe", .is_long = true, .type = VU_OPTION_FLAG,
+     .offset = REBASE_OFFSET(unsafe)},
+    {.name = "backing-cache", .is_long = true, .type = VU_OPTION_STRING,
+     .offset = REBASE_OFFSET(source_cache)},
 };
 /* clang-format on */
 
@@ -69,7 +81,8 @@ struct rebase {
     struct vblk_image *image;
     struct vblk_image *behind;      /* the new one; NULL: none */
     uint8_t *old_bytes, *new_bytes; /* REBASE_CHUNK each */
-    uint64_t step;                  /* what the image has or has not as a whole */
+    uint64_t step;                  /* what is compared, and copied or not, as a whole */
+    bool compresses;
 };
 
 /* What a range reads as through a chain (NULL: zeros). */
@@ -109,6 +122,27 @@ static enum rebase_step rebase_judge(const struct rebase *rebase, uint64_t done,
     return img_is_zero(rebase->old_bytes + done, len) ? REBASE_ZERO : REBASE_COPY;
 }
 
+/* Whole clusters compressed, if they are to be and become smaller. */
+static int rebase_write(struct rebase *rebase, uint64_t at, const uint8_t *buf, uint64_t len)
+{
+    uint64_t step = rebase->compresses ? rebase->step : len;
+    int ret = 0;
+
+    for (uint64_t done = 0, part; done < len && ret == 0; done += part) {
+        uint64_t offset = at + done, end;
+
+        part = MIN(len - done, step - (rebase->compresses ? offset % step : 0));
+        end = offset + part;
+        ret = -ENOTSUP;
+        if (rebase->compresses && offset % step == 0 &&
+            (part == step || end == rebase->image->size))
+            ret = qcow2_write_compressed(rebase->image, offset, part, buf + done);
+        if (ret == -ENOTSUP)
+            ret = vblk_image_write(rebase->image, buf + done, part, offset);
+    }
+    return ret;
+}
+
 static int rebase_take(struct rebase *rebase, enum rebase_step what, uint64_t at, uint64_t done,
                        uint64_t len)
 {
@@ -116,7 +150,7 @@ static int rebase_take(struct rebase *rebase, enum rebase_step what, uint64_t at
     case REBASE_ZERO:
         return vblk_image_zero(rebase->image, at + done, len, true);
     case REBASE_COPY:
-        return vblk_image_write(rebase->image, rebase->old_bytes + done, len, at + done);
+        return rebase_write(rebase, at + done, rebase->old_bytes + done, len);
     case REBASE_ALIKE:
         break;
     }
@@ -193,6 +227,12 @@ static int rebase_copy(struct rebase *rebase, bool shows_progress)
 
 /* --- the images --- */
 
+/* NULL: none. */
+static const char *rebase_backing_name(const struct rebase_options *options)
+{
+    return options->backing_file && options->backing_file[0] ? options->backing_file : NULL;
+}
+
 static bool rebase_check(const struct rebase_options *options, const struct vblk_image *image,
                          GError **error)
 {
@@ -200,10 +240,12 @@ static bool rebase_check(const struct rebase_options *options, const struct vblk
 
     if (strcmp(image->format->name, "qcow2") != 0)
         problem = "only a qcow2 image has others behind it";
-    else if (options->backing_file[0] && !format)
+    else if (rebase_backing_name(options) && !format)
         problem = "the format of the new backing image must be said (-F)";
     else if (format && strcmp(format, "raw") != 0 && strcmp(format, "qcow2") != 0)
         problem = "-F: there are raw and qcow2";
+    else if (options->compress && qcow2_of(image)->has_data_file)
+        problem = "-c: not with an external data file";
     if (problem)
         g_set_error(error, VU_OPTION_ERROR, 0, "%s: %s", image->storage->path, problem);
     return !problem;
@@ -214,7 +256,7 @@ static bool rebase_open_behind(struct rebase *rebase, const struct rebase_option
 {
     g_autofree char *path = NULL;
 
-    if (options->backing_file[0] == '\0')
+    if (!rebase_backing_name(options))
         return true;
     path = qcow2_backing_path(rebase->image->storage->path, options->backing_file, error);
     if (path)
@@ -233,7 +275,8 @@ static bool rebase_make_alike(struct rebase *rebase, const struct rebase_options
 
     if (!rebase_open_behind(rebase, options, error))
         return false;
-    rebase->step = image->cluster_size;
+    rebase->compresses = options->compress;
+    rebase->step = options->compress ? qcow2_of(image)->cluster_size : image->cluster_size;
     rebase->old_bytes = g_malloc(REBASE_CHUNK);
     rebase->new_bytes = g_malloc(REBASE_CHUNK);
     if (rebase->behind)
@@ -249,7 +292,7 @@ static bool rebase_make_alike(struct rebase *rebase, const struct rebase_options
 
 static bool rebase_do(struct rebase *rebase, const struct rebase_options *options, GError **error)
 {
-    const char *name = options->backing_file[0] ? options->backing_file : NULL;
+    const char *name = rebase_backing_name(options);
 
     if (!rebase_check(options, rebase->image, error) ||
         (!options->unsafe && !rebase_make_alike(rebase, options, error)))
@@ -267,7 +310,7 @@ static int rebase_run(struct img_run *run)
     GError *error = NULL;
     bool ok;
 
-    if (!options->backing_file)
+    if (!options->backing_file && !options->unsafe)
         return img_fail_text(1, "rebase: the new backing image must be said (-b NAME, or -b \"\" "
                                 "for none)");
     rebase.image =
@@ -281,7 +324,7 @@ static int rebase_run(struct img_run *run)
 
 const struct img_command img_rebase = {
     .name = "rebase",
-    .usage = "[-f FORMAT] [-t MODE] [-T MODE] [-u] [-p] [-q] [-U] -b NAME [-F FORMAT] FILE",
+    .usage = "[-f FORMAT] [-t MODE] [-T MODE] [-u] [-c] [-p] [-q] [-U] -b NAME [-F FORMAT] FILE",
     .help = "Has another image lie behind an image, which reads as before.",
     .rows = rebase_rows,
     .n_rows = G_N_ELEMENTS(rebase_rows),

@@ -9,8 +9,6 @@
 #include "vblkd/img/open-image.h"
 #include "vblkd/img/size.h"
 
-#define RESIZE_SECTOR UINT64_C(512)
-
 struct resize_options {
     char *format;
     int preallocation;
@@ -50,7 +48,7 @@ static bool resize_parse(const char *text, uint64_t size, uint64_t *ret_size, GE
     }
     if (is_relative)
         number = text[0] == '-' ? size - number : size + number;
-    *ret_size = (number + RESIZE_SECTOR - 1) & ~(RESIZE_SECTOR - 1);
+    *ret_size = number;
     return true;
 }
 
@@ -59,10 +57,12 @@ static bool resize_check(const struct vblk_image *image, uint64_t size,
 {
     const char *problem = NULL;
 
-    if (size < image->size && !options->shrink)
+    if (size == 0)
+        problem = "the new size must be more than nothing";
+    else if (size <= image->size && options->preallocation)
+        problem = "--preallocation is for an image that becomes larger";
+    else if (size < image->size && !options->shrink)
         problem = "the image would lose its end: --shrink lets it";
-    else if (size < image->size && options->preallocation)
-        problem = "nothing can be set aside in an image that becomes smaller";
     else if (strcmp(image->format->name, "raw") == 0 &&
              options->preallocation == QCOW2_PREALLOC_METADATA)
         problem = "a raw image has no metadata to set aside";
@@ -127,6 +127,6 @@ const struct img_command img_resize = {
     .options_len = sizeof(struct resize_options),
     .min_args = 2,
     .max_args = 2,
-    .last_may_be_negative = true,
+    .takes_negative = true,
     .run = resize_run,
 };

@@ -19,14 +19,17 @@ static bool size_fail(const char *text, GError **error)
 
 bool img_size_parse(const char *text, uint64_t *ret_size, GError **error)
 {
-    const char *suffix = size_suffixes;
+    const char *suffix = size_suffixes, *number = text;
     double fraction = 0;
     uint64_t whole, unit;
     char *end;
 
+    while (g_ascii_isspace(*number))
+        number++;
+    number += *number == '+';
     errno = 0;
-    whole = g_ascii_strtoull(text, &end, g_str_has_prefix(text, "0x") ? 16 : 10);
-    if (errno != 0 || !g_ascii_isdigit(text[0]))
+    whole = g_ascii_strtoull(number, &end, g_str_has_prefix(number, "0x") ? 16 : 10);
+    if (errno != 0 || !g_ascii_isdigit(number[0]))
         return size_fail(text, error);
     if (*end == '.')
         fraction = g_ascii_strtod(end, &end);

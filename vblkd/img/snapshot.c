@@ -27,10 +27,10 @@ static const struct vu_option snapshot_rows[] = {
      .help = "Keep the disk as it is now."},
     {.name = "apply", .short_name = 'a', .is_long = true, .type = VU_OPTION_STRING,
      .metavar = "NAME", .offset = SNAPSHOT_OFFSET(apply), .group = SNAPSHOT_GROUP,
-     .help = "Make the disk what it was; what it is now is lost."},
+     .help = "Make the disk what it was; what it is now is lost. NAME is an ID or a name."},
     {.name = "delete", .short_name = 'd', .is_long = true, .type = VU_OPTION_STRING,
      .metavar = "NAME", .offset = SNAPSHOT_OFFSET(delete), .group = SNAPSHOT_GROUP,
-     .help = "Delete a snapshot. NAME is an ID or a name, here and with -a."},
+     .help = "Delete a snapshot, which is called so; an ID is not taken here."},
     {.name = "quiet", .short_name = 'q', .is_long = true, .type = VU_OPTION_FLAG,
      .offset = SNAPSHOT_OFFSET(quiet), .group = SNAPSHOT_GROUP, .help = "Without effect."},
     {.name = "force-share", .short_name = 'U', .is_long = true, .type = VU_OPTION_FLAG,
@@ -48,6 +48,23 @@ static bool snapshot_list(struct vblk_image *image, GError **error)
     return snapshots != NULL;
 }
 
+/* By its name alone, as qemu-img does: the ID of one may be the name of another. */
+static bool snapshot_delete(struct vblk_image *image, const char *name, GError **error)
+{
+    g_autoptr(GPtrArray) snapshots = qcow2_snapshot_list(image, error);
+
+    if (!snapshots)
+        return false;
+    for (guint i = 0; i < snapshots->len; i++) {
+        const struct qcow2_snapshot *snapshot = g_ptr_array_index(snapshots, i);
+
+        if (strcmp(snapshot->name, name) == 0)
+            return qcow2_snapshot_delete(image, snapshot->id, error);
+    }
+    g_set_error(error, VU_OPTION_ERROR, 0, "no snapshot is called \"%s\"", name);
+    return false;
+}
+
 static bool snapshot_do(struct vblk_image *image, const struct snapshot_options *options,
                         GError **error)
 {
@@ -58,7 +75,7 @@ static bool snapshot_do(struct vblk_image *image, const struct snapshot_options 
     else if (options->apply)
         ok = qcow2_snapshot_apply(image, options->apply, error);
     else if (options->delete)
-        ok = qcow2_snapshot_delete(image, options->delete, error);
+        ok = snapshot_delete(image, options->delete, error);
     else
         ok = snapshot_list(image, error);
     if (!ok)

@@ -359,7 +359,7 @@ int vblk_storage_map(struct vblk_storage *storage, uint64_t offset, bool *ret_is
     off_t data, hole;
 
     *ret_is_data = true;
-    *ret_len = size > offset ? size - offset : 1;
+    *ret_len = size > offset ? size - offset : UINT64_MAX - offset;
     if (storage->is_block_device)
         return 0;
     data = lseek(storage->fd, (off_t)offset, SEEK_DATA);

@@ -159,6 +159,33 @@ static bool option_matches(const struct vu_option *row, enum vu_option_form form
     return false;
 }
 
+static void option_fill_use(const struct option_parser *parser, const struct vu_option_table *table,
+                            const struct vu_option *row, struct option_use *ret_use)
+{
+    *ret_use = (struct option_use){
+        .row = row,
+        .target = table->target,
+        .field = (char *)table->target + row->offset,
+        .ignored = parser->ignored,
+    };
+}
+
+/* The same for a long option that is cut short. */
+static bool option_find_abbreviated(const struct option_parser *parser, const char *name,
+                                    struct option_use *ret_use)
+{
+    unsigned n = 0;
+
+    for (size_t t = 0; t < parser->n_tables; t++) {
+        const struct vu_option_table *table = &parser->tables[t];
+
+        for (size_t i = 0; i < table->n_rows && table->abbreviates; i++)
+            if (table->rows[i].is_long && g_str_has_prefix(table->rows[i].name, name) && n++ == 0)
+                option_fill_use(parser, table, &table->rows[i], ret_use);
+    }
+    return n == 1;
+}
+
 /* Looks a name up in all tables and fills ret_use, but for its spelling. */
 static bool option_find(const struct option_parser *parser, enum vu_option_form form,
                         const char *name, struct option_use *ret_use)
@@ -168,16 +195,11 @@ static bool option_find(const struct option_parser *parser, enum vu_option_form 
 
         for (size_t i = 0; i < table->n_rows; i++)
             if (option_matches(&table->rows[i], form, name)) {
-                *ret_use = (struct option_use){
-                    .row = &table->rows[i],
-                    .target = table->target,
-                    .field = (char *)table->target + table->rows[i].offset,
-                    .ignored = parser->ignored,
-                };
+                option_fill_use(parser, table, &table->rows[i], ret_use);
                 return true;
             }
     }
-    return false;
+    return form == VU_OPTION_FORM_LONG && option_find_abbreviated(parser, name, ret_use);
 }
 
 static bool option_unknown(const struct option_parser *parser, enum vu_option_form form,

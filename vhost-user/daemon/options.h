@@ -45,6 +45,7 @@ struct vu_option_table {
     const struct vu_option *rows;
     size_t n_rows;
     void *target;
+    bool abbreviates; /* a long option may be cut short, as long as no other of these begins so */
 };
 
 /* The rows that a program's table ends with, whose target is of this structure: it has bools of
