@@ -189,7 +189,8 @@ static const struct vu_option options_rows[] = {
      FIELD(journal), .metavar = "FILE|none", .group = GROUP_IMAGE,
      .help = "Where to note changes of a qcow2 image that are not on the disk yet, so that a daemon "
              "that is killed loses nothing the guest was told is written: the next one, started "
-             "with the same, makes them again. Default: SOCKET-PATH.journal. Beside it, with .guest at the end, is whether the guest switched "
+             "with the same, makes them again. With another image it does not start as long as the "
+             "first one waits for its changes. Others must not be able to write it. Default: SOCKET-PATH.journal. Beside it, with .guest at the end, is whether the guest switched "
              "its write cache off. An image of version 2 has "
              "its metadata written before a write is acknowledged instead, unless this is none."},
 
