@@ -89,7 +89,7 @@ static void bitmap_publish_bits(struct qcow2 *q, struct qcow2_bitmap *bitmap,
 {
     guint index = 0;
 
-    if (g_ptr_array_find(q->bitmaps, bitmap, &index))
+    if (q->bitmaps && g_ptr_array_find(q->bitmaps, bitmap, &index))
         qcow2_journal_publish_bits(q, index, bitmap->name, bits);
     __atomic_store_n(&bitmap->bits, bits, __ATOMIC_RELEASE);
 }

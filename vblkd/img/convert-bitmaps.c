@@ -6,6 +6,7 @@
 
 #include "vblkd/format/qcow2-bitmap-edit.h"
 #include "vblkd/format/qcow2-bitmap.h"
+#include "vblkd/format/qcow2-image.h"
 #include "vblkd/img/command.h"
 
 bool img_convert_bitmaps_check(struct vblk_image *source, bool skips_broken, GError **error)
@@ -15,6 +16,10 @@ bool img_convert_bitmaps_check(struct vblk_image *source, bool skips_broken, GEr
     if (strcmp(source->format->name, "qcow2") != 0) {
         g_set_error(error, VU_OPTION_ERROR, 0, "--bitmaps: the format %s has no bitmaps",
                     source->format->name);
+        return false;
+    }
+    if (qcow2_of(source)->header.version < 3) {
+        g_set_error(error, VU_OPTION_ERROR, 0, "--bitmaps: the source's version has no bitmaps");
         return false;
     }
     bitmaps = qcow2_bitmap_list(source, error);

@@ -75,10 +75,11 @@ static bool dd_parse(struct dd_operands *operands, char **args, GError **error)
     for (; *args; args++)
         if (!dd_parse_one(operands, *args, error))
             return false;
-    if (operands->source && operands->target && operands->block_len > 0)
+    if (operands->source && operands->target && operands->block_len > 0 &&
+        operands->block_len <= INT32_MAX)
         return true;
     g_set_error(error, VU_OPTION_ERROR, 0,
-                "dd: expected if=FILE and of=FILE, and a bs of 1 or more");
+                "dd: expected if=FILE and of=FILE, and a bs of 1 to 2147483647");
     return false;
 }
 

@@ -14,7 +14,8 @@ struct map_options {
     int output; /* of map_outputs */
     bool force_share;
     uint64_t start;
-    uint64_t max_len; /* 0: to the end */
+    bool has_max_len; /* else to the end */
+    uint64_t max_len;
 };
 
 enum { MAP_HUMAN, MAP_JSON };
@@ -30,6 +31,7 @@ static bool map_parse_start(void *target, const char *name, const char *value, G
 
 static bool map_parse_len(void *target, const char *name, const char *value, GError **error)
 {
+    ((struct map_options *)target)->has_max_len = true;
     return img_size_parse(value, &((struct map_options *)target)->max_len, error);
 }
 
@@ -105,7 +107,7 @@ static bool map_continues(const struct img_layer_extent *a, const struct img_lay
 static int map_walk(struct vblk_image *image, const struct map_options *options)
 {
     uint64_t len = image->size - MIN(image->size, options->start);
-    uint64_t end = options->start + (options->max_len ? MIN(options->max_len, len) : len);
+    uint64_t end = options->start + (options->has_max_len ? MIN(options->max_len, len) : len);
     struct img_layer_extent run = {0}, next;
     bool is_first = true;
     int status = 0, ret;

@@ -16,7 +16,8 @@ struct measure_options {
     char *format, *output_format, *snapshot;
     int output; /* of measure_outputs */
     bool force_share, image_opts;
-    uint64_t size; /* 0: not said */
+    bool has_size;
+    uint64_t size;
 };
 
 enum { MEASURE_HUMAN, MEASURE_JSON };
@@ -27,6 +28,7 @@ static const char *const measure_outputs[] = {"human", "json", NULL};
 
 static bool measure_parse_size(void *target, const char *name, const char *value, GError **error)
 {
+    ((struct measure_options *)target)->has_size = true;
     return img_size_parse(value, &((struct measure_options *)target)->size, error);
 }
 
@@ -144,6 +146,9 @@ static bool measure_image(const struct measure_options *options, const char *pat
     ret = measure_data(image, new->cluster_size, &result->data_len);
     if (ret < 0)
         g_set_error(error, VU_OPTION_ERROR, 0, "%s: cannot be mapped: %s", path, g_strerror(-ret));
+    /* What shows of another image behind the new one is not known. */
+    if (new->backing_file)
+        result->data_len = image->size;
     ok = ret == 0 && measure_bitmaps(image, new, result, error);
     vblk_image_close(image);
     return ok;
@@ -157,8 +162,11 @@ static int measure_run(struct img_run *run)
     struct qcow2_create_options create;
     GError *error = NULL;
 
-    if ((run->n_args == 1) == (options->size > 0))
+    if ((run->n_args == 1) == options->has_size)
         return img_fail_text(1, "measure: either an image or --size must be given");
+    if (options->has_size &&
+        (options->format || options->snapshot || run->open_flags || options->image_opts))
+        return img_fail_text(1, "measure: -f, -l and --image-opts go with an image");
     if (!options->output_format)
         options->output_format = g_strdup("raw");
     new->size = options->size;
