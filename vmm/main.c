@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "vhost-user/daemon/listen.h"
 #include "vhost-user/daemon/ready.h"
@@ -13,6 +14,7 @@
 #include "vmm/probe.h"
 #include "vmm/qmp.h"
 #include "vmm/syscalls.h"
+#include "vmm/terminal.h"
 
 static int main_fail(const GError *error)
 {
@@ -52,6 +54,8 @@ static int main_run(struct vmm_config *config)
         (void)prctl(PR_SET_NAME, config->process_name);
     if (!vmm_drop_privileges(config, &error))
         return main_fail(error);
+    if (config->serial.kind == VMM_SERIAL_STDIO)
+        vmm_terminal_guard(STDIN_FILENO);
     if (config->pidfile && !vmm_pidfile_create(&pidfile, config->pidfile, &error))
         return main_fail(error);
     if (vmm_machine_create(&machine, config, &error)) {

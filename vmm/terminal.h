@@ -5,6 +5,13 @@
 #include <stdbool.h>
 
 /*
+ * Starts a process that gives the terminal its settings back where this one is killed while it is
+ * raw. Before there are threads, memory and descriptors that such a process would share. Does
+ * nothing where fd is no terminal.
+ */
+void vmm_terminal_guard(int fd);
+
+/*
  * Keys go to the guest unseen, Ctrl-C too. The settings come back by vmm_terminal_restore, which
  * exit and signals that end a program call by themselves. False: fd is no terminal. Once.
  */
