@@ -202,7 +202,6 @@ static void vcpus_await_parked(struct vmm_vcpus *all)
             pthread_cond_wait(&all->changed, &all->lock);
 }
 
-/* Does not wait for them: they prepare themselves while the main thread loads the kernel. */
 /* Its thread; on the main one, which tells what is wrong. */
 static bool vcpu_pin(const struct vmm_vcpu *vcpu, GError **error)
 {
@@ -223,6 +222,7 @@ static bool vcpu_pin(const struct vmm_vcpu *vcpu, GError **error)
     return rc == 0;
 }
 
+/* Does not wait for them: they prepare themselves while the main thread loads the kernel. */
 static bool vcpus_start_threads(struct vmm_vcpus *all, GError **error)
 {
     struct sigaction action = {.sa_handler = vcpu_on_kick};
