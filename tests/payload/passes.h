@@ -1,27 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The ways of using a queue that the drivers in ring 3 go through, each with data of its own. */
+/*
+ * What the drivers in ring 3 have in common: the ways of using a queue that they go through, each
+ * with data of its own, and one interrupt, which is counted. The command line may say "split": the
+ * back-end has no packed rings.
+ */
 #pragma once
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "payload.h"
+#include "virtio.h"
 
 #define F_EVENT_IDX (1ull << 29)
 #define F_VERSION_1 (1ull << 32)
 #define F_PACKED    (1ull << 34)
 
-/* Split rings first. */
-static const struct pass {
-    char name;
+struct pass {
+    char name; /* from a on */
     uint64_t features;
-    bool has_irqs;
+    bool has_irqs; /* of queues on vector 1 */
     const char *what;
-} passes[] = {
-    {'a', 0, false, "split rings, polled"},
-    {'b', 0, true, "split rings, interrupts"},
-    {'c', F_EVENT_IDX, true, "split rings, interrupts, event index"},
-    {'d', F_PACKED, false, "packed rings, polled"},
-    {'e', F_PACKED, true, "packed rings, interrupts"},
-    {'f', F_PACKED | F_EVENT_IDX, true, "packed rings, interrupts, event index"},
 };
 
-#define N_PASSES (sizeof(passes) / sizeof(passes[0]))
+/* How many interrupts there were in this pass. */
+extern volatile unsigned passes_n_irqs;
+
+/* Finds the device of that kind, goes through all passes in ring 3, and ends the guest. */
+void passes_run(const struct payload_info *info, uint16_t virtio_id,
+                void (*make_pass)(struct virtio *virtio, const struct pass *pass));
+/* Up to where a driver sets up its queues. */
+void passes_negotiate(struct virtio *virtio, const struct pass *pass);

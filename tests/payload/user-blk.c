@@ -5,20 +5,16 @@
  *
  * Each sector is lines "sector NNNNNNN P": its number, and who wrote it. The host has written the
  * first 256 KiB (h); each pass reads these, and writes and reads as much behind the last one (a, b,
- * ...). The command line may say "split" (the back-end has no packed rings) and "long" (each pass
- * goes on for some seconds, while the back-end is killed).
+ * ...). The command line may say "long": each pass goes on for some seconds, while the back-end is
+ * killed.
  */
 #include "acpi.h"
-#include "irq.h"
 #include "passes.h"
-#include "user.h"
-#include "virtio.h"
 
 #define TYPE_IN       0
 #define TYPE_OUT      1
 #define TYPE_FLUSH    4
 
-#define INTERRUPT     0x50
 #define IN_FLIGHT     12
 #define BLOCK         4096
 #define BLOCK_SECTORS (BLOCK / 512)
@@ -38,18 +34,7 @@ struct request {
 
 static uint8_t ring[4096] __attribute__((aligned(4096)));
 static struct request requests[IN_FLIGHT];
-static volatile unsigned n_irqs;
-static bool has_packed, is_long;
-
-void payload_ap_main(unsigned index)
-{
-}
-
-static void on_interrupt(void)
-{
-    n_irqs++;
-    payload_irq_end();
-}
+static bool is_long;
 
 static void fill_line(uint8_t line[16], uint64_t sector, char pass)
 {
@@ -167,14 +152,10 @@ static bool move_for_long(struct virtio_queue *queue, const volatile unsigned *c
 static void make_pass(struct virtio *virtio, const struct pass *pass)
 {
     const uint64_t own = (uint64_t)N_BLOCKS * BLOCK_SECTORS * (unsigned)(pass->name - 'a' + 1);
-    const volatile unsigned *counter = pass->has_irqs ? &n_irqs : NULL;
+    const volatile unsigned *counter = pass->has_irqs ? &passes_n_irqs : NULL;
     struct virtio_queue queue;
 
-    payload_print("# pass %c: %s\n", (int)pass->name, pass->what);
-    payload_check(virtio_negotiate(virtio, F_VERSION_1 | pass->features), "features");
-    virtio_enable_msix(virtio);
-    virtio_route(virtio, 1, INTERRUPT, !pass->has_irqs);
-    n_irqs = 0;
+    passes_negotiate(virtio, pass);
     payload_check(virtio_queue_init(&queue, virtio, 0, 64, ring), "queue");
     virtio_set_ok(virtio);
     payload_check(move_region(&queue, counter, TYPE_IN, 0, 'h'), "what the host wrote is read");
@@ -184,31 +165,10 @@ static void make_pass(struct virtio *virtio, const struct pass *pass)
     if (is_long)
         payload_check(move_for_long(&queue, counter, own, pass->name), "and for a while");
     payload_check(flush(&queue), "flushed");
-    payload_check((n_irqs > 0) == pass->has_irqs, "interrupts, if they were wanted");
-    virtio_reset(virtio);
-}
-
-static void drive(void *argument)
-{
-    struct virtio virtio;
-
-    payload_check(payload_ring() == 3, "in ring 3");
-    if (!payload_check(virtio_find(&virtio, 2), "a disk in the bus"))
-        return;
-    for (unsigned i = 0; i < N_PASSES; i++)
-        if (has_packed || !(passes[i].features & F_PACKED))
-            make_pass(&virtio, &passes[i]);
 }
 
 void payload_main(const struct payload_info *info)
 {
-    has_packed = !payload_has_word(info, "split");
     is_long = payload_has_word(info, "long");
-    payload_irq_init();
-    payload_irq_init_cpu();
-    payload_irq_set(INTERRUPT, on_interrupt);
-    payload_user_init();
-    payload_user_run(drive, NULL);
-    payload_check(payload_ring() == 0, "back in ring 0");
-    payload_finish();
+    passes_run(info, 2, make_pass);
 }

@@ -5,15 +5,11 @@
  *
  * Files are 256 KiB of lines "byte NNNNNNNNN P": where the line begins, and who wrote it. The host
  * has written "host" (h); each pass reads that, and writes and reads a file of its own ("guest-a"
- * and so on). The command line may say "split": the back-end has no packed rings.
+ * and so on).
  */
-#include "acpi.h"
 #include "fuse.h"
-#include "irq.h"
 #include "passes.h"
-#include "user.h"
 
-#define INTERRUPT 0x50
 #define IN_FLIGHT 12
 #define BLOCK     4096
 #define N_BLOCKS  64 /* a power of two */
@@ -39,18 +35,6 @@ struct file {
 static uint8_t rings[2][4096] __attribute__((aligned(4096)));
 static struct transfer transfers[IN_FLIGHT];
 static struct fuse_request request;
-static volatile unsigned n_irqs;
-static bool has_packed;
-
-void payload_ap_main(unsigned index)
-{
-}
-
-static void on_interrupt(void)
-{
-    n_irqs++;
-    payload_irq_end();
-}
 
 static void fill_line(uint8_t line[16], uint64_t offset, char pass)
 {
@@ -242,40 +226,15 @@ static void make_pass(struct virtio *virtio, const struct pass *pass)
 {
     struct virtio_queue hiprio, queue;
 
-    payload_print("# pass %c: %s\n", (int)pass->name, pass->what);
-    payload_check(virtio_negotiate(virtio, F_VERSION_1 | pass->features), "features");
-    virtio_enable_msix(virtio);
-    virtio_route(virtio, 1, INTERRUPT, !pass->has_irqs);
-    n_irqs = 0;
+    passes_negotiate(virtio, pass);
     payload_check(virtio_queue_init(&hiprio, virtio, 0, 64, rings[0]) &&
                       virtio_queue_init(&queue, virtio, 1, 64, rings[1]),
                   "queues");
     virtio_set_ok(virtio);
-    use_files(&queue, pass->has_irqs ? &n_irqs : NULL, pass->name);
-    payload_check((n_irqs > 0) == pass->has_irqs, "interrupts, if they were wanted");
-    virtio_reset(virtio);
-}
-
-static void drive(void *argument)
-{
-    struct virtio virtio;
-
-    payload_check(payload_ring() == 3, "in ring 3");
-    if (!payload_check(virtio_find(&virtio, 26), "a folder in the bus"))
-        return;
-    for (unsigned i = 0; i < N_PASSES; i++)
-        if (has_packed || !(passes[i].features & F_PACKED))
-            make_pass(&virtio, &passes[i]);
+    use_files(&queue, pass->has_irqs ? &passes_n_irqs : NULL, pass->name);
 }
 
 void payload_main(const struct payload_info *info)
 {
-    has_packed = !payload_has_word(info, "split");
-    payload_irq_init();
-    payload_irq_init_cpu();
-    payload_irq_set(INTERRUPT, on_interrupt);
-    payload_user_init();
-    payload_user_run(drive, NULL);
-    payload_check(payload_ring() == 0, "back in ring 0");
-    payload_finish();
+    passes_run(info, 26, make_pass);
 }
