@@ -2,8 +2,9 @@
 /* The registers of acpi-device.h. vCPUs read and write them; events come from any thread. */
 #include "vmm/acpi-device.h"
 
+#include <string.h>
+
 #include "vhost-user/cleanup.h"
-#include "vmm/layout.h"
 #include "vmm/machine.h"
 
 #define SLEEP_TYPE(control) ((control) >> 2 & 7)
@@ -12,13 +13,14 @@
 struct vmm_acpi_device {
     struct vmm_machine *machine;
     struct vmm_bus_range range;
-    void (*on_eject)(void *opaque, unsigned slot); /* constant once vCPUs run */
+    vmm_acpi_eject_fn on_eject; /* constant once vCPUs run */
     void *eject_opaque;
     pthread_mutex_t lock;
     /* under lock */
-    uint32_t events, slots_up, slots_down;
-    int nodes[VMM_ACPI_N_SLOTS];
-    unsigned node_slot; /* whose node is read */
+    uint32_t events;
+    struct {
+        uint32_t up, down; /* slots */
+    } bridges[VMM_MAX_BRIDGES];
 };
 
 static void acpi_update_locked(struct vmm_acpi_device *device)
@@ -42,26 +44,49 @@ void vmm_acpi_press_power_button(struct vmm_acpi_device *device)
     acpi_raise(device, VMM_ACPI_POWER_BUTTON, NULL, 0);
 }
 
-void vmm_acpi_slot_up(struct vmm_acpi_device *device, unsigned slot)
+void vmm_acpi_slot_up(struct vmm_acpi_device *device, unsigned bridge, unsigned slot)
 {
-    acpi_raise(device, VMM_ACPI_SLOTS, &device->slots_up, slot);
+    acpi_raise(device, VMM_ACPI_SLOTS, &device->bridges[bridge].up, slot);
 }
 
-void vmm_acpi_slot_down(struct vmm_acpi_device *device, unsigned slot)
+void vmm_acpi_slot_down(struct vmm_acpi_device *device, unsigned bridge, unsigned slot)
 {
-    acpi_raise(device, VMM_ACPI_SLOTS, &device->slots_down, slot);
+    acpi_raise(device, VMM_ACPI_SLOTS, &device->bridges[bridge].down, slot);
 }
 
-void vmm_acpi_set_node(struct vmm_acpi_device *device, unsigned slot, int node)
+/* --- registers --- */
+
+/* The bridge whose registers offset is in; offset moves to the register among them. */
+static unsigned acpi_bridge_at(uint64_t *offset)
 {
+    unsigned index = (unsigned)(*offset - VMM_ACPI_BRIDGES) / VMM_ACPI_BRIDGE_LEN;
+
+    *offset = (*offset - VMM_ACPI_BRIDGES) % VMM_ACPI_BRIDGE_LEN;
+    return index;
+}
+
+static uint64_t acpi_read_bridge(struct vmm_acpi_device *device, uint64_t offset)
+{
+    unsigned bridge = acpi_bridge_at(&offset);
+
     VU_LOCK_SCOPE(&device->lock);
 
-    device->nodes[slot] = node;
+    switch (offset) {
+    case VMM_ACPI_SLOTS_UP:
+        return device->bridges[bridge].up;
+    case VMM_ACPI_SLOTS_DOWN:
+        return device->bridges[bridge].down;
+    default:
+        return UINT64_MAX;
+    }
 }
 
 static uint64_t acpi_bus_read(void *opaque, uint64_t offset, unsigned len)
 {
     struct vmm_acpi_device *device = opaque;
+
+    if (offset >= VMM_ACPI_BRIDGES)
+        return acpi_read_bridge(device, offset);
     VU_LOCK_SCOPE(&device->lock);
 
     switch (offset) {
@@ -70,12 +95,6 @@ static uint64_t acpi_bus_read(void *opaque, uint64_t offset, unsigned len)
         return 0;
     case VMM_ACPI_EVENTS:
         return device->events;
-    case VMM_ACPI_SLOTS_UP:
-        return device->slots_up;
-    case VMM_ACPI_SLOTS_DOWN:
-        return device->slots_down;
-    case VMM_ACPI_NODE:
-        return (uint32_t)device->nodes[device->node_slot];
     default:
         return UINT64_MAX;
     }
@@ -89,24 +108,34 @@ static void acpi_end(struct vmm_acpi_device *device, uint32_t *pending, uint32_t
     acpi_update_locked(device);
 }
 
-static void acpi_select_slot(struct vmm_acpi_device *device, uint32_t slot)
+static void acpi_write_bridge(struct vmm_acpi_device *device, uint64_t offset, uint32_t slots)
 {
-    VU_LOCK_SCOPE(&device->lock);
+    unsigned bridge = acpi_bridge_at(&offset);
 
-    device->node_slot = slot % VMM_ACPI_N_SLOTS;
-}
-
-static void acpi_eject(const struct vmm_acpi_device *device, uint32_t slots)
-{
-    for (unsigned slot = 0; slot < VMM_ACPI_N_SLOTS && device->on_eject != NULL; slot++)
-        if (slots & 1u << slot)
-            device->on_eject(device->eject_opaque, slot);
+    switch (offset) {
+    case VMM_ACPI_SLOTS_UP:
+        acpi_end(device, &device->bridges[bridge].up, slots);
+        break;
+    case VMM_ACPI_SLOTS_DOWN:
+        acpi_end(device, &device->bridges[bridge].down, slots);
+        break;
+    case VMM_ACPI_EJECT:
+        if (device->on_eject != NULL)
+            device->on_eject(device->eject_opaque, bridge, slots);
+        break;
+    default:
+        break;
+    }
 }
 
 static void acpi_bus_write(void *opaque, uint64_t offset, unsigned len, uint64_t value)
 {
     struct vmm_acpi_device *device = opaque;
 
+    if (offset >= VMM_ACPI_BRIDGES) {
+        acpi_write_bridge(device, offset, (uint32_t)value);
+        return;
+    }
     switch (offset) {
     case VMM_ACPI_RESET:
         vmm_machine_ask(device->machine, VMM_REQUEST_RESET);
@@ -117,18 +146,6 @@ static void acpi_bus_write(void *opaque, uint64_t offset, unsigned len, uint64_t
         break;
     case VMM_ACPI_EVENTS:
         acpi_end(device, &device->events, (uint32_t)value);
-        break;
-    case VMM_ACPI_SLOTS_UP:
-        acpi_end(device, &device->slots_up, (uint32_t)value);
-        break;
-    case VMM_ACPI_SLOTS_DOWN:
-        acpi_end(device, &device->slots_down, (uint32_t)value);
-        break;
-    case VMM_ACPI_EJECT:
-        acpi_eject(device, (uint32_t)value);
-        break;
-    case VMM_ACPI_NODE:
-        acpi_select_slot(device, (uint32_t)value);
         break;
     default:
         break;
@@ -145,8 +162,6 @@ bool vmm_acpi_device_create(struct vmm_machine *machine, GError **error)
     struct vmm_acpi_device *device = g_new0(struct vmm_acpi_device, 1);
 
     device->machine = machine;
-    for (unsigned i = 0; i < VMM_ACPI_N_SLOTS; i++)
-        device->nodes[i] = VMM_NO_NODE;
     pthread_mutex_init(&device->lock, NULL);
     device->range = (struct vmm_bus_range){
         .base = VMM_PORT_ACPI, .len = VMM_ACPI_N_PORTS, .ops = &acpi_bus_ops, .opaque = device};
@@ -171,12 +186,12 @@ void vmm_acpi_device_reset(struct vmm_acpi_device *device)
 {
     VU_LOCK_SCOPE(&device->lock);
 
-    device->events = device->slots_up = device->slots_down = 0;
+    device->events = 0;
+    memset(device->bridges, 0, sizeof(device->bridges));
     acpi_update_locked(device);
 }
 
-void vmm_acpi_set_eject(struct vmm_acpi_device *device,
-                        void (*on_eject)(void *opaque, unsigned slot), void *opaque)
+void vmm_acpi_set_eject(struct vmm_acpi_device *device, vmm_acpi_eject_fn on_eject, void *opaque)
 {
     device->on_eject = on_eject;
     device->eject_opaque = opaque;

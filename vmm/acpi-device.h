@@ -8,11 +8,11 @@
  *   0x01  1  rw  sleep control: bits 2 to 4 type, bit 5 go
  *   0x02  1  rw  sleep status: bit 7 woken
  *   0x04  4  rw  events that are pending (enum vmm_acpi_event); a 1 that is written ends one
- *   0x08  4  rw  slots with a new PCI device, a bit each; a 1 that is written ends it
+ *   0x08  4  rw  slots of the first PCI host bridge with a new device, a bit each; a 1 that is
+ *                written ends it
  *   0x0C  4  rw  slots whose device is to leave; likewise
  *   0x10  4  w   slots whose device the guest has let go
- *   0x14  4  rw  written the number of a slot, read the node that its device is near to (all ones:
- *                none is known)
+ *   0x14  12     the same three of the next bridge, and so on
  *
  * As long as there are events the line VMM_GSI_GED is high.
  */
@@ -22,16 +22,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define VMM_ACPI_RESET       0x00
-#define VMM_ACPI_SLEEP       0x01
-#define VMM_ACPI_STATUS      0x02
-#define VMM_ACPI_EVENTS      0x04
-#define VMM_ACPI_SLOTS_UP    0x08
-#define VMM_ACPI_SLOTS_DOWN  0x0C
-#define VMM_ACPI_EJECT       0x10
-#define VMM_ACPI_NODE        0x14
-#define VMM_ACPI_N_PORTS     0x18
-#define VMM_ACPI_N_SLOTS     32
+#include "vmm/layout.h"
+
+#define VMM_ACPI_RESET      0x00
+#define VMM_ACPI_SLEEP      0x01
+#define VMM_ACPI_STATUS     0x02
+#define VMM_ACPI_EVENTS     0x04
+#define VMM_ACPI_BRIDGES    0x08
+#define VMM_ACPI_BRIDGE_LEN 0x0C
+#define VMM_ACPI_N_PORTS    (VMM_ACPI_BRIDGES + VMM_MAX_BRIDGES * VMM_ACPI_BRIDGE_LEN)
+#define VMM_ACPI_N_SLOTS    32
+
+/* In the registers of a bridge. */
+#define VMM_ACPI_SLOTS_UP    0x00
+#define VMM_ACPI_SLOTS_DOWN  0x04
+#define VMM_ACPI_EJECT       0x08
 
 #define VMM_ACPI_RESET_VALUE 1
 #define VMM_ACPI_SLEEP_OFF   5 /* type of _S5_ */
@@ -53,12 +58,11 @@ void vmm_acpi_device_reset(struct vmm_acpi_device *device);
 
 /* Any thread. */
 void vmm_acpi_press_power_button(struct vmm_acpi_device *device);
-/* A device has come into a slot, or the one there is to leave: then, or never, on_eject is called.
- */
-void vmm_acpi_slot_up(struct vmm_acpi_device *device, unsigned slot);
-void vmm_acpi_slot_down(struct vmm_acpi_device *device, unsigned slot);
-/* Which node the device in a slot is near to; VMM_NO_NODE. */
-void vmm_acpi_set_node(struct vmm_acpi_device *device, unsigned slot, int node);
-/* Before a vCPU runs. Called on the vCPU that lets a device go. */
-void vmm_acpi_set_eject(struct vmm_acpi_device *device,
-                        void (*on_eject)(void *opaque, unsigned slot), void *opaque);
+/* A device has come into a slot of a bridge (the index of its bus), or the one there is to leave:
+ * then, or never, on_eject is called. */
+void vmm_acpi_slot_up(struct vmm_acpi_device *device, unsigned bridge, unsigned slot);
+void vmm_acpi_slot_down(struct vmm_acpi_device *device, unsigned bridge, unsigned slot);
+/* Called with a bridge and a bit for each slot, on the vCPU that lets devices go. */
+typedef void (*vmm_acpi_eject_fn)(void *opaque, unsigned bridge, uint32_t slots);
+/* Before a vCPU runs. */
+void vmm_acpi_set_eject(struct vmm_acpi_device *device, vmm_acpi_eject_fn on_eject, void *opaque);

@@ -66,21 +66,11 @@ static bool parse_chardev(struct vmm_config *config, const char *value, GError *
 
 /* --- -device --- */
 
-struct device_words {
-    struct vmm_device_config device;
-    char *addr;
-};
-
 static bool parse_address(void *target, const char *value, GError **error)
 {
     struct vmm_device_config *device = target;
-    char *end;
-    guint64 slot = g_ascii_strtoull(value, &end, 16);
 
-    if (end == value || (*end && strcmp(end, ".0") != 0) || slot < 1 || slot > VMM_MAX_DEVICES)
-        return vmm_config_fail(error, "expected a slot from 1 to 1f, got \"%s\"", value);
-    device->slot = (int)slot;
-    return true;
+    return vmm_cmdline_parse_slot(value, &device->slot, error);
 }
 
 #define COMMON_KEYS                                                                               \
@@ -106,9 +96,11 @@ static bool parse_address(void *target, const char *value, GError **error)
          VMM_MAX_NODES - 1,                                                                       \
          .metavar = "N",                                                                          \
          .help = "the node it is near to"},                                                       \
-        {"bus", VMM_KEY_IGNORED}, {"disable-legacy", VMM_KEY_IGNORED},                            \
-        {"disable-modern", VMM_KEY_IGNORED}, {"iommu_platform", VMM_KEY_IGNORED},                 \
-        {"ats", VMM_KEY_IGNORED}, {"vectors", VMM_KEY_IGNORED}, {"event_idx", VMM_KEY_IGNORED},   \
+        {"bus", VMM_KEY_STRING, offsetof(struct vmm_device_config, bus), .metavar = "ID",         \
+         .help = "the host bridge or port it is behind"},                                         \
+        {"disable-legacy", VMM_KEY_IGNORED}, {"disable-modern", VMM_KEY_IGNORED},                 \
+        {"iommu_platform", VMM_KEY_IGNORED}, {"ats", VMM_KEY_IGNORED},                            \
+        {"vectors", VMM_KEY_IGNORED}, {"event_idx", VMM_KEY_IGNORED},                             \
         {"indirect_desc", VMM_KEY_IGNORED}, {"acpi-index", VMM_KEY_IGNORED},                      \
     {                                                                                             \
         "multifunction", VMM_KEY_IGNORED                                                          \
@@ -196,7 +188,7 @@ bool vmm_cmdline_parse_device(struct vmm_config *config, const char *value, GErr
         return false;
     }
     return vmm_config_fail(error,
-                           "%s is not known; devices here are vhost-user-fs-pci, "
+                           "%s is not known there; devices are vhost-user-fs-pci, "
                            "vhost-user-blk-pci, vhost-user-rng-pci and vhost-user-device-pci",
                            name);
 }
@@ -277,11 +269,11 @@ static const struct vmm_cmdline_option device_options[] = {
     {"chardev", "socket,id=ID,path=PATH[,KEY=VALUE]...", chardev_keys, G_N_ELEMENTS(chardev_keys),
      parse_chardev, GROUP, "The socket of a vhost-user back-end."},
     {"device", "vhost-user-fs-pci,chardev=ID[,KEY=VALUE]...", fs_keys, G_N_ELEMENTS(fs_keys),
-     vmm_cmdline_parse_device, GROUP, "A shared folder: virtiofsd."},
+     vmm_cmdline_parse_device_or_place, GROUP, "A shared folder: virtiofsd."},
     {"device", "vhost-user-blk-pci,chardev=ID[,KEY=VALUE]...", blk_keys, G_N_ELEMENTS(blk_keys),
-     vmm_cmdline_parse_device, GROUP, "A disk: vblkd."},
+     vmm_cmdline_parse_device_or_place, GROUP, "A disk: vblkd."},
     {"device", "vhost-user-rng-pci,chardev=ID[,KEY=VALUE]...", rng_keys, G_N_ELEMENTS(rng_keys),
-     vmm_cmdline_parse_device, GROUP, "Random numbers."},
+     vmm_cmdline_parse_device_or_place, GROUP, "Random numbers."},
     {"device", "vhost-user-device-pci,chardev=ID,virtio-id=N,num_vqs=N", generic_keys,
      G_N_ELEMENTS(generic_keys), vmm_cmdline_parse_device, GROUP,
      "Any other virtio device whose back-end knows all about it."},

@@ -5,10 +5,7 @@
 #include <string.h>
 
 const struct vmm_cmdline_group *const vmm_cmdline_groups[] = {
-    &vmm_cmdline_machine,
-    &vmm_cmdline_memory,
-    &vmm_cmdline_devices,
-    NULL,
+    &vmm_cmdline_machine, &vmm_cmdline_memory, &vmm_cmdline_devices, &vmm_cmdline_bridges, NULL,
 };
 
 /* Not about a machine. */

@@ -24,7 +24,8 @@ struct vmm_cmdline_group {
     const struct vmm_cmdline_option *options;
     size_t n_options;
 };
-extern const struct vmm_cmdline_group vmm_cmdline_machine, vmm_cmdline_memory, vmm_cmdline_devices;
+extern const struct vmm_cmdline_group vmm_cmdline_machine, vmm_cmdline_memory, vmm_cmdline_devices,
+    vmm_cmdline_bridges;
 extern const struct vmm_cmdline_group *const vmm_cmdline_groups[]; /* NULL ended */
 
 enum vmm_cmdline_result {
@@ -42,6 +43,11 @@ enum vmm_cmdline_result vmm_cmdline_parse(struct vmm_config *config, int argc, c
 
 /* One -device, as device_add has it too. False with *error. */
 bool vmm_cmdline_parse_device(struct vmm_config *config, const char *value, GError **error);
+/* The same, or a bridge or port, which are there from the start. */
+bool vmm_cmdline_parse_device_or_place(struct vmm_config *config, const char *value,
+                                       GError **error);
+/* addr=: 0 to 31. */
+bool vmm_cmdline_parse_slot(const char *value, int *ret_slot, GError **error);
 
 /* --- cmdline-print.c --- */
 

@@ -270,53 +270,6 @@ static bool check_hmat(const struct vmm_config *config, GError **error)
     return true;
 }
 
-/* --- devices --- */
-
-/* Whether one that comes earlier has it. */
-static bool check_unlike_others(const struct vmm_config *config, unsigned index, GError **error)
-{
-    const struct vmm_device_config *device = g_ptr_array_index(config->devices, index);
-
-    for (unsigned i = 0; i < index; i++) {
-        const struct vmm_device_config *other = g_ptr_array_index(config->devices, i);
-
-        if (device->slot >= 0 && other->slot == device->slot)
-            return vmm_config_fail(error, "-device: addr: slot %x is taken",
-                                   (unsigned)device->slot);
-        if (device->id && other->id && strcmp(other->id, device->id) == 0)
-            return vmm_config_fail(error, "-device: id: %s is another device's", device->id);
-    }
-    return true;
-}
-
-bool vmm_config_check_device(struct vmm_config *config, unsigned index, GError **error)
-{
-    const struct vmm_device_config *device = g_ptr_array_index(config->devices, index);
-    struct vmm_chardev *chardev = vmm_config_find_chardev(config, device->chardev);
-
-    if (!chardev)
-        return vmm_config_fail(error, "-device: chardev: there is no -chardev %s", device->chardev);
-    if (chardev->is_used)
-        return vmm_config_fail(error, "-device: chardev: %s is another device's already",
-                               device->chardev);
-    if (device->numa_node != VMM_NO_NODE && !config->nodes[device->numa_node].exists)
-        return vmm_config_fail(error, "-device: numa_node: there is no node %d", device->numa_node);
-    if (!check_unlike_others(config, index, error))
-        return false;
-    chardev->is_used = true;
-    return true;
-}
-
-static bool check_devices(struct vmm_config *config, GError **error)
-{
-    if (config->devices->len > VMM_MAX_DEVICES)
-        return vmm_config_fail(error, "-device: %d are the most", VMM_MAX_DEVICES);
-    for (unsigned i = 0; i < config->devices->len; i++)
-        if (!vmm_config_check_device(config, i, error))
-            return false;
-    return true;
-}
-
 bool vmm_config_check(struct vmm_config *config, GError **error)
 {
     if (config->probe)
@@ -338,5 +291,5 @@ bool vmm_config_check(struct vmm_config *config, GError **error)
     return check_sizes(config, error) && check_cpu_places(config, error) &&
            check_node_cpus(config, error) && check_distances(config, error) &&
            check_hmat(config, error) && check_hmat_caches(config, error) &&
-           check_devices(config, error);
+           vmm_config_check_devices(config, error);
 }

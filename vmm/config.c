@@ -18,9 +18,23 @@ void vmm_chardev_free(struct vmm_chardev *chardev)
     g_free(chardev);
 }
 
+void vmm_bridge_config_free(struct vmm_bridge_config *bridge)
+{
+    g_free(bridge->id);
+    g_free(bridge);
+}
+
+void vmm_port_config_free(struct vmm_port_config *port)
+{
+    g_free(port->id);
+    g_free(port->bus);
+    g_free(port);
+}
+
 void vmm_device_config_free(struct vmm_device_config *device)
 {
     g_free(device->id);
+    g_free(device->bus);
     g_free(device->chardev);
     g_free(device->tag);
     g_free(device);
@@ -28,6 +42,8 @@ void vmm_device_config_free(struct vmm_device_config *device)
 
 void vmm_config_init(struct vmm_config *config)
 {
+    struct vmm_bridge_config *first = g_new(struct vmm_bridge_config, 1);
+
     memset(config, 0, sizeof(*config));
     config->smp = (struct vmm_topology){1, 1, 1, 1, 1};
     config->cpu_features = g_ptr_array_new_with_free_func(g_free);
@@ -36,6 +52,10 @@ void vmm_config_init(struct vmm_config *config)
     config->hmat_lb = g_array_new(FALSE, FALSE, sizeof(struct vmm_hmat_lb));
     config->hmat_caches = g_array_new(FALSE, FALSE, sizeof(struct vmm_hmat_cache));
     config->chardevs = g_ptr_array_new_with_free_func((GDestroyNotify)vmm_chardev_free);
+    config->bridges = g_ptr_array_new_with_free_func((GDestroyNotify)vmm_bridge_config_free);
+    *first = (struct vmm_bridge_config){g_strdup("pcie.0"), 0, VMM_NO_NODE, 0, VMM_MAX_SLOTS};
+    g_ptr_array_add(config->bridges, first);
+    config->ports = g_ptr_array_new_with_free_func((GDestroyNotify)vmm_port_config_free);
     config->devices = g_ptr_array_new_with_free_func((GDestroyNotify)vmm_device_config_free);
     config->serial.kind = VMM_SERIAL_STDIO;
     for (unsigned i = 0; i < VMM_MAX_CPUS; i++)
@@ -58,6 +78,8 @@ void vmm_config_clear(struct vmm_config *config)
     g_array_unref(config->hmat_lb);
     g_array_unref(config->hmat_caches);
     g_ptr_array_unref(config->chardevs);
+    g_ptr_array_unref(config->bridges);
+    g_ptr_array_unref(config->ports);
     g_ptr_array_unref(config->devices);
     g_free(config->serial.path);
     g_free(config->qmp_path);

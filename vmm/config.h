@@ -12,6 +12,7 @@
 #define VMM_MAX_CPUS     255
 #define VMM_MAX_NODES    64
 #define VMM_MAX_DEVICES  31
+#define VMM_MAX_SLOTS    32
 #define VMM_DISTANCE_OWN 10 /* SLIT: a node to itself */
 #define VMM_DISTANCE_FAR 20 /* and, unless said, to another */
 #define VMM_NO_NODE      (-1)
@@ -87,6 +88,25 @@ enum vmm_device_kind {
     VMM_DEVICE_GENERIC, /* vhost-user-device-pci: virtio-id=, num_vqs=, config_size= */
 };
 
+/*
+ * A PCI host bridge and its bus: the one there always is ("pcie.0", the first), -device pxb-pcie,
+ * or what numa_node= of a device needs.
+ */
+struct vmm_bridge_config {
+    char *id;         /* NULL: nobody has named it */
+    unsigned bus_nr;  /* 0, of another than the first: any; after the check never */
+    int numa_node;    /* VMM_NO_NODE */
+    int slot;         /* addr=, of pxb-pcie: where it shows on bus 0; -1: the next that is free */
+    unsigned n_slots; /* of its bus; after the check */
+};
+
+/* -device pcie-root-port: a name for a place on the bus of a bridge, for one device. */
+struct vmm_port_config {
+    char *id, *bus;  /* bus: of a bridge; NULL: the first */
+    unsigned bridge; /* its index; after the check */
+    bool is_used;
+};
+
 /* -device vhost-user-...-pci */
 struct vmm_device_config {
     enum vmm_device_kind kind;
@@ -97,8 +117,10 @@ struct vmm_device_config {
     unsigned queue_size; /* 0: the kind's own */
     bool packed;
     unsigned virtio_id, config_size; /* generic */
+    char *bus;                       /* id of a bridge or a port; NULL: as numa_node says */
+    unsigned bridge;                 /* index of the one it is behind; after the check */
     int slot;                        /* addr=; -1: the next that is free */
-    int numa_node;                   /* _PXM; VMM_NO_NODE */
+    int numa_node;                   /* VMM_NO_NODE */
 };
 
 enum vmm_serial_kind {
@@ -134,6 +156,8 @@ struct vmm_config {
     GArray *hmat_lb;     /* of struct vmm_hmat_lb */
     GArray *hmat_caches; /* of struct vmm_hmat_cache */
     GPtrArray *chardevs; /* of struct vmm_chardev */
+    GPtrArray *bridges;  /* of struct vmm_bridge_config; at least one */
+    GPtrArray *ports;    /* of struct vmm_port_config */
     GPtrArray *devices;  /* of struct vmm_device_config */
     struct vmm_serial_config serial;
     char *qmp_path, *pidfile;
@@ -155,11 +179,22 @@ void vmm_config_clear(struct vmm_config *config);
  */
 bool vmm_config_check(struct vmm_config *config, GError **error);
 
-/* The same for one of the devices alone, by its index; takes its chardev. */
+/* --- config-devices.c --- */
+
+/* The devices' part of it. */
+bool vmm_config_check_devices(struct vmm_config *config, GError **error);
+/* The same for one of the devices alone, by its index; takes its chardev and its port. */
 bool vmm_config_check_device(struct vmm_config *config, unsigned index, GError **error);
+/* It is one of them no more, and others may have what it took. */
+void vmm_config_remove_device(struct vmm_config *config, const struct vmm_device_config *device);
+const struct vmm_bridge_config *vmm_config_bridge(const struct vmm_config *config, unsigned index);
+
+/* --- config.c --- */
 
 void vmm_memdev_free(struct vmm_memdev *memdev);
 void vmm_chardev_free(struct vmm_chardev *chardev);
+void vmm_bridge_config_free(struct vmm_bridge_config *bridge);
+void vmm_port_config_free(struct vmm_port_config *port);
 void vmm_device_config_free(struct vmm_device_config *device);
 
 /* NULL where there is none of that id. */

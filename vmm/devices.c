@@ -15,7 +15,7 @@
 static bool devices_fail(GError **error, const struct vmm_device_config *config, int rc)
 {
     g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(-rc), "device on chardev %s: %s",
-                config->chardev, rc == -ENOSPC ? "no slot is free" : g_strerror(-rc));
+                config->chardev, rc == -ENOSPC ? "no such slot is free" : g_strerror(-rc));
     return false;
 }
 
@@ -36,7 +36,7 @@ static int devices_add(struct vmm_machine *machine, const struct vmm_device_conf
         devices_fail(error, config, rc);
         return -1;
     }
-    rc = pci_host_plug(machine->pci, virtio_pci_device(pci), config->slot);
+    rc = pci_host_plug(machine->pci, config->bridge, virtio_pci_device(pci), config->slot);
     if (rc < 0) {
         virtio_pci_device(pci)->ops->destroy(virtio_pci_device(pci));
         devices_fail(error, config, rc);
@@ -45,13 +45,34 @@ static int devices_add(struct vmm_machine *machine, const struct vmm_device_conf
     device = g_new(struct vmm_device, 1);
     *device = (struct vmm_device){config, virtio, virtio_pci_device(pci), false};
     g_ptr_array_add(machine->devices, device);
-    vmm_acpi_set_node(machine->acpi, (unsigned)rc, config->numa_node);
     return rc;
+}
+
+/* A bridge that the user has named shows as a function of bus 0, too. */
+static bool devices_show_bridge(struct vmm_machine *machine, const struct vmm_bridge_config *config,
+                                GError **error)
+{
+    struct pci_device *expander = pci_host_create_expander();
+    int rc = pci_host_plug(machine->pci, 0, expander, config->slot);
+
+    if (rc >= 0)
+        return true;
+    expander->ops->destroy(expander);
+    g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(-rc), "-device pxb-pcie %s: %s",
+                config->id, rc == -ENOSPC ? "no slot is free" : "its slot is taken");
+    return false;
 }
 
 /* Those that name a slot come first, so that the others find one that is free. */
 static bool devices_add_all(struct vmm_machine *machine, bool with_slot, GError **error)
 {
+    for (unsigned i = 1; i < machine->config.bridges->len; i++) {
+        const struct vmm_bridge_config *bridge = vmm_config_bridge(&machine->config, i);
+
+        if (bridge->id && (bridge->slot >= 0) == with_slot &&
+            !devices_show_bridge(machine, bridge, error))
+            return false;
+    }
     for (unsigned i = 0; i < machine->config.devices->len; i++) {
         const struct vmm_device_config *config = g_ptr_array_index(machine->config.devices, i);
 
@@ -61,12 +82,12 @@ static bool devices_add_all(struct vmm_machine *machine, bool with_slot, GError 
     return true;
 }
 
-/* On the vCPU that lets a device go. */
-static void devices_on_eject(void *opaque, unsigned slot)
+/* On the vCPU that lets devices go. */
+static void devices_on_eject(void *opaque, unsigned bridge, uint32_t slots)
 {
     struct vmm_machine *machine = opaque;
 
-    __atomic_fetch_or(&machine->ejected, 1u << slot, __ATOMIC_ACQ_REL);
+    __atomic_fetch_or(&machine->ejected[bridge], slots, __ATOMIC_ACQ_REL);
     vmm_machine_ask(machine, VMM_REQUEST_EJECT);
 }
 
@@ -78,6 +99,9 @@ bool vmm_devices_create(struct vmm_machine *machine, GError **error)
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_EXISTS, "the addresses of the PCI bus are taken");
         return false;
     }
+    for (unsigned i = 1; i < machine->config.bridges->len; i++)
+        pci_host_add_bus(machine->pci, vmm_config_bridge(&machine->config, i)->bus_nr,
+                         vmm_config_bridge(&machine->config, i)->n_slots);
     vmm_acpi_set_eject(machine->acpi, devices_on_eject, machine);
     return devices_add_all(machine, true, error) && devices_add_all(machine, false, error);
 }
@@ -93,15 +117,14 @@ void vmm_devices_destroy(struct vmm_machine *machine)
 bool vmm_devices_plug(struct vmm_machine *machine, GError **error)
 {
     GPtrArray *configs = machine->config.devices;
-    struct vmm_device_config *config = g_ptr_array_index(configs, configs->len - 1);
+    const struct vmm_device_config *config = g_ptr_array_index(configs, configs->len - 1);
     int slot = devices_add(machine, config, error);
 
     if (slot < 0) {
-        vmm_config_find_chardev(&machine->config, config->chardev)->is_used = false;
-        g_ptr_array_remove(configs, config);
+        vmm_config_remove_device(&machine->config, config);
         return false;
     }
-    vmm_acpi_slot_up(machine->acpi, (unsigned)slot);
+    vmm_acpi_slot_up(machine->acpi, config->bridge, (unsigned)slot);
     return true;
 }
 
@@ -113,7 +136,7 @@ bool vmm_devices_ask_to_leave(struct vmm_machine *machine, const char *id, GErro
         if (!device->config->id || strcmp(device->config->id, id) != 0)
             continue;
         device->is_leaving = true;
-        vmm_acpi_slot_down(machine->acpi, device->pci->slot);
+        vmm_acpi_slot_down(machine->acpi, device->config->bridge, device->pci->slot);
         return true;
     }
     g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND, "no device has the id %s", id);
@@ -123,29 +146,26 @@ bool vmm_devices_ask_to_leave(struct vmm_machine *machine, const char *id, GErro
 /* The device has gone, with all that the config knew of it. */
 static void devices_remove(struct vmm_machine *machine, struct vmm_device *device)
 {
-    const struct vmm_device_config *config = device->config;
-    g_autofree char *id = g_strdup(config->id);
-    unsigned slot = device->pci->slot;
+    g_autofree char *id = g_strdup(device->config->id);
 
     pci_host_unplug(machine->pci, device->pci);
-    vmm_acpi_set_node(machine->acpi, slot, VMM_NO_NODE);
     device->pci->ops->destroy(device->pci);
-    vmm_config_find_chardev(&machine->config, config->chardev)->is_used = false;
-    g_ptr_array_remove(machine->config.devices, (gpointer)(uintptr_t)config);
+    vmm_config_remove_device(&machine->config, device->config);
     g_ptr_array_remove(machine->devices, device);
-    vmm_machine_tell(machine,
-                     &(struct vmm_event){.name = "DEVICE_DELETED", .device = id, .slot = slot});
+    vmm_machine_tell(machine, &(struct vmm_event){.name = "DEVICE_DELETED", .device = id});
 }
 
 /* Only what was asked to leave may: a guest cannot throw its devices away. */
 void vmm_devices_eject(struct vmm_machine *machine)
 {
-    uint32_t slots = __atomic_exchange_n(&machine->ejected, 0, __ATOMIC_ACQ_REL);
+    uint32_t slots[VMM_MAX_BRIDGES];
 
+    for (unsigned i = 0; i < VMM_MAX_BRIDGES; i++)
+        slots[i] = __atomic_exchange_n(&machine->ejected[i], 0, __ATOMIC_ACQ_REL);
     for (unsigned i = machine->devices->len; i-- > 0;) {
         struct vmm_device *device = g_ptr_array_index(machine->devices, i);
 
-        if (device->is_leaving && slots >> device->pci->slot & 1)
+        if (device->is_leaving && slots[device->config->bridge] >> device->pci->slot & 1)
             devices_remove(machine, device);
     }
 }

@@ -18,6 +18,7 @@
 #include "vmm/bus.h"
 #include "vmm/cmos.h"
 #include "vmm/config.h"
+#include "vmm/layout.h"
 #include "vmm/ram.h"
 #include "vmm/x86/boot.h"
 #include "vmm/x86/vm.h"
@@ -50,8 +51,7 @@ struct vmm_event {
     const char *name;
     bool has_cause, by_guest; /* SHUTDOWN, RESET: who wanted it */
     const char *reason;
-    const char *device; /* DEVICE_DELETED: its id; NULL: it had none */
-    unsigned slot;
+    const char *device; /* DEVICE_DELETED: its id */
 };
 
 struct vmm_vcpus;       /* x86/vcpu.h */
@@ -70,14 +70,14 @@ struct vmm_machine {
     struct vmm_acpi_device *acpi;
     struct vmm_cmos cmos;
     struct pci_host *pci;
-    GPtrArray *devices;       /* of struct vmm_device; the main thread's */
-    uint32_t ejected;         /* atomic; slots */
-    GMainContext *context;    /* the main thread's */
-    enum vmm_run_state state; /* atomic; the main thread writes */
-    bool has_failed;          /* by an internal error */
-    unsigned requests;        /* atomic; of enum vmm_request */
-    int request_fd;           /* eventfd: there are some */
-    int signal_fd;            /* someone wants the program to end */
+    GPtrArray *devices;                /* of struct vmm_device; the main thread's */
+    uint32_t ejected[VMM_MAX_BRIDGES]; /* atomic; slots of each */
+    GMainContext *context;             /* the main thread's */
+    enum vmm_run_state state;          /* atomic; the main thread writes */
+    bool has_failed;                   /* by an internal error */
+    unsigned requests;                 /* atomic; of enum vmm_request */
+    int request_fd;                    /* eventfd: there are some */
+    int signal_fd;                     /* someone wants the program to end */
     /* Whoever tells others (QMP). NULL: nobody listens. Called by the main thread. */
     void (*on_event)(void *opaque, const struct vmm_event *event);
     void *event_opaque;

@@ -42,14 +42,13 @@ static void pci_add_regions(JsonBuilder *json, const struct pci_device *device)
     json_builder_end_array(json);
 }
 
-static void pci_add_device(JsonBuilder *json, const struct pci_device *device, unsigned slot,
-                           const char *id)
+static void pci_add_device(JsonBuilder *json, const struct pci_device *device, const char *id)
 {
     const uint8_t *config = device->config;
 
     json_builder_begin_object(json);
-    vu_json_add_number(json, "bus", 0);
-    vu_json_add_number(json, "slot", slot);
+    vu_json_add_number(json, "bus", device->bus->number);
+    vu_json_add_number(json, "slot", device->slot);
     vu_json_add_number(json, "function", 0);
     vu_json_add_text(json, "qdev_id", id ? id : "");
     vu_json_begin_object(json, "class_info");
@@ -66,22 +65,36 @@ static void pci_add_device(JsonBuilder *json, const struct pci_device *device, u
     json_builder_end_object(json);
 }
 
+/* NULL: it is none of ours, or nobody has named it. */
+static const char *pci_device_id(const struct vmm_machine *machine, const struct pci_device *device)
+{
+    for (unsigned i = 0; i < machine->devices->len; i++) {
+        const struct vmm_device *ours = g_ptr_array_index(machine->devices, i);
+
+        if (ours->pci == device)
+            return ours->config->id;
+    }
+    return NULL;
+}
+
 JsonNode *vmm_qmp_query_pci(struct vmm_machine *machine, JsonObject *arguments, GError **error)
 {
     JsonBuilder *json = json_builder_new();
 
     json_builder_begin_array(json);
-    json_builder_begin_object(json);
-    vu_json_add_number(json, "bus", 0);
-    vu_json_begin_array(json, "devices");
-    pci_add_device(json, pci_host_at(machine->pci, 0), 0, NULL);
-    for (unsigned i = 0; i < machine->devices->len; i++) {
-        const struct vmm_device *device = g_ptr_array_index(machine->devices, i);
+    for (unsigned bus = 0; bus < machine->config.bridges->len; bus++) {
+        json_builder_begin_object(json);
+        vu_json_add_number(json, "bus", vmm_config_bridge(&machine->config, bus)->bus_nr);
+        vu_json_begin_array(json, "devices");
+        for (unsigned slot = 0; slot < PCI_N_SLOTS; slot++) {
+            const struct pci_device *device = pci_host_at(machine->pci, bus, slot);
 
-        pci_add_device(json, device->pci, device->pci->slot, device->config->id);
+            if (device)
+                pci_add_device(json, device, pci_device_id(machine, device));
+        }
+        json_builder_end_array(json);
+        json_builder_end_object(json);
     }
-    json_builder_end_array(json);
-    json_builder_end_object(json);
     return devices_finish_array(json);
 }
 
@@ -117,6 +130,7 @@ JsonNode *vmm_qmp_query_vhost(struct vmm_machine *machine, JsonObject *arguments
 
         json_builder_begin_object(json);
         vu_json_add_text(json, "id", device->config->id);
+        vu_json_add_number(json, "bus", device->pci->bus->number);
         vu_json_add_number(json, "slot", device->pci->slot);
         vu_json_add_text(json, "path", chardev->path);
         vu_json_add_bool(json, "connected", vhost_device_is_connected(device->virtio));
@@ -182,7 +196,7 @@ JsonNode *vmm_qmp_device_add(struct vmm_machine *machine, JsonObject *arguments,
     if (!option || !vmm_cmdline_parse_device(&machine->config, option, error))
         return NULL;
     if (!vmm_config_check_device(&machine->config, configs->len - 1, error)) {
-        g_ptr_array_remove_index(configs, configs->len - 1);
+        g_ptr_array_remove_index(configs, configs->len - 1); /* it has taken nothing */
         return NULL;
     }
     return vmm_devices_plug(machine, error) ? vu_control_nothing() : NULL;

@@ -94,11 +94,9 @@ static void qmp_on_event(void *opaque, const struct vmm_event *event)
         vu_json_add_bool(json, "guest", event->by_guest);
         vu_json_add_text(json, "reason", event->reason);
     }
-    if (event->slot) {
-        path = event->device ? g_strdup_printf("/machine/peripheral/%s", event->device)
-                             : g_strdup_printf("/machine/slot%u", event->slot);
-        if (event->device)
-            vu_json_add_text(json, "device", event->device);
+    if (event->device) {
+        path = g_strdup_printf("/machine/peripheral/%s", event->device);
+        vu_json_add_text(json, "device", event->device);
         vu_json_add_text(json, "path", path);
     }
     vu_control_event(qmp->control, event->name, vu_json_finish(json));

@@ -106,7 +106,7 @@ void rig_init(struct rig *rig)
     };
     pci = virtio_pci_create(&rig->fake.vm, g_main_context_default(), &rig->device.virtio, &error);
     g_assert_nonnull(pci);
-    g_assert_cmpint(pci_host_plug(rig->host, virtio_pci_device(pci), SLOT), ==, SLOT);
+    g_assert_cmpint(pci_host_plug(rig->host, 0, virtio_pci_device(pci), SLOT), ==, SLOT);
     config_write(rig, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
     rig->bar1 = config_read(rig, PCI_BASE_ADDRESS_1, 4) & ~0xfu;
     rig->bar4 = config_read(rig, PCI_BASE_ADDRESS_4, 4) & ~0xfu;

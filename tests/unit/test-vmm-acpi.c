@@ -149,6 +149,9 @@ static const char *const lines[] = {
     "-numa hmat-lb,initiator=0,target=1,hierarchy=memory,data-type=access-bandwidth,bandwidth=10G "
     "-numa hmat-cache,node-id=1,size=64M,level=1,associativity=direct,policy=write-back,line=128 "
     "-numa hmat-cache,node-id=1,size=1G,level=2,associativity=complex,policy=write-through,line=64",
+    "-m 2G -smp 2 -numa node -numa node -chardev socket,id=c,path=/c -chardev socket,id=d,path=/d "
+    "-device pxb-pcie,id=pcie.1,bus_nr=64,numa_node=1,bus=pcie.0 -device pxb-pcie,id=pcie.2 "
+    "-device vhost-user-rng,chardev=c,bus=pcie.1 -device vhost-user-rng,chardev=d,numa_node=0",
 };
 
 static void test_iasl(void)
@@ -239,58 +242,90 @@ static void test_fixed(void)
     tables_destroy(tables);
 }
 
-static unsigned count_pxm(const struct tables *tables)
+/* How often these bytes are in the DSDT. */
+static unsigned dsdt_count(const struct tables *tables, const char *bytes, unsigned len)
 {
     const uint8_t *dsdt = table_at(tables, get(table_find(tables, "FACP") + 140, 8));
     unsigned n = 0;
 
-    for (unsigned at = 0; at + 4 <= get(dsdt + 4, 4); at++)
-        n += memcmp(dsdt + at, "_PXM", 4) == 0;
+    for (unsigned at = 0; at + len <= get(dsdt + 4, 4); at++)
+        n += memcmp(dsdt + at, bytes, len) == 0;
     return n;
 }
 
-/* The host bridge is near the node that its devices agree upon. */
-static void test_bridge(void)
+/* A host bridge for each node that devices are near to, with a bus that the MCFG has. */
+static void test_bridges(void)
 {
-    static const char both[] =
-        " -chardev socket,id=c,path=/c -device vhost-user-rng,chardev=c,numa_node=1"
-        " -chardev socket,id=d,path=/d -device vhost-user-rng,chardev=d,numa_node=%u";
+    struct tables *tables = tables_create(lines[4]);
 
-    for (unsigned node = 0; node < 2; node++) {
-        g_autofree char *devices = g_strdup_printf(both, node);
-        g_autofree char *line = g_strconcat(lines[2], devices, NULL);
-        struct tables *tables = tables_create(line);
+    g_assert_cmpuint(tables->machine.config.bridges->len, ==, 4);
+    g_assert_cmpuint(get(table_find(tables, "MCFG") + 54, 2), ==, 64 << 8);
+    g_assert_cmpuint(dsdt_count(tables, "_PXM", 4), ==, 2);
+    g_assert_cmpuint(dsdt_count(tables, "_BBN\x00\x08_CRS", 10), ==, 1);
+    g_assert_cmpuint(dsdt_count(tables, "_BBN\x0a\x40\x08_PXM\x01", 12), ==, 1);
+    g_assert_cmpuint(dsdt_count(tables, "_BBN\x0a\x08\x08_CRS", 11), ==, 1);
+    g_assert_cmpuint(dsdt_count(tables, "_BBN\x0a\x10\x08_PXM\x00", 12), ==, 1);
+    tables_destroy(tables);
 
-        g_assert_cmpuint(count_pxm(tables), ==, VMM_ACPI_N_SLOTS - 1 + (node == 1));
-        tables_destroy(tables);
-    }
+    tables = tables_create(lines[2]);
+    g_assert_cmpuint(dsdt_count(tables, "_BBN", 4), ==, 1);
+    g_assert_cmpuint(dsdt_count(tables, "_PXM", 4), ==, 0);
+    tables_destroy(tables);
+
+    /* Of one node alone it needs no other. */
+    tables = tables_create(lines[0]);
+    g_assert_cmpuint(dsdt_count(tables, "_BBN\x00\x08_PXM\x00", 11), ==, 1);
+    tables_destroy(tables);
 }
 
-static uint32_t node_of(struct vmm_machine *machine, uint32_t slot)
+/* --- registers --- */
+
+static uint32_t reg_read(struct vmm_machine *machine, unsigned offset)
 {
-    vmm_bus_write(&machine->ports, VMM_PORT_ACPI + VMM_ACPI_NODE, 4, slot);
-    return (uint32_t)vmm_bus_read(&machine->ports, VMM_PORT_ACPI + VMM_ACPI_NODE, 4);
+    return (uint32_t)vmm_bus_read(&machine->ports, VMM_PORT_ACPI + offset, 4);
 }
 
-/* Each slot says near which node its device is, also of one that came later. */
-static void test_near(void)
+static void reg_write(struct vmm_machine *machine, unsigned offset, uint32_t value)
 {
-    struct tables *tables = tables_create(lines[2]);
+    vmm_bus_write(&machine->ports, VMM_PORT_ACPI + offset, 4, value);
+}
+
+static void on_eject(void *opaque, unsigned bridge, uint32_t slots)
+{
+    uint32_t *ejected = opaque;
+
+    ejected[bridge] |= slots;
+}
+
+/* Each bridge has slots of its own. */
+static void test_slots(void)
+{
+    const unsigned last = VMM_ACPI_BRIDGES + (VMM_MAX_BRIDGES - 1) * VMM_ACPI_BRIDGE_LEN;
+    struct tables *tables = tables_create(lines[0]);
     struct vmm_machine *machine = &tables->machine;
+    uint32_t ejected[VMM_MAX_BRIDGES] = {0};
 
-    g_assert_cmpuint(count_pxm(tables), ==, VMM_ACPI_N_SLOTS - 1);
     vmm_bus_init(&machine->ports);
     machine->vm.fd = -1;
     g_assert_true(vmm_acpi_device_create(machine, NULL));
-    g_assert_cmphex(node_of(machine, 5), ==, UINT32_MAX);
-    vmm_acpi_set_node(machine->acpi, 5, 1);
-    vmm_acpi_set_node(machine->acpi, 31, 0);
-    g_assert_cmphex(node_of(machine, 5), ==, 1);
-    g_assert_cmphex(node_of(machine, 31), ==, 0);
-    g_assert_cmphex(node_of(machine, 6), ==, UINT32_MAX);
-    node_of(machine, UINT32_MAX);
-    vmm_acpi_set_node(machine->acpi, 5, VMM_NO_NODE);
-    g_assert_cmphex(node_of(machine, 5), ==, UINT32_MAX);
+    vmm_acpi_set_eject(machine->acpi, on_eject, ejected);
+    vmm_acpi_slot_up(machine->acpi, 0, 5);
+    vmm_acpi_slot_up(machine->acpi, VMM_MAX_BRIDGES - 1, 0);
+    vmm_acpi_slot_down(machine->acpi, VMM_MAX_BRIDGES - 1, 31);
+    g_assert_cmphex(reg_read(machine, VMM_ACPI_EVENTS), ==, VMM_ACPI_SLOTS);
+    g_assert_cmphex(reg_read(machine, VMM_ACPI_BRIDGES), ==, 1 << 5);
+    g_assert_cmphex(reg_read(machine, VMM_ACPI_BRIDGES + VMM_ACPI_SLOTS_DOWN), ==, 0);
+    g_assert_cmphex(reg_read(machine, last), ==, 1);
+    g_assert_cmphex(reg_read(machine, last + VMM_ACPI_SLOTS_DOWN), ==, 1u << 31);
+    g_assert_cmphex(reg_read(machine, last - VMM_ACPI_BRIDGE_LEN), ==, 0);
+    reg_write(machine, last + VMM_ACPI_SLOTS_DOWN, UINT32_MAX);
+    reg_write(machine, last + VMM_ACPI_EJECT, 1u << 31);
+    g_assert_cmphex(reg_read(machine, last + VMM_ACPI_SLOTS_DOWN), ==, 0);
+    g_assert_cmphex(reg_read(machine, last), ==, 1);
+    g_assert_cmphex(ejected[VMM_MAX_BRIDGES - 1], ==, 1u << 31);
+    g_assert_cmphex(ejected[0], ==, 0);
+    vmm_acpi_device_reset(machine->acpi);
+    g_assert_cmphex(reg_read(machine, VMM_ACPI_BRIDGES) | reg_read(machine, last), ==, 0);
     vmm_acpi_device_destroy(machine->acpi);
     vmm_bus_finish(&machine->ports);
     tables_destroy(tables);
@@ -302,8 +337,8 @@ int main(int argc, char **argv)
     g_test_add_func("/acpi/fixed", test_fixed);
     g_test_add_func("/acpi/numa", test_numa);
     g_test_add_func("/acpi/hmat", test_hmat);
-    g_test_add_func("/acpi/near", test_near);
-    g_test_add_func("/acpi/bridge", test_bridge);
+    g_test_add_func("/acpi/bridges", test_bridges);
+    g_test_add_func("/acpi/slots", test_slots);
     g_test_add_func("/acpi/iasl", test_iasl);
     return g_test_run();
 }

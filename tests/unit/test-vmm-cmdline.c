@@ -257,7 +257,7 @@ static const struct {
      "tag=0123456789012345678901234567890123456",
      {"tag", "36 bytes"}},
     {"-kernel k -device vhost-user-fs-pci,chardev=c,num-request-queues=0", {"1 to 254"}},
-    {"-kernel k -device vhost-user-rng-pci,chardev=c,addr=20", {"addr", "1 to 1f"}},
+    {"-kernel k -device vhost-user-rng-pci,chardev=c,addr=20", {"addr", "at most 1f"}},
     {"-kernel k -device vhost-user-device-pci,chardev=c", {"virtio-id", "must be given"}},
     {"-kernel k -chardev socket,id=a,path=p -chardev socket,id=b,path=q"
      " -device vhost-user-rng-pci,chardev=a,addr=3 -device vhost-user-rng-pci,chardev=b,addr=3",
@@ -267,7 +267,100 @@ static const struct {
      {"id", "x is another"}},
     {"-kernel k -chardev socket,id=a,path=p -device vhost-user-rng-pci,chardev=a,numa_node=2",
      {"numa_node", "no node 2"}},
+    {"-kernel k -chardev socket,id=a,path=p -device vhost-user-rng-pci,chardev=a,addr=0",
+     {"addr", "host bridge"}},
+    {"-kernel k -device pxb-pcie,bus_nr=3", {"pxb-pcie", "id: must"}},
+    {"-kernel k -device pxb-pcie,id=pcie.0", {"id", "another's"}},
+    {"-kernel k -device pxb-pcie,id=a -device pcie-root-port,id=a", {"id", "another's"}},
+    {"-kernel k -device pxb-pcie,id=a,bus=b", {"bus", "pcie.0"}},
+    {"-kernel k -device pxb-pcie,id=a,bus_nr=0", {"bus_nr", "1 to 255"}},
+    {"-kernel k -device pxb-pcie,id=a,bus_nr=9 -device pxb-pcie,id=b,bus_nr=9",
+     {"bus_nr", "9 is another's"}},
+    {"-kernel k -device pxb-pcie,id=a,numa_node=1", {"numa_node", "no node 1"}},
+    {"-kernel k -device pxb-pcie,id=a,addr=0", {"addr", "slot 0"}},
+    {"-kernel k -device pcie-root-port,id=a,bus=b", {"bus", "b is no host bridge"}},
+    {"-kernel k -device pcie-root-port,id=a -device pcie-root-port,id=b,bus=a",
+     {"bus", "a is no host bridge"}},
+    {"-kernel k -chardev socket,id=a,path=p -device vhost-user-rng-pci,chardev=a,bus=b",
+     {"bus", "no -device pxb-pcie or pcie-root-port b"}},
+    {"-kernel k -device pcie-root-port,id=r -chardev socket,id=a,path=p"
+     " -device vhost-user-rng-pci,chardev=a,bus=r,addr=1",
+     {"addr", "0 alone"}},
+    {"-kernel k -device pcie-root-port,id=r -chardev socket,id=a,path=p"
+     " -chardev socket,id=b,path=q -device vhost-user-rng-pci,chardev=a,bus=r"
+     " -device vhost-user-rng-pci,chardev=b,bus=r",
+     {"bus", "r has a device"}},
+    {"-kernel k -m 2G -numa node -numa node -device pxb-pcie,id=x,numa_node=1"
+     " -chardev socket,id=a,path=p -device vhost-user-rng-pci,chardev=a,bus=x,numa_node=0",
+     {"numa_node", "x is not near node 0"}},
 };
+
+static const struct vmm_device_config *device_of(const struct vmm_config *config, unsigned index)
+{
+    return g_ptr_array_index(config->devices, index);
+}
+
+/* Devices are behind host bridges near their nodes. */
+static void test_bridges(void)
+{
+    static const char nodes[] = "-kernel k -m 2G -numa node -numa node"
+                                " -chardev socket,id=a,path=p -chardev socket,id=b,path=q"
+                                " -chardev socket,id=c,path=r ";
+    g_autofree char *by_node = g_strconcat(nodes,
+                                           "-device vhost-user-rng-pci,chardev=a,numa_node=1,addr=2"
+                                           " -device vhost-user-rng-pci,chardev=b,addr=2"
+                                           " -device vhost-user-rng-pci,chardev=c,numa_node=1",
+                                           NULL);
+    /* As QEMU's documents have it. */
+    g_autofree char *named = g_strconcat(
+        nodes,
+        "-device pxb-pcie,id=pcie.1,bus_nr=8,numa_node=1,bus=pcie.0,addr=0x9"
+        " -device pxb-pcie,id=pcie.2"
+        " -device pcie-root-port,id=rp1,bus=pcie.1,chassis=4,slot=1,addr=0x2.0x1,multifunction=on"
+        " -device vhost-user-blk-pci,chardev=a,bus=rp1,addr=0x0"
+        " -device vhost-user-blk-pci,chardev=b,bus=pcie.0"
+        " -device vhost-user-blk-pci,chardev=c,numa_node=0",
+        NULL);
+    struct vmm_config config;
+    g_autoptr(GError) error = NULL;
+
+    parse_good(&config, by_node);
+    g_assert_cmpuint(config.bridges->len, ==, 2);
+    g_assert_cmpint(vmm_config_bridge(&config, 1)->numa_node, ==, 1);
+    g_assert_cmpint(vmm_config_bridge(&config, 0)->numa_node, ==, VMM_NO_NODE);
+    g_assert_cmpuint(device_of(&config, 0)->bridge, ==, 1);
+    g_assert_cmpuint(device_of(&config, 1)->bridge, ==, 0);
+    g_assert_cmpuint(device_of(&config, 2)->bridge, ==, 1);
+    g_assert_cmpuint(vmm_config_bridge(&config, 0)->n_slots, ==, 32);
+    g_assert_cmpuint(vmm_config_bridge(&config, 1)->n_slots, ==, 8);
+    vmm_config_clear(&config);
+
+    parse_good(&config, named);
+    g_assert_cmpuint(config.bridges->len, ==, 4);
+    g_assert_cmpuint(vmm_config_bridge(&config, 1)->bus_nr, ==, 8);
+    g_assert_cmpint(vmm_config_bridge(&config, 1)->slot, ==, 9);
+    g_assert_cmpuint(vmm_config_bridge(&config, 2)->bus_nr, ==, 16);
+    g_assert_cmpuint(vmm_config_bridge(&config, 3)->bus_nr, ==, 24);
+    g_assert_cmpuint(device_of(&config, 0)->bridge, ==, 1);
+    g_assert_cmpint(device_of(&config, 0)->slot, ==, -1);
+    g_assert_cmpuint(device_of(&config, 1)->bridge, ==, 0);
+    g_assert_cmpuint(device_of(&config, 2)->bridge, ==, 3);
+
+    /* One that comes later finds a place, or none. */
+    vmm_config_remove_device(&config, device_of(&config, 0));
+    g_assert_true(vmm_cmdline_parse_device(&config, "vhost-user-rng-pci,chardev=a,bus=rp1", NULL));
+    g_assert_true(vmm_config_check_device(&config, 2, NULL));
+    g_assert_cmpuint(device_of(&config, 2)->bridge, ==, 1);
+    vmm_config_clear(&config);
+
+    parse_good(&config, nodes);
+    g_assert_true(
+        vmm_cmdline_parse_device(&config, "vhost-user-rng-pci,chardev=a,numa_node=1", NULL));
+    g_assert_false(vmm_config_check_device(&config, 0, &error));
+    g_assert_nonnull(strstr(error->message, "no host bridge is near node 1"));
+    g_assert_false(vmm_cmdline_parse_device(&config, "pxb-pcie,id=x", NULL));
+    vmm_config_clear(&config);
+}
 
 static void test_mistakes(void)
 {
@@ -305,6 +398,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vmm/cmdline/habits", test_habits);
     g_test_add_func("/vmm/cmdline/values", test_values);
     g_test_add_func("/vmm/cmdline/nodes", test_nodes);
+    g_test_add_func("/vmm/cmdline/bridges", test_bridges);
     g_test_add_func("/vmm/cmdline/mistakes", test_mistakes);
     g_test_add_func("/vmm/cmdline/questions", test_questions);
     return g_test_run();

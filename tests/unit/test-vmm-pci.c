@@ -74,6 +74,65 @@ static void test_bars(void)
     rig_clear(&rig);
 }
 
+static uint64_t ecam_of(unsigned bus, unsigned slot)
+{
+    return VMM_ECAM + (bus << 20) + (slot << 15);
+}
+
+/* More host bridges: each bus has slots and places of its own, and shares the lines of INTA. */
+static void test_buses(void)
+{
+    static const struct vmm_bus_ops nothing;
+    struct pci_device *devices[2], *shown;
+    struct rig rig;
+
+    rig_init(&rig);
+    pci_host_add_bus(rig.host, 64, 0);
+    pci_host_add_bus(rig.host, 255, SLOT + 1);
+    for (unsigned i = 0; i < 2; i++) {
+        devices[i] = pci_host_create_expander();
+        devices[i]->bars[0] = (struct pci_bar){.len = 4096, .ops = &nothing};
+        pci_device_add_bar(devices[i], 0);
+        g_assert_cmpint(pci_host_plug(rig.host, 2, devices[i], i ? SLOT : -1), ==, i ? SLOT : 0);
+    }
+    shown = pci_host_create_expander();
+    g_assert_cmpint(pci_host_plug(rig.host, 1, shown, -1), ==, -ENOSPC);
+    g_assert_cmpint(pci_host_plug(rig.host, 2, shown, SLOT + 1), ==, -ENOSPC);
+    g_assert_cmpint(pci_host_plug(rig.host, 0, shown, SLOT), ==, -EBUSY);
+    g_assert_cmpint(pci_host_plug(rig.host, 0, shown, -1), ==, 1);
+    g_assert_cmphex(vmm_bus_read(&rig.memory, ecam_of(0, 1), 4), ==, 0x000b1b36);
+    g_assert_cmphex(vmm_bus_read(&rig.memory, ecam_of(0, SLOT), 4), ==, 0x10421af4);
+    g_assert_cmphex(vmm_bus_read(&rig.memory, ecam_of(64, SLOT), 4), ==, 0xffffffff);
+    g_assert_cmphex(vmm_bus_read(&rig.memory, ecam_of(255, SLOT), 4), ==, 0x000b1b36);
+    g_assert_cmphex(vmm_bus_read(&rig.memory, ecam_of(255, 0), 4), ==, 0x000b1b36);
+    g_assert_cmphex(vmm_bus_read(&rig.memory, ecam_of(255, 0) + PCI_BASE_ADDRESS_0, 4), ==,
+                    VMM_BAR32 + 2 * VMM_BAR32_LEN / VMM_MAX_BRIDGES);
+    g_assert_true(pci_host_at(rig.host, 2, SLOT) == devices[1]);
+    g_assert_null(pci_host_at(rig.host, 1, SLOT));
+    g_assert_null(pci_host_at(rig.host, 3, 0));
+
+    /* Two slots of one line. */
+    devices[1]->set_pin(devices[1]->bus, SLOT, true);
+    shown->set_pin(shown->bus, 1, true);
+    g_assert_true(rig.fake.pins[VMM_GSI_PCI + 1]);
+    g_assert_cmphex(vmm_bus_read(&rig.memory, ecam_of(255, SLOT) + PCI_STATUS, 2), ==,
+                    PCI_STATUS_INTERRUPT);
+    g_assert_cmphex(config_read(&rig, PCI_STATUS, 2) & PCI_STATUS_INTERRUPT, ==, 0);
+    vmm_bus_write(&rig.memory, ecam_of(255, SLOT) + PCI_COMMAND, 2, PCI_COMMAND_INTX_DISABLE);
+    g_assert_true(rig.fake.pins[VMM_GSI_PCI + 1]);
+    shown->set_pin(shown->bus, 1, false);
+    g_assert_false(rig.fake.pins[VMM_GSI_PCI + 1]);
+    vmm_bus_write(&rig.memory, ecam_of(255, SLOT) + PCI_COMMAND, 2, 0);
+    g_assert_true(rig.fake.pins[VMM_GSI_PCI + 1]);
+
+    pci_host_unplug(rig.host, devices[1]);
+    devices[1]->ops->destroy(devices[1]);
+    g_assert_false(rig.fake.pins[VMM_GSI_PCI + 1]);
+    g_assert_cmphex(vmm_bus_read(&rig.memory, ecam_of(255, SLOT), 4), ==, 0xffffffff);
+    g_assert_cmphex(vmm_bus_read(&rig.memory, ecam_of(0, SLOT), 4), ==, 0x10421af4);
+    rig_clear(&rig);
+}
+
 /* BARs through the configuration space. */
 static void test_window(void)
 {
@@ -189,6 +248,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/vmm/pci/config", test_config);
     g_test_add_func("/vmm/pci/bars", test_bars);
+    g_test_add_func("/vmm/pci/buses", test_buses);
     g_test_add_func("/vmm/pci/window", test_window);
     g_test_add_func("/vmm/pci/reset", test_reset);
     g_test_add_func("/vmm/pci/nonsense", test_nonsense);

@@ -18,6 +18,7 @@
 #define PCI_N_BARS     6
 
 struct pci_device;
+struct pci_bus;
 
 struct pci_bar {
     uint64_t len; /* a power of two, from 4096 on; 0: there is none */
@@ -52,11 +53,11 @@ struct pci_identity {
 struct pci_device {
     const struct pci_device_ops *ops;
     struct vmm_bus *memory; /* where BARs appear */
+    struct pci_bus *bus;    /* the one it is plugged into; with the slot, set by the bridge */
     unsigned slot;
     uint8_t config[PCI_CONFIG_LEN], writable[PCI_CONFIG_LEN];
     /* Set by the bridge: raises or lowers INTA. Any thread. */
-    void (*set_pin)(void *opaque, unsigned slot, bool level);
-    void *pin_opaque;
+    void (*set_pin)(struct pci_bus *bus, unsigned slot, bool level);
     uint8_t last_capability; /* the one the pointer of the header leads to */
     struct pci_bar bars[PCI_N_BARS];
 };

@@ -7,15 +7,15 @@
 #include <linux/pci_regs.h>
 
 #include "vhost-user/cleanup.h"
-#include "vmm/config.h"
 #include "vmm/layout.h"
 
 #define HOST_PORT_ADDRESS 0xcf8
 #define HOST_PORT_DATA    0xcfc
 #define HOST_ENABLE       0x80000000u
 
-/* Room for the BARs of a slot, and for one of them. */
-#define HOST_SLOT_LEN 0x100000u
+/* Room for the BARs of a bus, of a slot, and for one of them. */
+#define HOST_BUS_LEN  (VMM_BAR32_LEN / VMM_MAX_BRIDGES)
+#define HOST_SLOT_LEN (HOST_BUS_LEN / PCI_N_SLOTS)
 #define HOST_BAR_LEN  0x10000u
 
 /* As QEMU's generic bridge. */
@@ -29,18 +29,45 @@ static const struct pci_identity bridge_identity = {
 
 static const struct pci_device_ops bridge_ops = {NULL};
 
+/* As QEMU's expander bridge. */
+static const struct pci_identity expander_identity = {
+    .vendor = 0x1b36,
+    .device = 0x000b,
+    .subsystem_vendor = 0x1af4,
+    .subsystem = 0x1100,
+    .class_code = 0x060000,
+};
+
+static void expander_destroy(struct pci_device *device)
+{
+    g_free(device);
+}
+
+static const struct pci_device_ops expander_ops = {.destroy = expander_destroy};
+
 /* --- INTA --- */
 
-/* Slots share four lines, which are high as long as any of theirs is. */
-static void host_update_pins(struct pci_host *host, unsigned slot, uint32_t wanted, uint32_t off)
+/* Slots of all buses share four lines, which are high as long as any of theirs is. */
+static bool host_line_is_high(const struct pci_host *host, unsigned line)
 {
-    uint32_t sharing = 0x11111111u << slot % VMM_N_PCI_LINES;
-    bool was = host->pins & ~host->pins_off & sharing, is = wanted & ~off & sharing;
+    uint32_t sharing = 0x11111111u << line, wanted = 0;
 
-    host->pins = wanted;
-    host->pins_off = off;
+    for (unsigned i = 0; i < host->n_buses; i++)
+        wanted |= host->buses[i].pins & ~host->buses[i].pins_off;
+    return wanted & sharing;
+}
+
+static void host_update_pins(struct pci_bus *bus, unsigned slot, uint32_t wanted, uint32_t off)
+{
+    struct pci_host *host = bus->host;
+    unsigned line = slot % VMM_N_PCI_LINES;
+    bool was = host_line_is_high(host, line), is;
+
+    bus->pins = wanted;
+    bus->pins_off = off;
+    is = host_line_is_high(host, line);
     if (was != is)
-        vmm_vm_set_irq(host->vm, VMM_GSI_PCI + slot % VMM_N_PCI_LINES, is);
+        vmm_vm_set_irq(host->vm, VMM_GSI_PCI + line, is);
 }
 
 static uint32_t host_with_bit(uint32_t bits, unsigned slot, bool value)
@@ -48,33 +75,32 @@ static uint32_t host_with_bit(uint32_t bits, unsigned slot, bool value)
     return value ? bits | 1u << slot : bits & ~(1u << slot);
 }
 
-static void host_set_pin(void *opaque, unsigned slot, bool level)
+static void host_set_pin(struct pci_bus *bus, unsigned slot, bool level)
 {
-    struct pci_host *host = opaque;
+    VU_LOCK_SCOPE(&bus->host->pins_lock);
 
-    VU_LOCK_SCOPE(&host->pins_lock);
-
-    host_update_pins(host, slot, host_with_bit(host->pins, slot, level), host->pins_off);
+    host_update_pins(bus, slot, host_with_bit(bus->pins, slot, level), bus->pins_off);
 }
 
 /* The command register can keep a pin from the line. */
-static void host_obey_command(struct pci_host *host, const struct pci_device *device)
+static void host_obey_command(const struct pci_device *device)
 {
     bool is_off = pci_get(device->config + PCI_COMMAND, 2) & PCI_COMMAND_INTX_DISABLE;
+    struct pci_bus *bus = device->bus;
 
-    VU_LOCK_SCOPE(&host->pins_lock);
+    VU_LOCK_SCOPE(&bus->host->pins_lock);
 
-    host_update_pins(host, device->slot, host->pins,
-                     host_with_bit(host->pins_off, device->slot, is_off));
+    host_update_pins(bus, device->slot, bus->pins,
+                     host_with_bit(bus->pins_off, device->slot, is_off));
 }
 
 /* The status register has what the device wants, whether it may or not. */
-static void host_show_pin(struct pci_host *host, struct pci_device *device)
+static void host_show_pin(struct pci_device *device)
 {
-    VU_LOCK_SCOPE(&host->pins_lock);
+    VU_LOCK_SCOPE(&device->bus->host->pins_lock);
 
     device->config[PCI_STATUS] &= (uint8_t)~PCI_STATUS_INTERRUPT;
-    if (host->pins >> device->slot & 1)
+    if (device->bus->pins >> device->slot & 1)
         device->config[PCI_STATUS] |= PCI_STATUS_INTERRUPT;
 }
 
@@ -83,9 +109,10 @@ static void host_show_pin(struct pci_host *host, struct pci_device *device)
 /* bdf: bus, device and function as ECAM has them. */
 static struct pci_device *host_find(struct pci_host *host, unsigned bdf)
 {
-    bool is_there = bdf >> 8 == 0 && (bdf & 7) == 0;
-
-    return is_there ? host->slots[bdf >> 3 & 31] : NULL;
+    for (unsigned i = 0; i < host->n_buses && (bdf & 7) == 0; i++)
+        if (host->buses[i].number == bdf >> 8)
+            return host->buses[i].slots[bdf >> 3 & 31];
+    return NULL;
 }
 
 static uint32_t host_config_read(struct pci_host *host, unsigned bdf, unsigned offset, unsigned len)
@@ -97,7 +124,7 @@ static uint32_t host_config_read(struct pci_host *host, unsigned bdf, unsigned o
     device = host_find(host, bdf);
     if (!device)
         return UINT32_MAX;
-    host_show_pin(host, device);
+    host_show_pin(device);
     return pci_device_config_read(device, offset, len);
 }
 
@@ -112,7 +139,7 @@ static void host_config_write(struct pci_host *host, unsigned bdf, unsigned offs
     if (!device)
         return;
     pci_device_config_write(device, offset, len, value);
-    host_obey_command(host, device);
+    host_obey_command(device);
 }
 
 /* --- ECAM --- */
@@ -196,6 +223,23 @@ static const struct vmm_bus_ops data_ops = {data_read, data_write};
 
 /* --- life --- */
 
+void pci_host_add_bus(struct pci_host *host, unsigned number, unsigned n_slots)
+{
+    struct pci_bus *bus = &host->buses[host->n_buses];
+
+    g_assert(host->n_buses < VMM_MAX_BRIDGES && n_slots <= PCI_N_SLOTS);
+    *bus = (struct pci_bus){host, host->n_buses, number, n_slots, {NULL}, 0, 0};
+    host->n_buses++;
+}
+
+struct pci_device *pci_host_create_expander(void)
+{
+    struct pci_device *device = g_new(struct pci_device, 1);
+
+    pci_device_init(device, &expander_ops, &expander_identity);
+    return device;
+}
+
 struct pci_host *pci_host_create(struct vmm_bus *memory, struct vmm_bus *ports, struct vmm_vm *vm)
 {
     struct pci_host *host = g_new0(struct pci_host, 1);
@@ -208,9 +252,9 @@ struct pci_host *pci_host_create(struct vmm_bus *memory, struct vmm_bus *ports, 
     host->ecam = (struct vmm_bus_range){VMM_ECAM, VMM_ECAM_LEN, &ecam_ops, host};
     host->address_port = (struct vmm_bus_range){HOST_PORT_ADDRESS, 4, &address_ops, host};
     host->data_port = (struct vmm_bus_range){HOST_PORT_DATA, 4, &data_ops, host};
+    pci_host_add_bus(host, 0, PCI_N_SLOTS);
     pci_device_init(&host->bridge, &bridge_ops, &bridge_identity);
-    host->bridge.memory = memory;
-    host->slots[0] = &host->bridge;
+    pci_host_plug(host, 0, &host->bridge, 0);
     if (vmm_bus_add(memory, &host->ecam) < 0 || vmm_bus_add(ports, &host->address_port) < 0 ||
         vmm_bus_add(ports, &host->data_port) < 0) {
         pci_host_destroy(host);
@@ -219,18 +263,25 @@ struct pci_host *pci_host_create(struct vmm_bus *memory, struct vmm_bus *ports, 
     return host;
 }
 
+static void host_empty_bus(struct pci_bus *bus)
+{
+    for (unsigned i = 0; i < PCI_N_SLOTS; i++) {
+        struct pci_device *device = bus->slots[i];
+
+        if (!device)
+            continue;
+        pci_host_unplug(bus->host, device);
+        if (device->ops->destroy)
+            device->ops->destroy(device);
+    }
+}
+
 void pci_host_destroy(struct pci_host *host)
 {
     if (!host)
         return;
-    for (unsigned i = 1; i < PCI_N_SLOTS; i++) {
-        struct pci_device *device = host->slots[i];
-
-        if (!device)
-            continue;
-        pci_host_unplug(host, device);
-        device->ops->destroy(device);
-    }
+    for (unsigned i = 0; i < host->n_buses; i++)
+        host_empty_bus(&host->buses[i]);
     vmm_bus_remove(host->memory, &host->ecam);
     vmm_bus_remove(host->ports, &host->address_port);
     vmm_bus_remove(host->ports, &host->data_port);
@@ -245,30 +296,34 @@ void pci_host_destroy(struct pci_host *host)
  */
 static void host_place_bars(struct pci_device *device)
 {
+    uint64_t first = VMM_BAR32 + device->bus->index * HOST_BUS_LEN + device->slot * HOST_SLOT_LEN;
+
     for (unsigned i = 0; i < PCI_N_BARS; i++)
         if (device->bars[i].len)
-            pci_device_config_write(
-                device, PCI_BASE_ADDRESS_0 + 4 * i, 4,
-                (uint32_t)(VMM_BAR32 + device->slot * HOST_SLOT_LEN + i * HOST_BAR_LEN));
+            pci_device_config_write(device, PCI_BASE_ADDRESS_0 + 4 * i, 4,
+                                    (uint32_t)(first + i * HOST_BAR_LEN));
 }
 
-int pci_host_plug(struct pci_host *host, struct pci_device *device, int slot)
+int pci_host_plug(struct pci_host *host, unsigned bus, struct pci_device *device, int slot)
 {
+    struct pci_device **slots = host->buses[bus].slots;
+    int n_slots = (int)host->buses[bus].n_slots;
+
     VU_LOCK_SCOPE(&host->lock);
 
     if (slot < 0)
-        for (slot = 1; slot < PCI_N_SLOTS && host->slots[slot]; slot++)
+        for (slot = 0; slot < n_slots && slots[slot]; slot++)
             ;
-    else if (host->slots[slot])
-        return -EBUSY;
-    if (slot >= PCI_N_SLOTS)
+    if (slot >= n_slots)
         return -ENOSPC;
+    if (slots[slot])
+        return -EBUSY;
+    device->bus = &host->buses[bus];
     device->slot = (unsigned)slot;
     device->memory = host->memory;
     device->set_pin = host_set_pin;
-    device->pin_opaque = host;
-    host->slots[slot] = device;
-    host_obey_command(host, device);
+    slots[slot] = device;
+    host_obey_command(device);
     host_place_bars(device);
     return slot;
 }
@@ -277,9 +332,9 @@ void pci_host_unplug(struct pci_host *host, struct pci_device *device)
 {
     VU_LOCK_SCOPE(&host->lock);
 
-    host->slots[device->slot] = NULL;
+    device->bus->slots[device->slot] = NULL;
     pci_device_unmap(device);
-    host_set_pin(host, device->slot, false);
+    host_set_pin(device->bus, device->slot, false);
 }
 
 void pci_host_reset(struct pci_host *host)
@@ -287,18 +342,20 @@ void pci_host_reset(struct pci_host *host)
     VU_LOCK_SCOPE(&host->lock);
 
     host->address = 0;
-    for (unsigned i = 0; i < PCI_N_SLOTS; i++) {
-        if (!host->slots[i])
+    for (unsigned i = 0; i < host->n_buses * PCI_N_SLOTS; i++) {
+        struct pci_device *device = host->buses[i / PCI_N_SLOTS].slots[i % PCI_N_SLOTS];
+
+        if (!device)
             continue;
-        pci_device_reset(host->slots[i]);
-        host_obey_command(host, host->slots[i]);
-        host_place_bars(host->slots[i]);
+        pci_device_reset(device);
+        host_obey_command(device);
+        host_place_bars(device);
     }
 }
 
-struct pci_device *pci_host_at(struct pci_host *host, unsigned slot)
+struct pci_device *pci_host_at(struct pci_host *host, unsigned bus, unsigned slot)
 {
     VU_LOCK_SCOPE(&host->lock);
 
-    return slot < PCI_N_SLOTS ? host->slots[slot] : NULL;
+    return bus < host->n_buses && slot < PCI_N_SLOTS ? host->buses[bus].slots[slot] : NULL;
 }

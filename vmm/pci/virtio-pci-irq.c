@@ -20,7 +20,7 @@ void virtio_pci_raise(struct virtio_pci *pci, uint8_t bits)
         return;
     pci->isr |= bits;
     if (pci->pci.set_pin)
-        pci->pci.set_pin(pci->pci.pin_opaque, pci->pci.slot, true);
+        pci->pci.set_pin(pci->pci.bus, pci->pci.slot, true);
 }
 
 uint8_t virtio_pci_take_isr(struct virtio_pci *pci)
@@ -32,7 +32,7 @@ uint8_t virtio_pci_take_isr(struct virtio_pci *pci)
     isr = pci->isr;
     pci->isr = 0;
     if (pci->pci.set_pin)
-        pci->pci.set_pin(pci->pci.pin_opaque, pci->pci.slot, false);
+        pci->pci.set_pin(pci->pci.bus, pci->pci.slot, false);
     return isr;
 }
 

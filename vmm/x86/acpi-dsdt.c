@@ -5,11 +5,11 @@
  *
  *   \_SB_.COM1, RTC_, MBRD, PWRB
  *   \_SB_.GED_   its interrupt calls _EVT, which looks at the registers of acpi-device.h
- *   \_SB_.PCI0   the host bridge, with a device S01_ to S1F_ for each slot: near which node what is
- *                plugged there is (_PXM), and how it is let go (_EJ0)
+ *   \_SB_.PC00   the first host bridge, PC01 the next, each with a device S00_ to S1F_ for each
+ * slot: near which node its devices are (_PXM), and how what is plugged into a slot is let go
+ * (_EJ0)
  */
 #include "vmm/acpi-device.h"
-#include "vmm/layout.h"
 #include "vmm/machine.h"
 #include "vmm/x86/acpi-tables.h"
 #include "vmm/x86/aml.h"
@@ -18,8 +18,7 @@
 #define DSDT_CONFIG_PORT   0xcf8 /* of PCI's configuration space */
 #define DSDT_CONFIG_LEN    8
 #define DSDT_CMOS_LEN      2
-#define DSDT_N_SLOTS       VMM_ACPI_N_SLOTS /* slot 0 is the host bridge itself */
-#define DSDT_N_PINS        4
+#define DSDT_N_SLOTS       VMM_ACPI_N_SLOTS
 #define DSDT_ALL_FUNCS     0xffffu
 
 #define DSDT_NOTIFY_CHECK  1 /* of a device: something has come */
@@ -75,8 +74,41 @@ static void dsdt_put_board(struct vmm_aml *aml)
     vmm_aml_end(aml);
 }
 
-/* Registers and events. An event is ended before it is looked at, so that none is missed. */
-static void dsdt_put_events(struct vmm_aml *aml)
+/* Names of what there is one of for each bridge: "UP" and a number; for each slot. */
+static void dsdt_print_name(char name[5], const char *begin, unsigned number)
+{
+    g_snprintf(name, 5, "%s%02X%s", begin, number, strlen(begin) == 1 ? "_" : "");
+}
+
+/* A register of a bridge, from within it. */
+static void dsdt_print_register(char path[16], const char *begin, unsigned bridge)
+{
+    char name[5];
+
+    dsdt_print_name(name, begin, bridge);
+    g_snprintf(path, 16, "\\_SB_.GED_.%s", name);
+}
+
+static void dsdt_put_registers(struct vmm_aml *aml, unsigned n_bridges)
+{
+    static const char *const of_bridge[] = {"UP", "DN", "EJ"};
+    char name[5];
+
+    vmm_aml_port_region(
+        aml, "REGS", VMM_PORT_ACPI + VMM_ACPI_EVENTS,
+        (uint8_t)(VMM_ACPI_BRIDGES - VMM_ACPI_EVENTS + n_bridges * VMM_ACPI_BRIDGE_LEN));
+    vmm_aml_begin_fields(aml, "REGS");
+    vmm_aml_field(aml, "EVTS");
+    for (unsigned i = 0; i < n_bridges * G_N_ELEMENTS(of_bridge); i++) {
+        dsdt_print_name(name, of_bridge[i % G_N_ELEMENTS(of_bridge)],
+                        i / (unsigned)G_N_ELEMENTS(of_bridge));
+        vmm_aml_field(aml, name);
+    }
+    vmm_aml_end(aml);
+}
+
+/* An event is ended before it is looked at, so that none is missed. */
+static void dsdt_put_events(struct vmm_aml *aml, unsigned n_bridges)
 {
     vmm_aml_begin_device(aml, "PWRB");
     dsdt_put_id(aml, "PNP0C0C");
@@ -89,15 +121,7 @@ static void dsdt_put_events(struct vmm_aml *aml)
     vmm_aml_begin_resources(aml);
     vmm_aml_resource_interrupt(aml, VMM_GSI_GED, false);
     vmm_aml_end(aml);
-    vmm_aml_port_region(aml, "REGS", VMM_PORT_ACPI + VMM_ACPI_EVENTS,
-                        VMM_ACPI_N_PORTS - VMM_ACPI_EVENTS);
-    vmm_aml_begin_fields(aml, "REGS");
-    vmm_aml_field(aml, "EVTS");
-    vmm_aml_field(aml, "SLUP");
-    vmm_aml_field(aml, "SLDN");
-    vmm_aml_field(aml, "EJCT");
-    vmm_aml_field(aml, "NODE");
-    vmm_aml_end(aml);
+    dsdt_put_registers(aml, n_bridges);
     vmm_aml_begin_method(aml, "_EVT", 1);
     vmm_aml_load(aml, 0, "EVTS");
     vmm_aml_store(aml, "EVTS", 0);
@@ -105,81 +129,82 @@ static void dsdt_put_events(struct vmm_aml *aml)
     vmm_aml_notify(aml, "\\_SB_.PWRB", DSDT_NOTIFY_BUTTON);
     vmm_aml_end(aml);
     vmm_aml_begin_if_bit(aml, 0, VMM_ACPI_SLOTS);
-    vmm_aml_call(aml, "\\_SB_.PCI0.SCAN");
+    for (unsigned i = 0; i < n_bridges; i++) {
+        g_autofree char *scan = g_strdup_printf("\\_SB_.PC%02X.SCAN", i);
+
+        vmm_aml_call(aml, scan);
+    }
     vmm_aml_end(aml);
     vmm_aml_end(aml);
     vmm_aml_end(aml);
 }
 
-static void dsdt_put_bridge_resources(struct vmm_aml *aml, uint64_t bar64)
+/* Each has a part of the windows, and one bus: nothing behind it has buses of its own. */
+static void dsdt_put_bridge_resources(struct vmm_aml *aml, unsigned index, unsigned bus_nr,
+                                      uint64_t bar64)
 {
+    const uint64_t len32 = VMM_BAR32_LEN / VMM_MAX_BRIDGES, len64 = VMM_BAR64_LEN / VMM_MAX_BRIDGES;
+
     vmm_aml_name(aml, "_CRS");
     vmm_aml_begin_resources(aml);
-    vmm_aml_resource_buses(aml, 0, 1);
-    vmm_aml_resource_ports(aml, DSDT_CONFIG_PORT, DSDT_CONFIG_LEN);
-    vmm_aml_resource_window(aml, VMM_BAR32, VMM_BAR32_LEN, false);
-    vmm_aml_resource_window(aml, bar64, VMM_BAR64_LEN, true);
+    vmm_aml_resource_buses(aml, (uint16_t)bus_nr, 1);
+    if (index == 0)
+        vmm_aml_resource_ports(aml, DSDT_CONFIG_PORT, DSDT_CONFIG_LEN);
+    vmm_aml_resource_window(aml, VMM_BAR32 + index * len32, len32, false);
+    vmm_aml_resource_window(aml, bar64 + index * len64, len64, true);
     vmm_aml_end(aml);
 }
 
-/* Pin n of slot m: see VMM_GSI_PCI. */
-static void dsdt_put_pins(struct vmm_aml *aml)
+/* INTA of a slot, which has no other: see VMM_GSI_PCI. */
+static void dsdt_put_pins(struct vmm_aml *aml, unsigned n_slots)
 {
     vmm_aml_name(aml, "_PRT");
-    vmm_aml_begin_package(aml, (DSDT_N_SLOTS - 1) * DSDT_N_PINS);
-    for (unsigned slot = 1; slot < DSDT_N_SLOTS; slot++)
-        for (unsigned pin = 0; pin < DSDT_N_PINS; pin++) {
-            vmm_aml_begin_package(aml, 4);
-            vmm_aml_integer(aml, slot << 16 | DSDT_ALL_FUNCS);
-            vmm_aml_integer(aml, pin);
-            vmm_aml_integer(aml, 0);
-            vmm_aml_integer(aml, VMM_GSI_PCI + (slot + pin) % VMM_N_PCI_LINES);
-            vmm_aml_end(aml);
-        }
+    vmm_aml_begin_package(aml, n_slots);
+    for (unsigned slot = 0; slot < n_slots; slot++) {
+        vmm_aml_begin_package(aml, 4);
+        vmm_aml_integer(aml, slot << 16 | DSDT_ALL_FUNCS);
+        vmm_aml_integer(aml, 0);
+        vmm_aml_integer(aml, 0);
+        vmm_aml_integer(aml, VMM_GSI_PCI + slot % VMM_N_PCI_LINES);
+        vmm_aml_end(aml);
+    }
     vmm_aml_end(aml);
 }
 
-static void dsdt_print_slot(char name[5], unsigned slot)
+/* What is plugged there may change. */
+static void dsdt_put_slot(struct vmm_aml *aml, unsigned bridge, unsigned slot)
 {
-    g_snprintf(name, 5, "S%02X_", slot);
-}
+    char name[5], eject[16];
 
-/* What is plugged there may change, and its node with it. */
-static void dsdt_put_slot(struct vmm_aml *aml, unsigned slot)
-{
-    char name[5];
-
-    dsdt_print_slot(name, slot);
+    dsdt_print_name(name, "S", slot);
+    dsdt_print_register(eject, "EJ", bridge);
     vmm_aml_begin_device(aml, name);
     dsdt_put_number(aml, "_ADR", slot << 16);
-    dsdt_put_number(aml, "_SUN", slot);
-    vmm_aml_begin_method(aml, "_PXM", 0);
-    vmm_aml_store_integer(aml, "\\_SB_.GED_.NODE", slot);
-    vmm_aml_return(aml, "\\_SB_.GED_.NODE");
-    vmm_aml_end(aml);
+    dsdt_put_number(aml, "_SUN", bridge * DSDT_N_SLOTS + slot);
     vmm_aml_begin_method(aml, "_EJ0", 1);
-    vmm_aml_store_integer(aml, "\\_SB_.GED_.EJCT", 1ull << slot);
+    vmm_aml_store_integer(aml, eject, 1ull << slot);
     vmm_aml_end(aml);
     vmm_aml_end(aml);
 }
 
-static void dsdt_put_scan(struct vmm_aml *aml)
+static void dsdt_put_scan(struct vmm_aml *aml, unsigned bridge, unsigned n_slots)
 {
     static const struct {
         const char *reg;
         uint8_t notify;
     } kinds[] = {
-        {"\\_SB_.GED_.SLUP", DSDT_NOTIFY_CHECK},
-        {"\\_SB_.GED_.SLDN", DSDT_NOTIFY_EJECT},
+        {"UP", DSDT_NOTIFY_CHECK},
+        {"DN", DSDT_NOTIFY_EJECT},
     };
-    char name[5];
+    char name[5], reg[16];
 
     vmm_aml_begin_method(aml, "SCAN", 0);
     for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
-        vmm_aml_load(aml, 0, kinds[i].reg);
-        vmm_aml_store(aml, kinds[i].reg, 0);
-        for (unsigned slot = 1; slot < DSDT_N_SLOTS; slot++) {
-            dsdt_print_slot(name, slot);
+        dsdt_print_register(reg, kinds[i].reg, bridge);
+        vmm_aml_load(aml, 0, reg);
+        vmm_aml_store(aml, reg, 0);
+        for (unsigned slot = bridge == 0; slot < n_slots; slot++) {
+            dsdt_print_name(name, "S", slot);
             vmm_aml_begin_if_bit(aml, 0, 1ull << slot);
             vmm_aml_notify(aml, name, kinds[i].notify);
             vmm_aml_end(aml);
@@ -188,55 +213,35 @@ static void dsdt_put_scan(struct vmm_aml *aml)
     vmm_aml_end(aml);
 }
 
-/* The node that all devices are near which are near one; else VMM_NO_NODE. */
-static int dsdt_common_node(const struct vmm_config *config)
+/* Slot 0 of the first is the bridge itself. */
+static void dsdt_put_bridge(struct vmm_aml *aml, const struct vmm_machine *machine, unsigned index)
 {
-    int common = VMM_NO_NODE;
-
-    for (unsigned i = 0; i < config->devices->len; i++) {
-        const struct vmm_device_config *device = g_ptr_array_index(config->devices, i);
-
-        if (device->numa_node == VMM_NO_NODE)
-            continue;
-        if (common != VMM_NO_NODE && common != device->numa_node)
-            return VMM_NO_NODE;
-        common = device->numa_node;
-    }
-    return common;
-}
-
-/* Linux asks the bridge which node its devices are near, and not these. */
-static void dsdt_put_bridge_node(struct vmm_aml *aml, const struct vmm_machine *machine)
-{
-    int node = dsdt_common_node(&machine->config);
-
-    if (node != VMM_NO_NODE)
-        dsdt_put_number(aml, "_PXM", (uint64_t)node);
-}
-
-static void dsdt_put_bridge(struct vmm_aml *aml, const struct vmm_machine *machine)
-{
+    const struct vmm_bridge_config *config = vmm_config_bridge(&machine->config, index);
     uint64_t bar64 = (machine->ram.high_end + VMM_BAR64_LEN - 1) & ~(VMM_BAR64_LEN - 1);
+    char name[5];
 
-    vmm_aml_begin_device(aml, "PCI0");
+    dsdt_print_name(name, "PC", index);
+    vmm_aml_begin_device(aml, name);
     dsdt_put_id(aml, "PNP0A08");
     vmm_aml_name(aml, "_CID");
     vmm_aml_eisa_id(aml, "PNP0A03");
-    dsdt_put_number(aml, "_UID", 0);
+    dsdt_put_number(aml, "_UID", index);
     dsdt_put_number(aml, "_SEG", 0);
-    dsdt_put_number(aml, "_BBN", 0);
-    dsdt_put_bridge_node(aml, machine);
-    dsdt_put_bridge_resources(aml, bar64);
-    dsdt_put_pins(aml);
-    for (unsigned slot = 1; slot < DSDT_N_SLOTS; slot++)
-        dsdt_put_slot(aml, slot);
-    dsdt_put_scan(aml);
+    dsdt_put_number(aml, "_BBN", config->bus_nr);
+    if (config->numa_node != VMM_NO_NODE)
+        dsdt_put_number(aml, "_PXM", (uint64_t)config->numa_node);
+    dsdt_put_bridge_resources(aml, index, config->bus_nr, bar64);
+    dsdt_put_pins(aml, config->n_slots);
+    for (unsigned slot = index == 0; slot < config->n_slots; slot++)
+        dsdt_put_slot(aml, index, slot);
+    dsdt_put_scan(aml, index, config->n_slots);
     vmm_aml_end(aml);
 }
 
 void vmm_acpi_put_dsdt(const struct vmm_machine *machine, GByteArray *bytes)
 {
     unsigned at = vmm_acpi_begin(bytes, "DSDT", 2);
+    unsigned n_bridges = machine->config.bridges->len;
     struct vmm_aml aml;
 
     vmm_aml_init(&aml, bytes);
@@ -245,8 +250,9 @@ void vmm_acpi_put_dsdt(const struct vmm_machine *machine, GByteArray *bytes)
         dsdt_put_com1(&aml);
     dsdt_put_clock(&aml);
     dsdt_put_board(&aml);
-    dsdt_put_events(&aml);
-    dsdt_put_bridge(&aml, machine);
+    dsdt_put_events(&aml, n_bridges);
+    for (unsigned i = 0; i < n_bridges; i++)
+        dsdt_put_bridge(&aml, machine, i);
     vmm_aml_end(&aml);
 
     vmm_aml_name(&aml, "\\_S5_");

@@ -95,15 +95,18 @@ void vmm_acpi_put_madt(const struct vmm_machine *machine, GByteArray *bytes)
     vmm_acpi_end(bytes, at);
 }
 
-void vmm_acpi_put_mcfg(GByteArray *bytes)
+/* Up to the last bus that there is. */
+void vmm_acpi_put_mcfg(const struct vmm_machine *machine, GByteArray *bytes)
 {
-    unsigned at = vmm_acpi_begin(bytes, "MCFG", 1);
+    unsigned at = vmm_acpi_begin(bytes, "MCFG", 1), last = 0;
 
+    for (unsigned i = 0; i < machine->config.bridges->len; i++)
+        last = MAX(last, vmm_config_bridge(&machine->config, i)->bus_nr);
     acpi_put_zeros(bytes, 8);
     acpi_put_u64(bytes, VMM_ECAM);
     acpi_put_u16(bytes, 0); /* segment */
     acpi_put_u8(bytes, 0);  /* first bus, and last */
-    acpi_put_u8(bytes, 0);
+    acpi_put_u8(bytes, (uint8_t)last);
     acpi_put_u32(bytes, 0);
     vmm_acpi_end(bytes, at);
 }

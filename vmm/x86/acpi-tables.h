@@ -18,7 +18,7 @@ void vmm_acpi_end(GByteArray *bytes, unsigned at);
 void vmm_acpi_put_dsdt(const struct vmm_machine *machine, GByteArray *bytes);
 void vmm_acpi_put_fadt(GByteArray *bytes, uint64_t dsdt_gpa);
 void vmm_acpi_put_madt(const struct vmm_machine *machine, GByteArray *bytes);
-void vmm_acpi_put_mcfg(GByteArray *bytes);
+void vmm_acpi_put_mcfg(const struct vmm_machine *machine, GByteArray *bytes);
 
 /* --- acpi-numa.c --- */
 

@@ -77,14 +77,13 @@ static void acpi_put_listed(const struct vmm_machine *machine, GByteArray *bytes
                             struct acpi_list *list)
 {
     static void (*const putters[])(const struct vmm_machine *machine, GByteArray *bytes) = {
-        vmm_acpi_put_madt, vmm_acpi_put_srat, vmm_acpi_put_slit, vmm_acpi_put_hmat};
+        vmm_acpi_put_mcfg, vmm_acpi_put_madt, vmm_acpi_put_srat, vmm_acpi_put_slit,
+        vmm_acpi_put_hmat};
     uint64_t dsdt_gpa = gpa + acpi_next_at(bytes);
 
     vmm_acpi_put_dsdt(machine, bytes);
     list->gpas[list->n++] = gpa + acpi_next_at(bytes);
     vmm_acpi_put_fadt(bytes, dsdt_gpa);
-    list->gpas[list->n++] = gpa + acpi_next_at(bytes);
-    vmm_acpi_put_mcfg(bytes);
     for (size_t i = 0; i < G_N_ELEMENTS(putters); i++) {
         unsigned at = acpi_next_at(bytes), len = bytes->len;
 

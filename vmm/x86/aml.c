@@ -30,7 +30,6 @@
 #define AML_AND               0x7b
 #define AML_NOTIFY            0x86
 #define AML_IF                0xa0
-#define AML_RETURN            0xa4
 #define AML_EXT_REGION        0x80
 #define AML_EXT_FIELD         0x81
 #define AML_EXT_DEVICE        0x82
@@ -281,12 +280,6 @@ void vmm_aml_store_integer(struct vmm_aml *aml, const char *path, uint64_t value
 {
     aml_put(aml, AML_STORE);
     vmm_aml_integer(aml, value);
-    aml_put_path(aml, path);
-}
-
-void vmm_aml_return(struct vmm_aml *aml, const char *path)
-{
-    aml_put(aml, AML_RETURN);
     aml_put_path(aml, path);
 }
 

@@ -3,7 +3,7 @@
  * Writes AML, the byte code of ACPI's DSDT: objects one after the other, blocks that begin and end.
  * ACPI 6.4 chapter 20; resources, section 6.4.
  *
- * Names are of four characters; paths such as "\\_SB_.PCI0" have dots between. A wrong use of the
+ * Names are of four characters; paths such as "\\_SB_.PC00" have dots between. A wrong use of the
  * blocks is a bug of ours, and asserted.
  */
 #pragma once
@@ -59,7 +59,6 @@ void vmm_aml_call(struct vmm_aml *aml, const char *path);
 void vmm_aml_load(struct vmm_aml *aml, unsigned local, const char *path);
 void vmm_aml_store(struct vmm_aml *aml, const char *path, unsigned local);
 void vmm_aml_store_integer(struct vmm_aml *aml, const char *path, uint64_t value);
-void vmm_aml_return(struct vmm_aml *aml, const char *path);
 void vmm_aml_notify(struct vmm_aml *aml, const char *path, uint8_t value);
 
 /* --- resources --- */

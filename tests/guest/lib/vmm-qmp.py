@@ -76,6 +76,9 @@ def hot_plug(client, output, disk_socket):
     refused(client, "another's", "chardev-add", id="disk", backend=backend)
     refused(client, "not known", "device_add", driver="virtio-net-pci", chardev="disk")
     refused(client, "power of two", "device_add", driver="vhost-user-blk-pci", chardev="disk", **{"queue-size": 100})
+    refused(client, "no host bridge is near node 1", "device_add", driver="vhost-user-blk-pci", chardev="disk",
+            numa_node=1)
+    refused(client, "not known", "device_add", driver="pxb-pcie", id="late")
     for turn in (1, 2):
         client.run("device_add", driver="vhost-user-blk-pci", chardev="disk", id="d", addr="0x7", **{"num-queues": 1})
         refused(client, "another device's", "device_add", driver="vhost-user-blk-pci", chardev="disk", id="e")
