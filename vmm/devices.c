@@ -19,19 +19,14 @@ static bool devices_fail(GError **error, const struct vmm_device_config *config,
     return false;
 }
 
-/* The slot, or -1 with *error. */
-static int devices_add(struct vmm_machine *machine, const struct vmm_device_config *config,
-                       GError **error)
+/* Puts an open device into a slot; takes it over in any case. The slot, or -1 with *error. */
+static int devices_attach(struct vmm_machine *machine, const struct vmm_device_config *config,
+                          struct virtio_device *virtio, GError **error)
 {
-    struct virtio_device *virtio =
-        vhost_device_create(&machine->config, config, &machine->ram, error);
     struct vmm_device *device;
-    struct virtio_pci *pci;
     int rc;
+    struct virtio_pci *pci = virtio_pci_create(&machine->vm, machine->context, virtio, &rc);
 
-    if (!virtio)
-        return -1;
-    pci = virtio_pci_create(&machine->vm, machine->context, virtio, &rc);
     if (!pci) {
         devices_fail(error, config, rc);
         return -1;
@@ -46,6 +41,17 @@ static int devices_add(struct vmm_machine *machine, const struct vmm_device_conf
     *device = (struct vmm_device){config, virtio, virtio_pci_device(pci), false};
     g_ptr_array_add(machine->devices, device);
     return rc;
+}
+
+static bool devices_add(struct vmm_machine *machine, const struct vmm_device_config *config,
+                        GError **error)
+{
+    struct virtio_device *virtio = vhost_device_create(&machine->config, config, &machine->ram);
+
+    if (vhost_device_open(virtio, error))
+        return devices_attach(machine, config, virtio, error) >= 0;
+    virtio->ops->destroy(virtio);
+    return false;
 }
 
 /* A bridge that the user has named shows as a function of bus 0, too. */
@@ -76,7 +82,7 @@ static bool devices_add_all(struct vmm_machine *machine, bool with_slot, GError 
     for (unsigned i = 0; i < machine->config.devices->len; i++) {
         const struct vmm_device_config *config = g_ptr_array_index(machine->config.devices, i);
 
-        if ((config->slot >= 0) == with_slot && devices_add(machine, config, error) < 0)
+        if ((config->slot >= 0) == with_slot && !devices_add(machine, config, error))
             return false;
     }
     return true;
@@ -114,18 +120,71 @@ void vmm_devices_destroy(struct vmm_machine *machine)
 
 /* --- coming and leaving --- */
 
-bool vmm_devices_plug(struct vmm_machine *machine, GError **error)
+/* One that is being opened by its thread. */
+struct devices_newcomer {
+    struct vmm_machine *machine;
+    const struct vmm_device_config *config;
+    struct virtio_device *virtio;
+    GError *error; /* why there is no connection */
+    vmm_devices_plugged_fn done;
+    void *opaque;
+};
+
+static void devices_forget(struct devices_newcomer *newcomer)
+{
+    vmm_config_remove_device(&newcomer->machine->config, newcomer->config);
+    g_free(newcomer);
+}
+
+/* The thread has had its say. */
+static gboolean devices_take_newcomer(gpointer opaque)
+{
+    struct devices_newcomer *newcomer = opaque;
+    struct vmm_machine *machine = newcomer->machine;
+    GError *error = newcomer->error;
+    vmm_devices_plugged_fn done = newcomer->done;
+    void *done_opaque = newcomer->opaque;
+    int slot = -1;
+
+    if (error)
+        newcomer->virtio->ops->destroy(newcomer->virtio);
+    else
+        slot = devices_attach(machine, newcomer->config, newcomer->virtio, &error);
+    if (slot < 0) {
+        devices_forget(newcomer);
+    } else {
+        vmm_acpi_slot_up(machine->acpi, newcomer->config->bridge, (unsigned)slot);
+        g_free(newcomer);
+    }
+    done(done_opaque, error);
+    return G_SOURCE_REMOVE;
+}
+
+/* On the device's thread. */
+static void devices_on_opened(void *opaque, GError *error)
+{
+    struct devices_newcomer *newcomer = opaque;
+
+    newcomer->error = error;
+    g_main_context_invoke(newcomer->machine->context, devices_take_newcomer, newcomer);
+}
+
+bool vmm_devices_plug(struct vmm_machine *machine, vmm_devices_plugged_fn done, void *opaque,
+                      GError **error)
 {
     GPtrArray *configs = machine->config.devices;
-    const struct vmm_device_config *config = g_ptr_array_index(configs, configs->len - 1);
-    int slot = devices_add(machine, config, error);
+    struct devices_newcomer *newcomer = g_new0(struct devices_newcomer, 1);
 
-    if (slot < 0) {
-        vmm_config_remove_device(&machine->config, config);
-        return false;
-    }
-    vmm_acpi_slot_up(machine->acpi, config->bridge, (unsigned)slot);
-    return true;
+    newcomer->machine = machine;
+    newcomer->config = g_ptr_array_index(configs, configs->len - 1);
+    newcomer->done = done;
+    newcomer->opaque = opaque;
+    newcomer->virtio = vhost_device_create(&machine->config, newcomer->config, &machine->ram);
+    if (vhost_device_open_later(newcomer->virtio, devices_on_opened, newcomer, error))
+        return true;
+    newcomer->virtio->ops->destroy(newcomer->virtio);
+    devices_forget(newcomer);
+    return false;
 }
 
 bool vmm_devices_ask_to_leave(struct vmm_machine *machine, const char *id, GError **error)

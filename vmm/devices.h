@@ -29,9 +29,13 @@ void vmm_devices_destroy(struct vmm_machine *machine);
 /* As after power-on; back-ends stay connected, and what was to leave has gone. No vCPU runs. */
 void vmm_devices_reset(struct vmm_machine *machine);
 
-/* Plugs the device that is the last of the machine's config into the running guest. False with
- * *error; it has then left the config too. */
-bool vmm_devices_plug(struct vmm_machine *machine, GError **error);
+/* error: NULL, or why the device is not there, and has left the config too; to be freed. */
+typedef void (*vmm_devices_plugged_fn)(void *opaque, GError *error);
+/* Begins to plug the device that is the last of the machine's config into the running guest: its
+ * thread connects to the back-end, however long that takes, and then done is called. False with
+ * *error, and without done. */
+bool vmm_devices_plug(struct vmm_machine *machine, vmm_devices_plugged_fn done, void *opaque,
+                      GError **error);
 /* Asks the guest to let a device go. False with *error: there is none of that id. */
 bool vmm_devices_ask_to_leave(struct vmm_machine *machine, const char *id, GError **error);
 /* Takes away what the guest has let go (machine->ejected). */

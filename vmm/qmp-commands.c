@@ -53,7 +53,7 @@ const struct vmm_qmp_command vmm_qmp_commands[] = {
     {"system_reset", "Resets the machine.", qmp_reset},
     {"system_powerdown", "Presses the guest's power button.", qmp_powerdown},
     {"device_add", "Plugs in a vhost-user device: driver, and the keys of -device.",
-     vmm_qmp_device_add, .is_open = true},
+     .begin = vmm_qmp_device_add, .is_open = true},
     {"device_del", "Asks the guest to let a device go; DEVICE_DELETED follows.", vmm_qmp_device_del,
      .rows = id_rows, .n_rows = G_N_ELEMENTS(id_rows)},
     {"chardev-add", "The socket of one more back-end, as QEMU describes it.", vmm_qmp_chardev_add,

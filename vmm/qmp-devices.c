@@ -188,18 +188,24 @@ static char *devices_as_option(JsonObject *arguments, GError **error)
     return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
-JsonNode *vmm_qmp_device_add(struct vmm_machine *machine, JsonObject *arguments, GError **error)
+static void devices_on_plugged(void *opaque, GError *error)
+{
+    vmm_qmp_end(opaque, error ? NULL : vu_control_nothing(), error);
+}
+
+bool vmm_qmp_device_add(struct vmm_machine *machine, JsonObject *arguments, struct vmm_qmp_job *job,
+                        GError **error)
 {
     g_autofree char *option = devices_as_option(arguments, error);
     GPtrArray *configs = machine->config.devices;
 
     if (!option || !vmm_cmdline_parse_device(&machine->config, option, error))
-        return NULL;
+        return false;
     if (!vmm_config_check_device(&machine->config, configs->len - 1, error)) {
         g_ptr_array_remove_index(configs, configs->len - 1); /* it has taken nothing */
-        return NULL;
+        return false;
     }
-    return vmm_devices_plug(machine, error) ? vu_control_nothing() : NULL;
+    return vmm_devices_plug(machine, devices_on_plugged, job, error);
 }
 
 JsonNode *vmm_qmp_device_del(struct vmm_machine *machine, JsonObject *arguments, GError **error)

@@ -12,6 +12,8 @@
 #include "vhost-user/log.h"
 #include "vmm/syscalls.h"
 
+#define QMP_MAX_WAITING 4 /* clients whose commands wait; none waits for long but device_add */
+
 struct vmm_qmp {
     struct vmm_machine *machine;
     struct vu_control *control;
@@ -28,27 +30,41 @@ struct vmm_qmp {
 };
 
 /* A command that the main thread is to carry out. */
-struct qmp_job {
+struct vmm_qmp_job {
     struct vmm_qmp *qmp;
-    vmm_qmp_fn run;
+    const struct vmm_qmp_command *command;
     JsonObject *arguments;
     JsonNode *result;
     GError *error;
     bool is_done; /* under lock */
 };
 
-/* Main thread. */
-static gboolean qmp_run_job(gpointer opaque)
+void vmm_qmp_end(struct vmm_qmp_job *job, JsonNode *result, GError *error)
 {
-    struct qmp_job *job = opaque;
     struct vmm_qmp *qmp = job->qmp;
 
-    job->result = job->run(qmp->machine, job->arguments, &job->error);
     VU_LOCK_SCOPE(&qmp->lock);
 
+    job->result = result;
+    job->error = error;
     job->is_done = true;
     qmp->n_jobs--;
     pthread_cond_broadcast(&qmp->done);
+}
+
+/* Main thread. */
+static gboolean qmp_run_job(gpointer opaque)
+{
+    struct vmm_qmp_job *job = opaque;
+    struct vmm_machine *machine = job->qmp->machine;
+    JsonNode *result = NULL;
+    GError *error = NULL;
+
+    if (job->command->run)
+        result = job->command->run(machine, job->arguments, &error);
+    else if (job->command->begin(machine, job->arguments, job, &error))
+        return G_SOURCE_REMOVE;
+    vmm_qmp_end(job, result, error);
     return G_SOURCE_REMOVE;
 }
 
@@ -64,9 +80,9 @@ static bool qmp_enter(struct vmm_qmp *qmp)
 static JsonNode *qmp_run(struct vu_control_call *call, GError **error)
 {
     struct vmm_qmp *qmp = call->opaque;
-    struct qmp_job job = {
+    struct vmm_qmp_job job = {
         .qmp = qmp,
-        .run = vmm_qmp_commands[call->command - qmp->rows].run,
+        .command = &vmm_qmp_commands[call->command - qmp->rows],
         .arguments = call->arguments,
     };
 
@@ -143,6 +159,7 @@ static void qmp_fill_table(struct vmm_qmp *qmp)
         .n_commands = vmm_qmp_n_commands,
         .begin = qmp_begin,
         .tells_shutdown = true,
+        .n_slow = QMP_MAX_WAITING,
     };
 }
 
@@ -182,15 +199,16 @@ int vmm_qmp_start(struct vmm_qmp *qmp)
 /* Carries out what waits for us, and lets nothing more in. */
 static void qmp_close(struct vmm_qmp *qmp)
 {
-    bool is_empty = false;
+    bool is_empty;
 
-    while (!is_empty) {
-        while (g_main_context_iteration(qmp->machine->context, FALSE))
-            ;
+    for (;;) {
         pthread_mutex_lock(&qmp->lock);
         is_empty = qmp->n_jobs == 0;
         qmp->is_closed = is_empty;
         pthread_mutex_unlock(&qmp->lock);
+        if (is_empty)
+            return;
+        g_main_context_iteration(qmp->machine->context, TRUE);
     }
 }
 

@@ -24,10 +24,15 @@ void vmm_qmp_destroy(struct vmm_qmp *qmp);
 /* --- the commands; on the main thread --- */
 
 typedef JsonNode *(*vmm_qmp_fn)(struct vmm_machine *machine, JsonObject *arguments, GError **error);
+struct vmm_qmp_job; /* a command on its way */
 
 struct vmm_qmp_command {
     const char *name, *help;
     vmm_qmp_fn run;
+    /* Instead of run, where it takes a while: vmm_qmp_end follows, unless this is false, with
+     * *error. */
+    bool (*begin)(struct vmm_machine *machine, JsonObject *arguments, struct vmm_qmp_job *job,
+                  GError **error);
     bool is_open; /* arguments that no row describes */
     const struct vu_control_argument *rows;
     size_t n_rows;
@@ -35,6 +40,9 @@ struct vmm_qmp_command {
 
 extern const struct vmm_qmp_command vmm_qmp_commands[];
 extern const size_t vmm_qmp_n_commands;
+
+/* Takes over both; result is NULL where there is an error. */
+void vmm_qmp_end(struct vmm_qmp_job *job, JsonNode *result, GError *error);
 
 /* qmp-query.c */
 JsonNode *vmm_qmp_query_status(struct vmm_machine *machine, JsonObject *arguments, GError **error);
@@ -47,7 +55,8 @@ JsonNode *vmm_qmp_query_memdev(struct vmm_machine *machine, JsonObject *argument
 JsonNode *vmm_qmp_query_pci(struct vmm_machine *machine, JsonObject *arguments, GError **error);
 JsonNode *vmm_qmp_query_chardev(struct vmm_machine *machine, JsonObject *arguments, GError **error);
 JsonNode *vmm_qmp_query_vhost(struct vmm_machine *machine, JsonObject *arguments, GError **error);
-JsonNode *vmm_qmp_device_add(struct vmm_machine *machine, JsonObject *arguments, GError **error);
+bool vmm_qmp_device_add(struct vmm_machine *machine, JsonObject *arguments, struct vmm_qmp_job *job,
+                        GError **error);
 JsonNode *vmm_qmp_device_del(struct vmm_machine *machine, JsonObject *arguments, GError **error);
 JsonNode *vmm_qmp_chardev_add(struct vmm_machine *machine, JsonObject *arguments, GError **error);
 JsonNode *vmm_qmp_chardev_remove(struct vmm_machine *machine, JsonObject *arguments,

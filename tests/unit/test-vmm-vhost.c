@@ -3,196 +3,22 @@
  * vmm's vhost-user devices with back-ends that are not there, die, or go wrong at each message in
  * turn: making a device ends in bounded time, and one that was made goes on with the successor.
  */
-#include <glib.h>
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include "scripted-backend.h"
+#include "vhost-place.h"
 #include "vhost-user/log.h"
 #include "vmm/cmdline.h"
 #include "vmm/vhost/vhost-link.h"
-
-#define N_QUEUES 2
-#define PATIENCE (30 * G_USEC_PER_SEC)
-
-/* Back-ends one after the other at a socket. The first goes wrong, the others behave. */
-struct place {
-    char *folder, *path;
-    int listen_fd;
-    enum wrong wrong;
-    unsigned wrong_at;
-    bool bad_from_the_start; /* all of them go wrong */
-    uint64_t protocol_features;
-    uint64_t later_lacks, later_lacks_protocol; /* features of all but the first */
-    GThread *thread;
-    pthread_mutex_t lock;
-    unsigned n_sessions, n_messages; /* under lock; messages of the first */
-    struct backend *current;         /* under lock */
-    bool is_running;                 /* under lock: the queues of the current one are started */
-    bool is_ending;                  /* under lock */
-};
-
-static void place_note_end(struct place *place, const struct backend *backend)
-{
-    pthread_mutex_lock(&place->lock);
-    if (place->n_sessions == 1)
-        place->n_messages = backend->n_messages;
-    place->current = NULL;
-    pthread_mutex_unlock(&place->lock);
-}
-
-static void place_serve(struct place *place, int fd)
-{
-    struct backend *backend = g_new0(struct backend, 1);
-
-    vu_channel_init(&backend->channel, fd);
-    pthread_mutex_init(&backend->lock, NULL);
-    backend->features = RING_FEATURES | VU_BIT(VU_F_RING_PACKED) | VU_BIT(VU_F_PROTOCOL_FEATURES);
-    backend->protocol_features = place->protocol_features;
-    pthread_mutex_lock(&place->lock);
-    if (place->n_sessions > 0) {
-        backend->features &= ~place->later_lacks;
-        backend->protocol_features &= ~place->later_lacks_protocol;
-    }
-    if (place->n_sessions++ == 0 || place->bad_from_the_start) {
-        backend->wrong = place->wrong;
-        backend->wrong_at = place->wrong_at;
-    }
-    backend->config[0] = (uint8_t)place->n_sessions;
-    place->current = backend;
-    pthread_mutex_unlock(&place->lock);
-    scripted_backend_run(backend);
-    place_note_end(place, backend);
-    pthread_mutex_destroy(&backend->lock);
-    g_free(backend);
-}
-
-static gpointer place_run(gpointer opaque)
-{
-    struct place *place = opaque;
-    bool is_ending = false;
-
-    while (!is_ending) {
-        int fd = accept4(place->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-        pthread_mutex_lock(&place->lock);
-        is_ending = place->is_ending || fd < 0;
-        pthread_mutex_unlock(&place->lock);
-        if (!is_ending)
-            place_serve(place, fd);
-        else if (fd >= 0)
-            close(fd);
-    }
-    return NULL;
-}
-
-static void place_init(struct place *place)
-{
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
-
-    memset(place, 0, sizeof(*place));
-    pthread_mutex_init(&place->lock, NULL);
-    place->protocol_features = ALL_PROTOCOL_FEATURES;
-    place->folder = g_dir_make_tmp("vmm-vhost-XXXXXX", NULL);
-    place->path = g_build_filename(place->folder, "socket", NULL);
-    g_strlcpy(addr.sun_path, place->path, sizeof(addr.sun_path));
-    place->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    g_assert_cmpint(bind(place->listen_fd, (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
-    g_assert_cmpint(listen(place->listen_fd, 4), ==, 0);
-}
-
-static void place_start(struct place *place)
-{
-    place->thread = g_thread_new("place", place_run, place);
-}
-
-static void place_hang_up_locked(struct place *place)
-{
-    if (!place->current)
-        return;
-    pthread_mutex_lock(&place->current->lock);
-    if (place->current->channel.fd >= 0)
-        shutdown(place->current->channel.fd, SHUT_RDWR);
-    pthread_mutex_unlock(&place->current->lock);
-}
-
-/* Ends the session that is there. */
-static void place_hang_up(struct place *place)
-{
-    pthread_mutex_lock(&place->lock);
-    place_hang_up_locked(place);
-    pthread_mutex_unlock(&place->lock);
-}
-
-static void place_clear(struct place *place)
-{
-    if (place->thread) {
-        pthread_mutex_lock(&place->lock);
-        place->is_ending = true;
-        place_hang_up_locked(place);
-        pthread_mutex_unlock(&place->lock);
-        shutdown(place->listen_fd, SHUT_RDWR);
-        g_thread_join(place->thread);
-    }
-    close(place->listen_fd);
-    g_unlink(place->path);
-    g_rmdir(place->folder);
-    g_free(place->path);
-    g_free(place->folder);
-    pthread_mutex_destroy(&place->lock);
-}
-
-/* How often the current back-end has seen a message. */
-static unsigned place_n_seen(struct place *place, unsigned request)
-{
-    unsigned n = 0;
-
-    pthread_mutex_lock(&place->lock);
-    if (place->current) {
-        pthread_mutex_lock(&place->current->lock);
-        n = place->current->seen[request];
-        pthread_mutex_unlock(&place->current->lock);
-    }
-    pthread_mutex_unlock(&place->lock);
-    return n;
-}
-
-/* How many queues the current back-end was told to start. */
-static unsigned place_n_started(struct place *place)
-{
-    return place_n_seen(place, VU_SET_VRING_KICK);
-}
-
-static unsigned place_n_sessions(struct place *place)
-{
-    unsigned n;
-
-    pthread_mutex_lock(&place->lock);
-    n = place->n_sessions;
-    pthread_mutex_unlock(&place->lock);
-    return n;
-}
-
-static void wait_started(struct place *place, unsigned n_sessions)
-{
-    gint64 end = g_get_monotonic_time() + PATIENCE;
-
-    while (place_n_sessions(place) < n_sessions || place_n_started(place) < N_QUEUES) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-        g_usleep(2000);
-    }
-}
 
 /* A machine with one device on that socket. */
 struct rig {
     struct vmm_config config;
     struct vmm_ram ram;
     struct virtio_device *device;
-    struct virtio_queue queues[N_QUEUES];
+    struct virtio_queue queues[PLACE_N_QUEUES];
 };
 
 static void rig_init(struct rig *rig, const struct place *place)
@@ -210,7 +36,7 @@ static void rig_init(struct rig *rig, const struct place *place)
     g_assert_no_error(error);
     vmm_config_find_chardev(&rig->config, "c")->reply_ms = 200;
     g_assert_true(vmm_ram_create(&rig->ram, &rig->config, &error));
-    for (unsigned i = 0; i < N_QUEUES; i++)
+    for (unsigned i = 0; i < PLACE_N_QUEUES; i++)
         rig->queues[i] = (struct virtio_queue){
             .enabled = true,
             .size = 16,
@@ -225,14 +51,18 @@ static void rig_init(struct rig *rig, const struct place *place)
 
 static bool rig_create(struct rig *rig, GError **error)
 {
-    rig->device = vhost_device_create(&rig->config, g_ptr_array_index(rig->config.devices, 0),
-                                      &rig->ram, error);
-    return rig->device != NULL;
+    rig->device =
+        vhost_device_create(&rig->config, g_ptr_array_index(rig->config.devices, 0), &rig->ram);
+    if (vhost_device_open(rig->device, error))
+        return true;
+    rig->device->ops->destroy(rig->device);
+    rig->device = NULL;
+    return false;
 }
 
 static int rig_start(struct rig *rig)
 {
-    return rig->device->ops->start(rig->device, RING_FEATURES, rig->queues, N_QUEUES);
+    return rig->device->ops->start(rig->device, RING_FEATURES, rig->queues, PLACE_N_QUEUES);
 }
 
 static void rig_clear(struct rig *rig)
@@ -241,7 +71,7 @@ static void rig_clear(struct rig *rig)
         rig->device->ops->stop(rig->device);
         rig->device->ops->destroy(rig->device);
     }
-    for (unsigned i = 0; i < N_QUEUES; i++) {
+    for (unsigned i = 0; i < PLACE_N_QUEUES; i++) {
         close(rig->queues[i].kick_fd);
         close(rig->queues[i].call_fd);
     }
@@ -261,14 +91,14 @@ static void test_good(void)
     place_start(&place);
     rig_init(&rig, &place);
     g_assert_true(rig_create(&rig, &error));
-    g_assert_cmpuint(rig.device->n_queues, ==, N_QUEUES);
+    g_assert_cmpuint(rig.device->n_queues, ==, PLACE_N_QUEUES);
     g_assert_cmphex(rig.device->ops->features(rig.device), ==, RING_FEATURES);
     g_assert_cmpint(rig_start(&rig), ==, 0);
-    wait_started(&place, 1);
+    place_wait_started(&place, 1);
     /* Off and on again, as by a reboot. */
     rig.device->ops->stop(rig.device);
     g_assert_cmpint(rig_start(&rig), ==, 0);
-    g_assert_cmpuint(place_n_started(&place), ==, 2 * N_QUEUES);
+    g_assert_cmpuint(place_n_started(&place), ==, 2 * PLACE_N_QUEUES);
     rig_clear(&rig);
     place_clear(&place);
 }
@@ -288,7 +118,7 @@ static void test_reconnect(void)
         while (eventfd_read(rig.queues[0].kick_fd, &count) == 0)
             ;
         place_hang_up(&place);
-        wait_started(&place, round);
+        place_wait_started(&place, round);
         /* It is kicked, for nobody knows what its predecessor has seen. */
         while (eventfd_read(rig.queues[0].kick_fd, &count) != 0)
             g_usleep(1000);
@@ -328,7 +158,7 @@ static void rig_listen(struct rig *rig, struct told *told)
 
 static void wait_told(const unsigned *n)
 {
-    gint64 end = g_get_monotonic_time() + PATIENCE;
+    gint64 end = g_get_monotonic_time() + PLACE_PATIENCE;
 
     while (__atomic_load_n(n, __ATOMIC_ACQUIRE) == 0) {
         g_assert_cmpint(g_get_monotonic_time(), <, end);
@@ -368,7 +198,7 @@ static void test_no_queues(void)
     place_start(&place);
     rig_init(&rig, &place);
     g_assert_true(rig_create(&rig, NULL));
-    for (unsigned i = 0; i < N_QUEUES; i++)
+    for (unsigned i = 0; i < PLACE_N_QUEUES; i++)
         rig.queues[i].enabled = false;
     g_assert_cmpint(rig_start(&rig), ==, 0);
     g_assert_cmpuint(place_n_seen(&place, VU_GET_INFLIGHT_FD), ==, 0);
@@ -392,7 +222,7 @@ static void test_packed_without_log(void)
     g_assert_true(rig_create(&rig, NULL));
     rig_listen(&rig, &told);
     g_assert_cmpint(rig.device->ops->start(rig.device, RING_FEATURES | VU_BIT(VU_F_RING_PACKED),
-                                           rig.queues, N_QUEUES),
+                                           rig.queues, PLACE_N_QUEUES),
                     ==, 0);
     place_hang_up(&place);
     wait_told(&told.n_broken);
@@ -400,7 +230,7 @@ static void test_packed_without_log(void)
     g_assert_cmpuint(place_n_started(&place), ==, 0);
     rig.device->ops->stop(rig.device);
     g_assert_cmpint(rig_start(&rig), ==, 0);
-    wait_started(&place, 2);
+    place_wait_started(&place, 2);
     rig_clear(&rig);
     place_clear(&place);
 }
@@ -425,8 +255,9 @@ static void test_lesser_successor(void)
         g_usleep(2000);
     g_assert_cmphex(rig.device->ops->features(rig.device), ==, VU_BIT(VU_F_VERSION_1));
     g_assert_cmpint(
-        rig.device->ops->start(rig.device, VU_BIT(VU_F_VERSION_1), rig.queues, N_QUEUES), ==, 0);
-    wait_started(&place, 2);
+        rig.device->ops->start(rig.device, VU_BIT(VU_F_VERSION_1), rig.queues, PLACE_N_QUEUES), ==,
+        0);
+    place_wait_started(&place, 2);
     rig_clear(&rig);
     place_clear(&place);
 }
@@ -446,7 +277,7 @@ static void test_late(void)
         g_usleep(2000);
     place_hang_up(&place);
     g_assert_cmpint(rig_start(&rig), ==, 0);
-    wait_started(&place, 2);
+    place_wait_started(&place, 2);
     rig_clear(&rig);
     place_clear(&place);
 }
@@ -464,6 +295,114 @@ static void test_nobody(void)
     g_assert_nonnull(strstr(error->message, place.path));
     rig_clear(&rig);
     place_clear(&place);
+}
+
+/* --- a driver that starts and stops while back-ends come and go --- */
+
+struct storm {
+    struct place *place;
+    bool is_over; /* atomic */
+};
+
+static gpointer storm_run(gpointer opaque)
+{
+    struct storm *storm = opaque;
+    g_autoptr(GRand) rand = g_rand_new_with_seed(1);
+
+    while (!__atomic_load_n(&storm->is_over, __ATOMIC_ACQUIRE)) {
+        g_usleep((gulong)g_rand_int_range(rand, 0, 4000));
+        place_hang_up(storm->place);
+    }
+    return NULL;
+}
+
+/* Ends in time wherever it is: connecting, starting queues, or taking them back. Afterwards a
+ * device is as good as ever. */
+static void test_storm(void)
+{
+    struct place place;
+    struct storm storm = {&place, false};
+    struct told told;
+    struct rig rig;
+    GThread *thread;
+    unsigned n_made = 0, n_fds = count_fds();
+
+    place_init(&place);
+    place_start(&place);
+    rig_init(&rig, &place);
+    thread = g_thread_new("storm", storm_run, &storm);
+    for (unsigned round = 0; round < 40; round++) {
+        if (!rig_create(&rig, NULL))
+            continue;
+        n_made++;
+        rig_listen(&rig, &told);
+        for (unsigned i = 0; i < 5; i++) {
+            (void)rig_start(&rig);
+            g_usleep((gulong)g_test_rand_int_range(0, 3000));
+            if (round % 2 == 0 || i < 4)
+                rig.device->ops->stop(rig.device);
+        }
+        rig.device->ops->destroy(rig.device);
+        rig.device = NULL;
+    }
+    __atomic_store_n(&storm.is_over, true, __ATOMIC_RELEASE);
+    g_thread_join(thread);
+    g_assert_cmpuint(n_made, >, 0);
+    g_assert_true(rig_create(&rig, NULL));
+    g_assert_cmpint(rig_start(&rig), ==, 0);
+    place_wait_started(&place, 1);
+    rig_clear(&rig);
+    place_clear(&place);
+    g_assert_cmpuint(count_fds(), ==, n_fds);
+}
+
+/* --- opened by its own thread --- */
+
+struct opened {
+    unsigned n; /* atomic */
+    GError *error;
+};
+
+static void on_opened(void *opaque, GError *error)
+{
+    struct opened *opened = opaque;
+
+    opened->error = error;
+    __atomic_fetch_add(&opened->n, 1, __ATOMIC_ACQ_REL);
+}
+
+/* One that says nothing keeps nobody waiting but the thread; one that is there is served as any. */
+static void test_later(void)
+{
+    for (unsigned is_silent = 0; is_silent < 2; is_silent++) {
+        struct opened opened = {0};
+        struct place place;
+        struct rig rig;
+
+        place_init(&place);
+        if (!is_silent)
+            place_start(&place);
+        rig_init(&rig, &place);
+        rig.device =
+            vhost_device_create(&rig.config, g_ptr_array_index(rig.config.devices, 0), &rig.ram);
+        g_assert_true(vhost_device_open_later(rig.device, on_opened, &opened, NULL));
+        wait_told(&opened.n);
+        if (is_silent) {
+            g_assert_nonnull(strstr(opened.error->message, place.path));
+            rig.device->ops->destroy(rig.device);
+            rig.device = NULL;
+        } else {
+            g_assert_no_error(opened.error);
+            g_assert_cmpint(rig_start(&rig), ==, 0);
+            place_wait_started(&place, 1);
+            place_hang_up(&place);
+            place_wait_started(&place, 2);
+        }
+        g_assert_cmpuint(opened.n, ==, 1);
+        g_clear_error(&opened.error);
+        rig_clear(&rig);
+        place_clear(&place);
+    }
 }
 
 /* More nodes than it takes. */
@@ -523,8 +462,8 @@ static void try_wrong(enum wrong wrong, unsigned at)
     if (!rig_create(&rig, &error))
         g_assert_nonnull(strstr(error->message, place.path));
     else if (rig_start(&rig) == 0)
-        wait_started(&place, 1);
-    g_assert_cmpint(g_get_monotonic_time() - start, <, PATIENCE);
+        place_wait_started(&place, 1);
+    g_assert_cmpint(g_get_monotonic_time() - start, <, PLACE_PATIENCE);
     rig_clear(&rig);
     place_clear(&place);
 }
@@ -552,6 +491,8 @@ int main(int argc, char **argv)
     g_test_add_func("/vmm/vhost/lesser-successor", test_lesser_successor);
     g_test_add_func("/vmm/vhost/late", test_late);
     g_test_add_func("/vmm/vhost/nobody", test_nobody);
+    g_test_add_func("/vmm/vhost/storm", test_storm);
+    g_test_add_func("/vmm/vhost/later", test_later);
     g_test_add_func("/vmm/vhost/many-nodes", test_many_nodes);
     for (unsigned i = HANGS_UP; i < N_WRONG; i++) {
         g_autofree char *path = g_strdup_printf("/vmm/vhost/wrong/%s", wrong_names[i]);

@@ -43,7 +43,7 @@ struct vu_control {
     pthread_t thread;
     bool is_running;            /* main's: the thread exists */
     bool is_stopping;           /* atomic */
-    struct vu_helpers *helpers; /* one, for slow commands */
+    struct vu_helpers *helpers; /* for slow commands */
 
     /* the thread's */
     struct control_client *clients[CONTROL_MAX_CLIENTS];
@@ -349,8 +349,8 @@ int vu_control_start(struct vu_control *control, struct vu_backend *const *backe
     control->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (control->wake_fd < 0)
         return -errno;
-    control->helpers =
-        vu_helpers_create(&(struct vu_helpers_options){.name = "control-slow", .max_threads = 1});
+    control->helpers = vu_helpers_create(&(struct vu_helpers_options){
+        .name = "control-slow", .max_threads = MAX(control->room.own.n_slow, 1)});
     err = vu_thread_create("control", control_thread, control, &control->thread);
     if (err < 0) {
         g_clear_pointer(&control->helpers, vu_helpers_destroy);

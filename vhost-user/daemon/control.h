@@ -15,9 +15,9 @@
  * with the daemon, for the socket's file has mode 0600.
  *
  * Threads: everything runs on the thread "control", one command at a time, which must not wait for
- * long; but for the commands that are slow, which run on "control-slow", one of them at a time,
- * beside the others. A client's commands run in their order. Neither thread may wait for the
- * session thread, which waits for both at the end.
+ * long; but for the commands that are slow, which run on "control-slow", one of them at a time
+ * unless the table says more, beside the others. A client's commands run in their order. Neither
+ * thread may wait for the session thread, which waits for both at the end.
  */
 #pragma once
 
@@ -93,6 +93,7 @@ struct vu_control_table {
     size_t n_commands;
     void (*begin)(void *opaque); /* on the control thread before all else; may be NULL */
     bool tells_shutdown;         /* the event SHUTDOWN, so that `quit` need not */
+    unsigned n_slow;             /* slow commands at a time; 0: 1 */
 };
 
 #define VU_CONTROL_ERROR (vu_control_error_quark())

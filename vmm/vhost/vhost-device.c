@@ -221,23 +221,40 @@ static bool vhost_settle_config(struct vhost_device *vhost, GError **error)
     return true;
 }
 
-static bool vhost_open(struct vhost_device *vhost, unsigned n_cpus, GError **error)
+bool vhost_link_open(struct vhost_device *vhost, GError **error)
 {
-    int rc;
+    return vhost_connect(vhost, error) && vhost_check_memory(vhost, error) &&
+           vhost_settle_queues(vhost, vhost->config->smp.n_cpus, error) &&
+           vhost_settle_config(vhost, error);
+}
 
-    vhost->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (vhost->wake_fd < 0)
-        return vhost_fail(error, vhost, "%s", g_strerror(errno));
-    if (!vhost_connect(vhost, error) || !vhost_check_memory(vhost, error) ||
-        !vhost_settle_queues(vhost, n_cpus, error) || !vhost_settle_config(vhost, error))
-        return false;
-    rc = vhost_link_start(vhost);
+static bool vhost_start_thread(struct vhost_device *vhost, GError **error)
+{
+    int rc = vhost->wake_fd < 0 ? -EMFILE : vhost_link_start(vhost);
+
     return rc == 0 || vhost_fail(error, vhost, "%s", g_strerror(-rc));
+}
+
+bool vhost_device_open(struct virtio_device *device, GError **error)
+{
+    struct vhost_device *vhost = vhost_of(device);
+
+    return vhost_link_open(vhost, error) && vhost_start_thread(vhost, error);
+}
+
+bool vhost_device_open_later(struct virtio_device *device, vhost_device_opened_fn done,
+                             void *opaque, GError **error)
+{
+    struct vhost_device *vhost = vhost_of(device);
+
+    vhost->on_opened = done;
+    vhost->opened_opaque = opaque;
+    return vhost_start_thread(vhost, error);
 }
 
 struct virtio_device *vhost_device_create(const struct vmm_config *config,
                                           const struct vmm_device_config *device_config,
-                                          const struct vmm_ram *ram, GError **error)
+                                          const struct vmm_ram *ram)
 {
     const struct vhost_kind *kind = &vhost_kinds[device_config->kind];
     const struct vmm_chardev *chardev = vmm_config_find_chardev(config, device_config->chardev);
@@ -245,7 +262,7 @@ struct virtio_device *vhost_device_create(const struct vmm_config *config,
 
     pthread_mutex_init(&vhost->lock, NULL);
     pthread_mutex_init(&vhost->config_lock, NULL);
-    vhost->wake_fd = -1;
+    vhost->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     vhost->config = config;
     vhost->device_config = device_config;
     vhost->ram = ram;
@@ -260,10 +277,7 @@ struct virtio_device *vhost_device_create(const struct vmm_config *config,
     vhost->device.class_code = kind->class_code;
     vhost->device.queue_size =
         device_config->queue_size ? (uint16_t)device_config->queue_size : kind->queue_size;
-    if (vhost_open(vhost, config->smp.n_cpus, error))
-        return &vhost->device;
-    vhost_destroy(&vhost->device);
-    return NULL;
+    return &vhost->device;
 }
 
 bool vhost_device_is_connected(struct virtio_device *device)

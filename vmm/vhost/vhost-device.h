@@ -20,13 +20,18 @@
 /* How long a back-end may take to appear when the device is made. */
 #define VHOST_CONNECT_MS 3000
 
-/*
- * Connects to the back-end, asks what it is and starts the thread. config and ram must outlive the
- * device. NULL with *error, which names the device and the socket.
- */
+/* Knows nothing of its back-end yet, and is of no use until it is open. config and ram must outlive
+ * the device. */
 struct virtio_device *vhost_device_create(const struct vmm_config *config,
                                           const struct vmm_device_config *device_config,
-                                          const struct vmm_ram *ram, GError **error);
+                                          const struct vmm_ram *ram);
+/* Connects to the back-end, asks what it is and starts the thread. False with *error, which names
+ * the device and the socket. */
+bool vhost_device_open(struct virtio_device *device, GError **error);
+/* The same on the device's thread: done is called there, with NULL or an error that is its own. */
+typedef void (*vhost_device_opened_fn)(void *opaque, GError *error);
+bool vhost_device_open_later(struct virtio_device *device, vhost_device_opened_fn done,
+                             void *opaque, GError **error);
 
 /* Whether the back-end is there just now. Any thread. */
 bool vhost_device_is_connected(struct virtio_device *device);

@@ -236,11 +236,29 @@ static void link_confine(struct vhost_device *vhost)
     __atomic_store_n(&vhost->is_ending, true, __ATOMIC_RELEASE);
 }
 
+/* The first connection, where it is this thread's. False: there is none, and will be none. */
+static bool link_begin(struct vhost_device *vhost)
+{
+    GError *error = NULL;
+    bool is_open;
+
+    link_confine(vhost);
+    if (!vhost->on_opened)
+        return true;
+    is_open = !link_is_ending(vhost) && vhost_link_open(vhost, &error);
+    if (!is_open && !error)
+        g_set_error(&error, G_FILE_ERROR, G_FILE_ERROR_PERM, "device %s: its thread has no filter",
+                    vhost->name);
+    vhost->on_opened(vhost->opened_opaque, error);
+    return is_open;
+}
+
 static void *link_run(void *opaque)
 {
     struct vhost_device *vhost = opaque;
 
-    link_confine(vhost);
+    if (!link_begin(vhost))
+        return NULL;
     while (!link_is_ending(vhost)) {
         struct pollfd poll_fds[3] = {{.fd = vhost->wake_fd, .events = POLLIN}};
         int fds[2];

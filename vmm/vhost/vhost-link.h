@@ -36,11 +36,16 @@ struct vhost_device {
 
     pthread_t thread;
     bool has_thread;
+    vhost_device_opened_fn on_opened; /* the thread opens it first; NULL: it is open */
+    void *opened_opaque;
     int wake_fd;             /* eventfd: look at what follows */
     bool is_ending;          /* atomic */
     bool has_config_changed; /* atomic */
     unsigned n_reconnects;   /* atomic */
 };
+
+/* Connects for the first time and asks what the back-end is. False with *error. */
+bool vhost_link_open(struct vhost_device *vhost, GError **error);
 
 /* Has the back-end serve the queues. 0 or -errno; nothing runs then. */
 int vhost_link_run_locked(struct vhost_device *vhost);

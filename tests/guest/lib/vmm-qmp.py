@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Goes through vmm's QMP while a bare-metal guest waits for events: SOCKET DISK-SOCKET OUTPUT-OF-THE-GUEST."""
 
+import socket
 import sys
+import threading
 import time
 
 import qmp
@@ -65,6 +67,36 @@ def life(client, output):
     wait_for(output, "# waiting", 2)
 
 
+def silent_backend(client, path):
+    """A back-end that takes the connection and says nothing keeps nobody else waiting."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path + ".silent")
+    listener.listen(1)
+    addr = {"type": "unix", "data": {"path": path + ".silent"}}
+    client.run("chardev-add", id="silent", backend={"type": "socket", "data": {"server": False, "addr": addr}})
+    answers = []
+
+    def add():
+        try:
+            qmp.Client(path).run("device_add", driver="vhost-user-rng-pci", chardev="silent")
+            answers.append("it was taken")
+        except qmp.Error as error:
+            answers.append(str(error))
+
+    thread = threading.Thread(target=add)
+    thread.start()
+    taken, _ = listener.accept()
+    taken.recv(1, socket.MSG_PEEK)
+    expect(client.run("query-status")["status"] == "running" and not answers, "nobody waits for a silent back-end")
+    refused(client, "is a device's", "chardev-remove", id="silent")
+    client.run("system_reset")
+    taken.close()
+    listener.close()
+    thread.join()
+    expect(len(answers) == 1 and ".silent: " in answers[0], f"device_add is refused: {answers}")
+    client.run("chardev-remove", id="silent")
+
+
 def hot_plug(client, output, disk_socket):
     refused(client, "no -chardev", "device_add", driver="vhost-user-blk-pci", chardev="disk", id="d")
     backend = {"type": "socket", "data": {"server": False, "addr": {"type": "unix", "data": {"path": disk_socket}}}}
@@ -105,6 +137,7 @@ def main():
     questions(client)
     life(client, output)
     hot_plug(client, output, disk_socket)
+    silent_backend(client, path)
     client.run("system_powerdown")
     client.wait("POWERDOWN")
     expect(client.wait("SHUTDOWN")["data"]["guest"] is True, "the guest switches itself off")
@@ -116,7 +149,7 @@ def main():
     expect(client.run("query-status")["status"] == "prelaunch", "and may be started anew")
     client.run("cont")
     client.wait("RESUME")
-    wait_for(output, "# waiting", 5)
+    wait_for(output, "# waiting", 6)
     client.run("quit")
     expect(client.wait("SHUTDOWN")["data"]["reason"] == "host-qmp-quit", "quit")
 
