@@ -14,7 +14,7 @@
 
 static int write_file(const char *path, const char *text)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     int is_ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text) && fsync(fd) == 0;
 
     close(fd);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * /init of a Linux guest of vmm: loads the modules of /modules/order, tells what machine it is on,
- * does what its command line says (use=...), and switches off.
+ * does what its command line says (use=...), and switches off; with use=reset it waits to be reset,
+ * and the next one, which finds a mark in the share, reboots.
  *
  * Static and without a shell, since starting a program takes long where a guest's kernel is
  * emulated.
@@ -20,6 +21,7 @@
 #include "vmm-guest.h"
 
 #define NODES "/sys/devices/system/node"
+#define MARK  "/mnt/booted"
 
 void guest_tell(const char *name, const char *value)
 {
@@ -126,6 +128,13 @@ static int is_wanted(const char *what)
     return strstr(cmdline, what) != NULL;
 }
 
+static void end(int how)
+{
+    umount("/mnt");
+    sync();
+    reboot(how);
+}
+
 int main(void)
 {
     static const char *const dirs[] = {"/proc", "/sys", "/dev", "/mnt", "/other"};
@@ -147,6 +156,10 @@ int main(void)
         guest_use_disk();
     if (is_wanted("use=rng"))
         guest_use_entropy();
+    if (access(MARK, F_OK) == 0) {
+        guest_tell("second boot", "here");
+        end(RB_AUTOBOOT);
+    }
     if (is_wanted("use=lspci"))
         guest_run_lspci();
     if (is_wanted("use=live")) {
@@ -154,9 +167,11 @@ int main(void)
         guest_follow_disk();
         guest_await_button();
     }
+    if (is_wanted("use=reset")) {
+        mkdir(MARK, 0755);
+        guest_work_until_reset();
+    }
     tell_file("uptime", "/proc/uptime");
-    umount("/mnt");
-    sync();
-    reboot(RB_POWER_OFF);
+    end(RB_POWER_OFF);
     return 1;
 }

@@ -50,7 +50,7 @@ linux_start()
         -numa "node,nodeid=0,cpus=0,memdev=m0" -numa "node,nodeid=1$([ "$n_cpus" = 1 ] || echo ,cpus=1),memdev=m1" \
         -numa "dist,src=0,dst=1,val=21" \
         -kernel "$guest_cache/qemu/vmlinuz" -initrd "$test_work/initrd" \
-        -append "console=ttyS0 loglevel=4 panic=-1 $words ${VMM_BOOT_ARGS:-}" -no-reboot -serial "file:$linux_serial" \
+        -append "console=ttyS0 loglevel=4 panic=-1 $words ${VMM_BOOT_ARGS:-}" -serial "file:$linux_serial" \
         -qmp "unix:$test_work/qmp" "$@" </dev/null >>"$test_work/daemon.log" 2>&1 &
     linux_guest=$!
     test_children+=("$linux_guest")
@@ -77,6 +77,7 @@ await()
 {
     until linux_has_said "$1: ${2:-.*}"; do
         kill -0 "$linux_guest" 2>/dev/null || linux_fail "the guest ended before it said '$1: ${2:-}'"
+        ! grep -q -s 'Kernel panic' "$linux_serial" || linux_fail "the guest's kernel does not go on"
         sleep 0.2
     done
 }
@@ -85,6 +86,14 @@ await()
 said()
 {
     linux_has_said "$1: $2" || linux_fail "expected 'guest: $1: $2'"
+}
+
+# said_twice NAME VALUE: a guest has said so, and again when it came up anew.
+said_twice()
+{
+    local n
+    n=$(tr -d '\r' <"$linux_serial" | grep -c -x "guest: $1: $2")
+    [ "$n" -ge 2 ] || linux_fail "expected 'guest: $1: $2' twice, and it was $n times"
 }
 
 linux_fail()
