@@ -25,12 +25,13 @@ disk_format()
     fi
 }
 
-# disk_open fresh|named: mounts the disk, a fresh one after it was partitioned and formatted. Of a named one
-# the first file system that can be read is mounted, if there is any.
+# disk_open fresh|named: mounts the disk, a fresh one after it was partitioned and formatted, unless the host has
+# done that. Of a named one the first file system that can be read is mounted, if there is any.
 disk_open()
 {
     mkdir -p "$disk_dir"
     if [ "$1" = fresh ]; then
+        mount -t ext4 "$disk" "$disk_dir" 2>/dev/null && return
         disk_partition
         disk_format && mount -t ext4 "$disk" "$disk_dir"
         return
