@@ -33,12 +33,12 @@ static void work(struct rng_guest *guest)
 {
     struct rng_guest_slot slot;
 
-    for (unsigned d = 0; d < N_DEVICES; d++) {
-        rng_guest_slot_init(guest, d, &slot);
-        for (unsigned q = 0; q < N_QUEUES; q++)
+    for (unsigned d = 0; d < N_DEVICES; d++)
+        for (unsigned q = 0; q < N_QUEUES; q++) {
+            rng_guest_slot_init(guest, d, &slot);
             for (unsigned i = 0; i < n_requests(d, q); i++)
                 g_assert_cmpuint(rng_guest_read(guest, d, q, &slot, LEN), ==, LEN);
-    }
+        }
 }
 
 static bool set_up(struct rig *rig, const char *more)
@@ -228,7 +228,7 @@ static void test_waiting(void)
         for (unsigned i = 0; i < 2; i++)
             rng_guest_slot_init(&rig.guest, 2, &slots[i]);
         g_assert_cmpuint(rng_guest_read(&rig.guest, 2, 0, &slots[0], 60), ==, 60);
-        g_assert_cmpuint(rng_guest_read(&rig.guest, 2, 1, &slots[0], 60), ==, 40);
+        g_assert_cmpuint(rng_guest_read(&rig.guest, 2, 1, &slots[1], 60), ==, 40);
         for (unsigned i = 0; i < 2; i++)
             rng_guest_ask(&rig.guest, 2, i, &slots[i], &len, 1);
         rng_guest_expect_answer(&rig.guest, "{\"execute\":\"query-status\"}",
