@@ -96,7 +96,7 @@ static void expect_work(JsonObject *of, unsigned n)
 static void check_stats(struct rig *rig)
 {
     JsonObject *stats;
-    g_autoptr(JsonParser) parser = ask(rig, "query-stats", &stats);
+    JsonParser *parser = ask(rig, "query-stats", &stats);
     JsonArray *queues = json_object_get_array_member(stats, "queues");
     unsigned total = 0, at = 0;
 
@@ -111,13 +111,14 @@ static void check_stats(struct rig *rig)
             total += n_requests(d, q);
         }
     expect_work(json_object_get_object_member(stats, "total"), total);
+    g_object_unref(parser);
 }
 
 /* gone: the device whose front-end has left; N_DEVICES: none. */
 static void check_status(struct rig *rig, unsigned gone)
 {
     JsonObject *status;
-    g_autoptr(JsonParser) parser = ask(rig, "query-status", &status);
+    JsonParser *parser = ask(rig, "query-status", &status);
     JsonArray *devices = json_object_get_array_member(status, "devices");
 
     g_assert_cmpuint(json_array_get_length(devices), ==, N_DEVICES);
@@ -134,6 +135,7 @@ static void check_status(struct rig *rig, unsigned gone)
                 json_array_get_length(json_object_get_array_member(front_end, "queues")), ==,
                 N_QUEUES);
     }
+    g_object_unref(parser);
 }
 
 /* --- Prometheus --- */
