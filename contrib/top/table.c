@@ -304,7 +304,8 @@ char *top_summary_line(const GPtrArray *daemons)
         bytes += daemon->rates.bytes;
         cpu += daemon->rates.cpu_percent;
     }
-    return g_strdup_printf("%u daemons, %u with a front-end, %u down; %.0f requests/s, %.1f MB/s, "
+    return g_strdup_printf("%u daemon%s, %u with a front-end, %u down; %.0f requests/s, %.1f MB/s, "
                            "%.1f%% CPU",
-                           daemons->len, n_connected, n_down, requests, bytes / 1e6, cpu);
+                           daemons->len, daemons->len == 1 ? "" : "s", n_connected, n_down,
+                           requests, bytes / 1e6, cpu);
 }
