@@ -131,8 +131,10 @@ static int compare_next(struct compare *compare, uint64_t offset, uint64_t end, 
             return compare_fail(COMPARE_NOT_MAPPED, compare->images[i], offset, ret);
         len = sides[i].extent.len;
     }
-    if (compare->options->strict && (sides[0].extent.is_present != sides[1].extent.is_present ||
-                                     sides[0].is_zero != sides[1].is_zero)) {
+    if (compare->options->strict &&
+        (sides[0].extent.is_present != sides[1].extent.is_present ||
+         sides[0].extent.is_compressed != sides[1].extent.is_compressed ||
+         sides[0].is_zero != sides[1].is_zero)) {
         *ret_len = len;
         return compare_differ(compare, "Strict mode: Offset", offset, " block status mismatch!");
     }
@@ -184,7 +186,7 @@ static int compare_images(struct compare *compare)
             puts("Strict mode: Image size mismatch!");
         return COMPARE_DIFFERENT;
     }
-    img_progress_begin(&progress, compare->options->progress, common);
+    img_progress_begin(&progress, compare->options->progress && !compare->options->quiet, common);
     for (uint64_t at = 0; at < common && status == COMPARE_SAME; at += len) {
         status = compare_next(compare, at, common, &len);
         img_progress_add(&progress, len);

@@ -159,13 +159,14 @@ static bool open_chain_has(const struct vblk_image *image, const char *path)
     return false;
 }
 
+/* Though a guest may be writing to it: an overlay is how it is made to write elsewhere. */
 bool img_open_look_behind(const char *path, const char *name, const char *format, uint64_t *size,
                           GError **error)
 {
     g_autofree char *image_path = img_image_name_path(path, error);
     g_autofree char *backing_path = image_path ? qcow2_backing_path(image_path, name, error) : NULL;
     struct vblk_image *backing =
-        backing_path ? open_path(backing_path, format, NULL, 0, 0, error) : NULL;
+        backing_path ? open_path(backing_path, format, NULL, IMG_OPEN_SHARE, 0, error) : NULL;
     bool is_behind_itself = backing && open_chain_has(backing, image_path);
 
     if (is_behind_itself)
