@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "vmm/acpi-device.h"
 #include "vmm/layout.h"
 #include "vmm/machine.h"
 #include "vmm/x86/acpi.h"
@@ -153,6 +154,20 @@ static bool boot_write_cmdline(struct boot *boot, uint8_t *low, GError **error)
     return true;
 }
 
+/*
+ * Linux without EFI, on hardware-reduced ACPI, reboots by a jump to where a BIOS would begin: there
+ * it is done for it.
+ */
+static void boot_write_bios(uint8_t *at)
+{
+    /* mov $VALUE, %al; mov $PORT, %dx; out %al, (%dx); hlt; jmp to the hlt */
+    const uint16_t port = VMM_PORT_ACPI + VMM_ACPI_RESET;
+    const uint8_t code[] = {
+        0xb0, VMM_ACPI_RESET_VALUE, 0xba, (uint8_t)port, port >> 8, 0xee, 0xf4, 0xeb, 0xfd};
+
+    memcpy(at, code, sizeof(code));
+}
+
 /* What lies in the first MiB. */
 static bool boot_write_low(struct boot *boot, GError **error)
 {
@@ -168,6 +183,7 @@ static bool boot_write_low(struct boot *boot, GError **error)
         !vmm_acpi_build(boot->machine, low + VMM_BOOT_ACPI, VMM_BOOT_ACPI_LEN, VMM_BOOT_ACPI,
                         error))
         return false;
+    boot_write_bios(low + VMM_BOOT_BIOS);
     boot->info.rsdp_gpa = VMM_BOOT_ACPI;
     vmm_boot_fill_tables(low + VMM_BOOT_TABLES, VMM_BOOT_TABLES, boot->entry.mode == VMM_ENTRY_64);
     if (boot->entry.mode == VMM_ENTRY_64)
