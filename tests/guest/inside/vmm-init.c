@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * /init of a Linux guest of vmm: loads the modules of /modules/order, tells what machine it is on,
- * does what its command line says (use=...), and switches off; with use=reset it waits to be reset,
- * and the next one, which finds a mark in the share, reboots.
+ * does what its command line says (use=...), and switches off; with use=reset it waits to be reset
+ * first, and the next one finds a mark in the share.
  *
  * Static and without a shell, since starting a program takes long where a guest's kernel is
  * emulated.
@@ -158,7 +158,7 @@ int main(void)
         guest_use_entropy();
     if (access(MARK, F_OK) == 0) {
         guest_tell("second boot", "here");
-        end(RB_AUTOBOOT);
+        end(RB_POWER_OFF);
     }
     if (is_wanted("use=lspci"))
         guest_run_lspci();
