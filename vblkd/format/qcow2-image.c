@@ -11,6 +11,7 @@
 #include "vblkd/format/qcow2-flush.h"
 #include "vblkd/format/qcow2-l2-table.h"
 #include "vblkd/format/qcow2-refcount.h"
+#include "vblkd/format/qcow2-room.h"
 #include "vhost-user/cleanup.h"
 #include "vhost-user/log.h"
 
@@ -96,6 +97,9 @@ int qcow2_fulfil(struct qcow2 *q, const struct qcow2_need *need)
         pthread_mutex_unlock(&q->lock);
         ret = qcow2_prepare(q);
         pthread_mutex_lock(&q->lock);
+        break;
+    case QCOW2_NEED_ROOM:
+        qcow2_room_make(q, need->what);
         break;
     }
     return ret;

@@ -35,6 +35,7 @@ enum qcow2_need_kind {
     QCOW2_NEED_FLUSH,    /* the journal is full */
     QCOW2_NEED_CHANGE,   /* another is at it: wait until something changes */
     QCOW2_NEED_PREPARE,  /* the header, for the first write */
+    QCOW2_NEED_ROOM,     /* `what`: where the file is to end, see qcow2-room.h */
 };
 
 struct qcow2_need {
@@ -49,6 +50,14 @@ struct qcow2_refblock {
     uint32_t dirty_from, dirty_to; /* bytes; equal: clean */
     bool is_writing;
     uint64_t last_use;
+};
+
+/* See qcow2-room.h. Under `lock`. */
+struct qcow2_room {
+    uint64_t end;      /* bytes; 0: none was made */
+    uint64_t asked_at; /* bytes in use when somebody was sent to make it; 0: nobody */
+    bool is_growing;
+    bool has_failed; /* and is not tried again */
 };
 
 /* [Host cluster management]. Under `lock`. */
@@ -104,6 +113,7 @@ struct qcow2 {
     struct qcow2_l1 l1;
     struct qcow2_l2_cache l2;
     struct qcow2_refcounts refcounts;
+    struct qcow2_room room;
     GHashTable *metadata;       /* clusters of refcount blocks, L2 tables; under `lock` */
     GHashTable *fresh;          /* guest cluster -> struct qcow2_fresh; under `lock` */
     GArray *unmapped, *durable; /* struct qcow2_free: before, and after their flush; `lock` */

@@ -18,6 +18,7 @@
 #include "vblkd/format/qcow2-l1.h"
 #include "vblkd/format/qcow2-map.h"
 #include "vblkd/format/qcow2-refcount.h"
+#include "vblkd/format/qcow2-room.h"
 #include "vblkd/format/qcow2-snapshot-table.h"
 #include "vblkd/format/qcow2-write.h"
 #include "vblkd/format/qcow2.h"
@@ -325,6 +326,8 @@ static int close_write_back(struct qcow2 *q)
             q->header.autoclear = autoclear;
         }
     }
+    if (ret == 0 && !qcow2_is_corrupt(q))
+        ret = qcow2_room_give_back(q);
     return ret;
 }
 

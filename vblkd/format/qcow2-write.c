@@ -8,6 +8,7 @@
  * several writes into a cluster ends first, or that some fail.
  */
 #include "vblkd/format/qcow2-write.h"
+#include "vblkd/format/qcow2-room.h"
 
 #include <string.h>
 
@@ -298,9 +299,11 @@ static int write_into_new(struct qcow2 *q, struct write_begin *begin, struct qco
     uint64_t first = begin->offset >> q->cluster_bits, at, len;
     uint64_t n_max = write_count_new(q, begin, frame);
     struct qcow2_run run;
-    int ret = qcow2_journal_reserve(q, n_max, need);
+    int ret = q->has_data_file ? 0 : qcow2_room_want(q, begin->flags, need);
     uint64_t end;
 
+    if (ret == 0)
+        ret = qcow2_journal_reserve(q, n_max, need);
     if (ret < 0)
         return ret;
     ret = write_alloc(q, first, n_max, &run, need);

@@ -352,6 +352,19 @@ int vblk_storage_truncate(struct vblk_storage *storage, uint64_t size)
     return vblk_storage_refresh_size(storage);
 }
 
+int vblk_storage_reserve(struct vblk_storage *storage, uint64_t end)
+{
+    struct stat st;
+
+    if (storage->is_block_device)
+        return -EOPNOTSUPP;
+    if (fstat(storage->fd, &st) < 0)
+        return -errno;
+    if (end <= (uint64_t)st.st_size)
+        return 0;
+    return storage_fallocate(storage, 0, (uint64_t)st.st_size, end - (uint64_t)st.st_size);
+}
+
 int vblk_storage_map(struct vblk_storage *storage, uint64_t offset, bool *ret_is_data,
                      uint64_t *ret_len)
 {
