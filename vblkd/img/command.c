@@ -276,6 +276,9 @@ void img_command_print_man(void)
     puts(".SH DESCRIPTION\n"
          "Works on raw and qcow2 images, with the command lines and the output of qemu\\-img(1).\n"
          "An image that another program has open for writing is refused.\n"
+         "Images are named by their paths, file:PATH, or json:{...} with the keys of "
+         "\\-\\-image\\-opts; a\n"
+         "path with a colon before its first slash begins with ./ therefore.\n"
          "Sizes are bytes, or have a suffix: K, M, G, T, P, E, each 1024 times the one before.\n"
          ".SH COMMANDS");
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
