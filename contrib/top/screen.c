@@ -140,24 +140,24 @@ static void screen_drop(size_t n)
     screen_in_len -= n;
 }
 
-/* Arrow keys are three bytes; one escape alone is none. */
+/* Arrow keys are three bytes; an escape before anything else stands by itself. */
 static bool screen_take_key(int *ret_key)
 {
     static const char arrows[] = "ABDC"; /* as in the enum */
+    size_t len = 1;
 
     if (screen_in_len == 0)
         return false;
     *ret_key = (unsigned char)screen_in[0];
-    if (screen_in[0] != '\033') {
-        screen_drop(1);
-        return true;
-    }
-    *ret_key = SCREEN_OTHER;
-    if (screen_in_len >= 3 && (screen_in[1] == '[' || screen_in[1] == 'O'))
-        for (int i = 0; arrows[i]; i++)
+    if (screen_in[0] == '\033') {
+        *ret_key = SCREEN_OTHER;
+        if (screen_in_len >= 2 && (screen_in[1] == '[' || screen_in[1] == 'O'))
+            len = MIN(screen_in_len, 3);
+        for (int i = 0; len == 3 && arrows[i]; i++)
             if (screen_in[2] == arrows[i])
                 *ret_key = SCREEN_UP + i;
-    screen_drop(screen_in_len >= 3 ? 3 : screen_in_len);
+    }
+    screen_drop(len);
     return true;
 }
 
