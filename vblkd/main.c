@@ -31,9 +31,9 @@ static const char man_description[] =
     "same\n"
     "socket: the guest sees a pause, where the monitor connects anew.\n"
     ".PP\n"
-    "A qcow2 file that grows past the page cache (cache=none, directsync) is made longer ahead of\n"
-    "what is written, by an eighth, 64 MiB at most. What is left is given back at the end, or used\n"
-    "by the next daemon where this one was killed.\n"
+    "A qcow2 file that grows past the page cache (cache=none, directsync) is made longer ahead\n"
+    "of what is written, by an eighth, 64 MiB at most. What is left is given back at the end, or\n"
+    "used by the next daemon where this one was killed.\n"
     ".PP\n"
     "On SIGUSR1 a summary of the requests so far goes to the log.\n";
 
