@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * /init of a Linux guest of vmm: loads the modules of /modules/order, tells what machine it is on,
- * does what its command line says (use=...), and switches off; with use=reset it waits to be reset
- * first, and the next one finds a mark in the share.
+ * does what its command line says (use=...), and switches off, or reboots; with use=reset it waits
+ * to be reset first, and the next one finds a mark in the share.
  *
  * Static and without a shell, since starting a program takes long where a guest's kernel is
  * emulated.
@@ -172,6 +172,6 @@ int main(void)
         guest_work_until_reset();
     }
     tell_file("uptime", "/proc/uptime");
-    end(RB_POWER_OFF);
+    end(is_wanted("use=reboot") ? RB_AUTOBOOT : RB_POWER_OFF);
     return 1;
 }
