@@ -343,6 +343,24 @@ static void test_several(struct fixture *f, gconstpointer data)
     g_assert_cmpint(access(f->path, F_OK), ==, -1);
 }
 
+/* Descriptors 3 to 5 are what systemd's sockets are; what they were is kept. */
+static void put_aside(int *ret_saved)
+{
+    for (int i = 0; i < 3; i++)
+        ret_saved[i] = fcntl(3 + i, F_DUPFD_CLOEXEC, 100);
+}
+
+static void give_back(const int *saved)
+{
+    for (int i = 0; i < 3; i++) {
+        close(3 + i);
+        if (saved[i] >= 0) {
+            dup2(saved[i], 3 + i);
+            close(saved[i]);
+        }
+    }
+}
+
 /* systemd's sockets by their names, in any order. */
 static void test_activation_names(struct fixture *f, gconstpointer data)
 {
@@ -361,11 +379,11 @@ static void test_activation_names(struct fixture *f, gconstpointer data)
         {"3", "x:metrics:metrics", {-1, -1, -1}},
         {"2", "control:metrics", {-1, -1, -1}},
     };
-    int saved[3] = {fcntl(3, F_DUPFD_CLOEXEC, 100), fcntl(4, F_DUPFD_CLOEXEC, 100),
-                    fcntl(5, F_DUPFD_CLOEXEC, 100)};
+    int saved[3];
     int fd = fcntl(expect_open(f), F_DUPFD_CLOEXEC, 50);
     struct vu_daemon_sockets several;
 
+    put_aside(saved);
     vu_daemon_forget_socket();
     g_clear_pointer(&f->options.socket_path, g_free);
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
@@ -399,11 +417,7 @@ static void test_activation_names(struct fixture *f, gconstpointer data)
     g_unsetenv("LISTEN_FDS");
     g_unsetenv("LISTEN_PID");
     g_unsetenv("LISTEN_FDNAMES");
-    for (int i = 0; i < 3; i++) {
-        close(3 + i);
-        if (saved[i] >= 0)
-            dup2(saved[i], 3 + i);
-    }
+    give_back(saved);
     close(fd);
     g_remove(f->path);
 }
@@ -411,12 +425,12 @@ static void test_activation_names(struct fixture *f, gconstpointer data)
 /* Names that the library does not know are whose takes them, or front-ends'. */
 static void test_activation_taken(struct fixture *f, gconstpointer data)
 {
-    int saved[3] = {fcntl(3, F_DUPFD_CLOEXEC, 100), fcntl(4, F_DUPFD_CLOEXEC, 100),
-                    fcntl(5, F_DUPFD_CLOEXEC, 100)};
+    int saved[3];
     int fd = fcntl(expect_open(f), F_DUPFD_CLOEXEC, 50), fds[2] = {-1, -1};
     struct vu_daemon_sockets sockets;
     GError *error = NULL;
 
+    put_aside(saved);
     vu_daemon_forget_socket();
     g_clear_pointer(&f->options.socket_path, g_free);
     g_assert_cmpint(vu_daemon_take_activated("egd", fds, 2, NULL), ==, 0);
@@ -434,11 +448,7 @@ static void test_activation_taken(struct fixture *f, gconstpointer data)
     g_assert_cmpint(sockets.fds[VU_DAEMON_SESSION], ==, 4);
     vu_daemon_close_sockets(&sockets);
     g_assert_false(vu_daemon_is_activated());
-    for (int i = 0; i < 3; i++) {
-        close(3 + i);
-        if (saved[i] >= 0)
-            dup2(saved[i], 3 + i);
-    }
+    give_back(saved);
     close(fd);
     g_remove(f->path);
 }
