@@ -115,6 +115,30 @@ static void test_killed(void)
     qcow2_fixture_destroy(&fixture);
 }
 
+/* Clusters that lay behind the end of a file that was too short, and are written in place. */
+static void test_short_file(void)
+{
+    struct qcow2_fixture fixture;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    qcow2_fixture_create(&fixture, TEST_SIZE, "");
+    qcow2_fixture_open(&fixture);
+    qcow2_fixture_write(&fixture, 0, 10 * TEST_STEP, 7);
+    qcow2_fixture_close(&fixture);
+    /* The last eight have gone. */
+    g_assert_cmpint(qcow2_fixture_shell(&fixture, "truncate -s -512K image"), ==, 0);
+    test_open(&fixture);
+    qcow2_fixture_write(&fixture, 0, 10 * TEST_STEP, 8);
+    /* One that is allocated, and makes room ahead. */
+    qcow2_fixture_discard(&fixture, 0, TEST_STEP);
+    g_assert_cmpint(vblk_image_flush(fixture.image), ==, 0);
+    qcow2_fixture_write(&fixture, TEST_SIZE / 2, TEST_PIECE, 9);
+    g_assert_cmpuint(fixture.image->size, ==, TEST_SIZE);
+    test_verify(&fixture);
+    qcow2_fixture_destroy(&fixture);
+}
+
 /* Files may not be as long as that: writes go on for as long as they can be. */
 static void test_refused(void)
 {
@@ -142,6 +166,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/qcow2/room/given-back", test_given_back);
     g_test_add_func("/qcow2/room/killed", test_killed);
+    g_test_add_func("/qcow2/room/short-file", test_short_file);
     g_test_add_func("/qcow2/room/refused", test_refused);
     return g_test_run();
 }

@@ -60,6 +60,16 @@ void qcow2_room_make(struct qcow2 *q, uint64_t end)
     room->has_failed = ret < 0;
 }
 
+/* Whether any byte was written from there on: to a cluster that lay behind the end of the file when
+ * it was opened, which allocation did not come by. What was only laid out is a hole. */
+static bool room_has_data(const struct qcow2 *q, uint64_t from)
+{
+    uint64_t size = __atomic_load_n(&q->storage->size, __ATOMIC_RELAXED), len;
+    bool is_data;
+
+    return vblk_storage_map(q->storage, from, &is_data, &len) < 0 || is_data || len < size - from;
+}
+
 int qcow2_room_give_back(struct qcow2 *q)
 {
     uint64_t used = room_used(q);
@@ -68,7 +78,7 @@ int qcow2_room_give_back(struct qcow2 *q)
     if (q->room.end > used)
         ret = vblk_storage_refresh_size(q->storage);
     if (ret == 0 && q->room.end > used &&
-        __atomic_load_n(&q->storage->size, __ATOMIC_RELAXED) > used)
+        __atomic_load_n(&q->storage->size, __ATOMIC_RELAXED) > used && !room_has_data(q, used))
         ret = vblk_storage_truncate(q->storage, used);
     q->room = (struct qcow2_room){0};
     return ret;
