@@ -67,6 +67,17 @@ function print_ratio(text, who, how, format, other, other_how, other_format, row
     printf "\n"
 }
 
+# At depth 1: to what the file does where somebody else has to be woken for each request, and wakes in turn.
+function print_woken(how, row,   file, wake, part)
+{
+    split(row, part, "\t")
+    wake = value("wake", "-", "raw", "wake" "\t" 1, "ops")
+    if (part[2] != 1 || wake <= 0)
+        return
+    file = value("file", how, "raw", row, "ops")
+    printf "  %-52s   ops/s %5.2f\n", "ours to the file and two wake-ups, " how, value("ours", how, "raw", row, "ops") * (1 / file + 1 / wake)
+}
+
 function print_ratios(row,   i, f, a, b, format)
 {
     for (f = 1; f <= n_formats; f++) {
@@ -77,8 +88,10 @@ function print_ratios(row,   i, f, a, b, format)
             print_ratio("ours (" a ") to qemu-storage-daemon (" b "), " format, "ours", a, format, "qsd", b, format, row)
     }
     for (i = 1; i <= n_hows; i++)
-        if (count["ours", hows[i], "raw", row, "ops"] && count["file", hows[i], "raw", row, "ops"])
+        if (count["ours", hows[i], "raw", row, "ops"] && count["file", hows[i], "raw", row, "ops"]) {
             print_ratio("ours to the file, " hows[i], "ours", hows[i], "raw", "file", hows[i], "raw", row)
+            print_woken(hows[i], row)
+        }
     for (i = 1; i <= n_hows; i++)
         if (count["ours", hows[i], "raw", row, "ops"] && count["ours", hows[i], "qcow2", row, "ops"])
             print_ratio("qcow2 to raw, " hows[i], "ours", hows[i], "qcow2", "ours", hows[i], "raw", row)

@@ -2,7 +2,8 @@
 /*
  * vu-bench: a driver without a guest, to measure vhost-user back-ends. `vu-bench fs` drives any
  * virtiofsd on a socket, `vu-bench blk` any virtio-blk back-end, `vu-bench rng` any of virtio-rng;
- * each prints a tab-separated row for each workload and depth:
+ * each prints a tab-separated row for each workload and depth. `vu-bench wake` drives nothing, and
+ * prints one of what all of them pay.
  *
  *   workload  depth  ops/s  MiB/s  p50 us  p99 us  CPU us/op of the daemon (--pid)  resident KiB
  *   system calls/op  rng: bytes that came
@@ -17,9 +18,11 @@
 #include "bench-fs-count.h"
 #include "bench-rng.h"
 #include "bench-stats.h"
+#include "bench-wake.h"
 #include "vhost-user/daemon/options.h"
 #include "vhost-user/frontend.h"
 
+#define BENCH_USAGE      "vu-bench fs|blk|rng --socket-path=PATH [OPTION]... or vu-bench wake [--ms=N]"
 #define BENCH_RING_SIZE  1024
 #define BENCH_MAX_QUEUES 16
 #define BENCH_MAX_DEPTH  256
@@ -223,6 +226,15 @@ static void bench_session_close(struct bench_session *session)
     vu_shmem_clear(&session->shmem);
 }
 
+/* What all rows have. */
+static void bench_print_result(const char *name, unsigned depth, double bytes_per_op,
+                               const struct bench_result *result)
+{
+    printf("%s\t%u\t%.0f\t%.1f\t%.1f\t%.1f\t%.2f\t%ld\t%.2f", name, depth, result->ops_per_s,
+           result->ops_per_s * bytes_per_op / 1048576, result->p50_us, result->p99_us,
+           result->cpu_us_per_op, result->rss_kib, result->calls_per_op);
+}
+
 static int bench_run_row(const struct bench_job *job, unsigned depth)
 {
     const struct bench_options *options = job->session->options;
@@ -260,9 +272,7 @@ static int bench_run_row(const struct bench_job *job, unsigned depth)
     }
     bytes_per_op =
         job->n_bytes && result.n_ops > 0 ? (double)*job->n_bytes / (double)result.n_ops : block;
-    printf("%s\t%u\t%.0f\t%.1f\t%.1f\t%.1f\t%.2f\t%ld\t%.2f", name, depth, result.ops_per_s,
-           result.ops_per_s * bytes_per_op / 1048576, result.p50_us, result.p99_us,
-           result.cpu_us_per_op, result.rss_kib, result.calls_per_op);
+    bench_print_result(name, depth, bytes_per_op, &result);
     if (job->n_bytes)
         printf("\t%" PRIu64, *job->n_bytes);
     putchar('\n');
@@ -402,6 +412,20 @@ static int bench_run_rng(struct bench_session *session)
     return bench_run_workloads(&job);
 }
 
+static int bench_run_wake(const struct bench_options *options)
+{
+    struct bench_result result;
+    int ret = bench_wake_run((unsigned)options->ms, &result);
+
+    if (ret) {
+        fprintf(stderr, "vu-bench: wake: %s\n", g_strerror(-ret));
+        return 1;
+    }
+    bench_print_result("wake", 1, 0, &result);
+    putchar('\n');
+    return 0;
+}
+
 static const struct bench_device bench_devices[] = {
     {"rng", 0, 0, 0, bench_rng_workloads, &bench_rng_n_workloads, bench_run_rng},
     {"fs", 1, 0, 0, bench_fs_workloads, &bench_fs_n_workloads, bench_run_fs},
@@ -425,13 +449,30 @@ static void bench_options_clear(struct bench_options *options)
     g_free(options->blocks);
 }
 
+/* With a back-end: its exit status. */
+static int bench_run_device(const struct bench_options *options, const struct bench_device *device)
+{
+    struct bench_session session = {.options = options, .device = device};
+    int ret;
+
+    vu_shmem_init(&session.shmem);
+    ret = bench_session_open(&session);
+    if (ret == 0)
+        ret = device->run(&session);
+    if (ret)
+        fprintf(stderr, "vu-bench: %s: %s\n", options->socket_path, g_strerror(-ret));
+    bench_session_close(&session);
+    return ret ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
     struct bench_options options = {.queues = 1, .ms = 1000, .segment = 4096, .batch = 1};
     struct vu_option_table table = {bench_option_rows, G_N_ELEMENTS(bench_option_rows), &options};
-    struct bench_session session = {.options = &options};
+    const struct bench_device *device;
     g_autofree char **rest = NULL;
     g_autoptr(GError) error = NULL;
+    int ret;
 
     options.depths = g_strdup("1,32");
     options.blocks = g_strdup("4096,131072,1048576");
@@ -440,26 +481,21 @@ int main(int argc, char **argv)
         return 1;
     }
     if (options.help) {
-        vu_options_print_help(&table, 1, "vu-bench fs|blk|rng --socket-path=PATH [OPTION]...");
+        vu_options_print_help(&table, 1, BENCH_USAGE);
         return 0;
     }
-    session.device = bench_find_device(rest[0]);
-    if (!session.device || rest[1] || !options.socket_path) {
-        fprintf(stderr, "vu-bench: expected: vu-bench fs|blk|rng --socket-path=PATH [OPTION]...\n");
+    if (g_strcmp0(rest[0], "wake") == 0 && !rest[1])
+        return bench_run_wake(&options);
+    device = bench_find_device(rest[0]);
+    if (!device || rest[1] || !options.socket_path) {
+        fprintf(stderr, "vu-bench: expected: " BENCH_USAGE "\n");
         return 1;
     }
-    if (options.count && (!options.pid || session.device->run != bench_run_fs)) {
+    if (options.count && (!options.pid || device->run != bench_run_fs)) {
         fprintf(stderr, "vu-bench: --count is of fs, and takes --pid\n");
         return 1;
     }
-    vu_shmem_init(&session.shmem);
-    int ret = bench_session_open(&session);
-
-    if (ret == 0)
-        ret = session.device->run(&session);
-    if (ret)
-        fprintf(stderr, "vu-bench: %s: %s\n", options.socket_path, g_strerror(-ret));
-    bench_session_close(&session);
+    ret = bench_run_device(&options, device);
     bench_options_clear(&options);
-    return ret ? 1 : 0;
+    return ret;
 }
