@@ -32,7 +32,8 @@ static void handle_release(void *opaque, struct fs_record *record, uint32_t slot
     struct fs_handles *handles = opaque;
     struct fs_handle *handle = handle_of(record);
 
-    close(handle->fd);
+    if (handle->fd >= 0)
+        close(handle->fd);
     if (handle->pins_inode)
         fs_inode_put_by_id(handles->inodes, handle->nodeid);
 }
@@ -86,47 +87,63 @@ struct handle_adoption {
     int (*reopen)(void *opaque, struct fs_inode *inode, struct fs_handle *handle);
     void *opaque;
     uint32_t n_gone;
+    int err; /* of one that is not gone, and cannot be had now */
 };
 
-/* Its inode stays pinned. */
-static bool handle_reopen(struct handle_adoption *adoption, struct fs_handle *handle)
+/* Its inode stays pinned. 0 or -errno. */
+static int handle_reopen(struct handle_adoption *adoption, struct fs_handle *handle)
 {
     struct fs_inodes *inodes = adoption->handles->inodes;
     struct fs_inode *inode = fs_inode_get(inodes, handle->nodeid);
+    int fd;
 
+    handle->fd = -1;
+    handle->pins_inode = false;
     if (!inode)
-        return false;
-    handle->fd = adoption->reopen(adoption->opaque, inode, handle);
-    if (handle->fd < 0)
+        return -ESTALE;
+    fd = adoption->reopen(adoption->opaque, inode, handle);
+    if (fd < 0) {
         fs_inode_put(inodes, inode);
-    return handle->fd >= 0;
+        return fd;
+    }
+    handle->fd = fd;
+    handle->pins_inode = true;
+    return 0;
+}
+
+static bool handle_is_gone(int err)
+{
+    return err != -EMFILE && err != -ENFILE && err != -ENOMEM;
 }
 
 static bool handle_is_kept(void *opaque, struct fs_record *record)
 {
     struct handle_adoption *adoption = opaque;
     struct fs_handle *handle = handle_of(record);
+    int ret;
 
     handle->nowait = 0;
     memset(handle->slow, 0, sizeof(handle->slow));
     memset(handle->doubt, 0, sizeof(handle->doubt));
     handle->dir_offset = FS_HANDLE_NO_POSITION;
-    handle->pins_inode = true;
-    if (handle_reopen(adoption, handle))
-        return true;
-    adoption->n_gone++;
-    return false;
+    ret = handle_reopen(adoption, handle);
+    if (ret < 0 && handle_is_gone(ret)) {
+        adoption->n_gone++;
+        return false;
+    }
+    adoption->err = ret < 0 ? ret : adoption->err;
+    return true;
 }
 
-uint32_t fs_handles_adopt(struct fs_handles *handles,
-                          int (*reopen)(void *opaque, struct fs_inode *inode,
-                                        struct fs_handle *handle),
-                          void *opaque)
+int fs_handles_adopt(struct fs_handles *handles,
+                     int (*reopen)(void *opaque, struct fs_inode *inode, struct fs_handle *handle),
+                     void *opaque, uint32_t *ret_n_gone)
 {
     struct handle_adoption adoption = {.handles = handles, .reopen = reopen, .opaque = opaque};
+    int ret = fs_state_table_adopt(handles->table, handle_is_kept, &adoption);
 
-    fs_state_table_adopt(handles->table, handle_is_kept, &adoption);
-    return adoption.n_gone;
+    *ret_n_gone = adoption.n_gone;
+    return ret < 0 ? ret : adoption.err;
 }
 
 int fs_handles_leave(struct fs_handles *handles)

@@ -44,12 +44,12 @@ int fs_handles_create_at(const struct fs_state_place *place, uint32_t max_handle
                          struct fs_inodes *inodes, struct fs_handles **ret_handles);
 /*
  * What a predecessor left is open again, by `reopen` (a descriptor or -errno), which gets the
- * inode, pinned; the rest is gone. How many are.
+ * inode, pinned; the rest is gone, so many in *ret_n_gone. 0; or -errno, where some could not be
+ * had for want of descriptors or memory: what is left is to be destroyed.
  */
-uint32_t fs_handles_adopt(struct fs_handles *handles,
-                          int (*reopen)(void *opaque, struct fs_inode *inode,
-                                        struct fs_handle *handle),
-                          void *opaque);
+int fs_handles_adopt(struct fs_handles *handles,
+                     int (*reopen)(void *opaque, struct fs_inode *inode, struct fs_handle *handle),
+                     void *opaque, uint32_t *ret_n_gone);
 /* As fs_state_table_leave. */
 int fs_handles_leave(struct fs_handles *handles);
 void fs_handles_destroy(struct fs_handles *handles);

@@ -17,7 +17,7 @@
 
 struct inode_adoption {
     struct fs_inodes *inodes;
-    uint32_t mount_id, mount_id_before;
+    uint32_t mount_id;
 };
 
 static bool adopt_keeps(void *opaque, struct fs_record *record)
@@ -27,9 +27,8 @@ static bool adopt_keeps(void *opaque, struct fs_record *record)
 
     if (fs_state_table_slot(adoption->inodes->table, record) == FUSE_ROOT_ID)
         return record->generation == 0;
-    if (inode->standing != FS_INODE_KNOWN || inode->n_lookup == 0 ||
-        inode->mount_id != adoption->mount_id_before || inode->handle.len == 0 ||
-        inode->handle.len > FS_STORED_HANDLE_ROOM)
+    if (inode->standing != FS_INODE_KNOWN || inode->n_lookup == 0 || !inode->is_beside_root ||
+        inode->handle.len == 0 || inode->handle.len > FS_STORED_HANDLE_ROOM)
         return false;
     inode->fd.fd_word = FS_FD_NONE;
     inode->fd.place = 0;
@@ -81,16 +80,14 @@ int fs_inodes_shape(int root_fd, const struct fs_inodes_limits *limits,
         .inode_len = sizeof(root),
         .max_inodes = limits->n_inodes,
         .root_dev = root.dev,
-        .root_mount_id = root.mount_id,
         .root_ino = root.ino,
     };
     return 0;
 }
 
-int fs_inodes_adopt(struct fs_inodes *inodes, const struct statx *stx, int *fd,
-                    uint32_t adopted_mount_id)
+int fs_inodes_adopt(struct fs_inodes *inodes, const struct statx *stx, int *fd)
 {
-    struct inode_adoption adoption = {.inodes = inodes, .mount_id_before = adopted_mount_id};
+    struct inode_adoption adoption = {.inodes = inodes};
     struct fs_record *record;
     struct fs_inode key;
     uint32_t slot = 0;
@@ -98,8 +95,9 @@ int fs_inodes_adopt(struct fs_inodes *inodes, const struct statx *stx, int *fd,
 
     fs_inode_identify(&key, stx);
     adoption.mount_id = key.mount_id;
-    fs_state_table_adopt(inodes->table, adopt_keeps, &adoption);
-    ret = adopt_root(inodes, stx, fd);
+    ret = fs_state_table_adopt(inodes->table, adopt_keeps, &adoption);
+    if (ret == 0)
+        ret = adopt_root(inodes, stx, fd);
     if (ret < 0)
         return ret;
     while ((record = fs_state_table_next(inodes->table, slot))) {

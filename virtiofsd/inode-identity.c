@@ -19,7 +19,7 @@ void fs_inode_identify(struct fs_inode *ret_key, const struct statx *stx)
     ret_key->dev = fs_inode_dev(stx->stx_dev_major, stx->stx_dev_minor);
     ret_key->ino = stx->stx_ino;
     ret_key->mount_id = stx->stx_mask & STATX_MNT_ID ? (uint32_t)stx->stx_mnt_id : 0;
-    ret_key->type = (uint8_t)(stx->stx_mode >> 12);
+    ret_key->type = (unsigned)stx->stx_mode >> 12 & 0xfu;
 }
 
 bool fs_inode_is(const struct fs_inode *inode, const struct statx *stx)
@@ -106,7 +106,7 @@ struct fs_inode *fs_inode_find(struct fs_inodes *inodes, const struct statx *stx
     return inode;
 }
 
-/* Takes over *fd. NULL when the table is full. */
+/* Takes over *fd, and the handle in key. NULL when the table is full. */
 static struct fs_inode *inode_add_locked(struct fs_inodes *inodes, struct fs_inode_shard *shard,
                                          const struct fs_inode *key, int *fd, uint64_t n_lookups)
 {
@@ -120,6 +120,8 @@ static struct fs_inode *inode_add_locked(struct fs_inodes *inodes, struct fs_ino
     inode->ino = key->ino;
     inode->mount_id = key->mount_id;
     inode->type = key->type;
+    inode->is_beside_root = inodes->root && key->mount_id == inodes->root->mount_id;
+    inode->handle = key->handle;
     inode->n_lookup = n_lookups;
     fs_fd_cache_add(inodes->cache, &inode->fd, fd);
     fs_inode_hash_add_locked(&inodes->hash, shard, inode);
@@ -156,8 +158,6 @@ static int inode_settle(struct fs_inodes *inodes, struct fs_inode *inode, int *f
 
     if (is_new && inodes->always)
         return fs_inode_remember(inodes, inode);
-    if (is_new && inodes->is_kept)
-        (void)fs_inode_remember(inodes, inode); /* without, it is not for a successor */
     if (!is_new && inodes->store)
         fs_fd_cache_offer(inodes->cache, &inode->fd, fd);
     return 0;
@@ -172,6 +172,10 @@ int fs_inode_find_or_add(struct fs_inodes *inodes, const struct statx *stx, int 
     int ret;
 
     fs_inode_identify(&key, stx);
+    key.handle = (struct fs_stored_handle){0};
+    /* Before anybody finds it, and tells the guest of it; without, it is not for a successor. */
+    if (inodes->is_kept)
+        (void)fs_handle_store_keep(inodes->store, *fd, key.mount_id, &key.handle);
     do {
         ret = inode_find_or_add_once(inodes, &key, fd, NULL, has_room, n_lookups, &inode);
         if (ret == -EAGAIN) {
@@ -181,6 +185,8 @@ int fs_inode_find_or_add(struct fs_inodes *inodes, const struct statx *stx, int 
                     inode_find_or_add_once(inodes, &key, fd, &handle, has_room, n_lookups, &inode);
         }
     } while (ret == -ENFILE && has_room && fs_inode_give_up_oldest(inodes));
+    if (*fd >= 0)
+        fs_handle_store_drop(inodes->store, key.mount_id, &key.handle); /* it was known */
     if (ret < 0)
         return ret;
     ret = inode_settle(inodes, inode, fd);

@@ -38,18 +38,18 @@ static inline enum fs_inode_standing fs_inode_get_standing(const struct fs_inode
     return (enum fs_inode_standing)__atomic_load_n(&inode->standing, __ATOMIC_RELAXED);
 }
 
-/* With the lock of its shard held. */
+/* With the lock of its shard held. Behind what it says of the union of struct fs_inode, so that a
+ * successor never takes the one for the other. */
 static inline void fs_inode_set_standing(struct fs_inode *inode, enum fs_inode_standing standing)
 {
-    __atomic_store_n(&inode->standing, (uint8_t)standing, __ATOMIC_RELAXED);
+    __atomic_store_n(&inode->standing, (uint8_t)standing, __ATOMIC_RELEASE);
 }
 
 /* Becomes the identity that stx tells. */
 void fs_inode_identify(struct fs_inode *inode, const struct statx *stx);
 /* Fills all with what a predecessor has left in the table, the root among it, whose *fd is taken
  * over. 0, -EBADMSG or -errno. */
-int fs_inodes_adopt(struct fs_inodes *inodes, const struct statx *stx, int *fd,
-                    uint32_t adopted_mount_id);
+int fs_inodes_adopt(struct fs_inodes *inodes, const struct statx *stx, int *fd);
 
 /* Keeps the file handle of a pinned one: 0 or -errno. */
 int fs_inode_remember(struct fs_inodes *inodes, struct fs_inode *inode);

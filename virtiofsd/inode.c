@@ -137,7 +137,7 @@ int fs_inodes_create(int root_fd, const struct fs_inodes_limits *limits,
     if (!limits->place || !limits->place->is_adopted)
         inodes_begin(inodes, &stx, &fd);
     else
-        ret = fs_inodes_adopt(inodes, &stx, &fd, limits->adopted_mount_id);
+        ret = fs_inodes_adopt(inodes, &stx, &fd);
     if (ret < 0) {
         inodes_clear(inodes);
         return ret;

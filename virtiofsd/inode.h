@@ -34,11 +34,12 @@ struct fs_inode {
             uint32_t older, newer; /* slots, 0: none; guarded by the list's lock */
         } past;                    /* FS_INODE_PAST, whose count is 0 */
     };
-    uint64_t version;  /* atomic: see unchanged.h */
-    uint32_t dev;      /* see fs_inode_dev */
-    uint32_t mount_id; /* stx_mnt_id: one inode seen through two mounts is two */
-    uint8_t type;      /* S_IFMT part of the mode >> 12, fixed; see fs_inode_type */
-    uint8_t standing;  /* enum fs_inode_standing; atomic, written under the shard's lock */
+    uint64_t version;           /* atomic: see unchanged.h */
+    uint32_t dev;               /* see fs_inode_dev */
+    uint32_t mount_id;          /* stx_mnt_id: one inode seen through two mounts is two */
+    uint8_t type : 4;           /* S_IFMT part of the mode >> 12, fixed; see fs_inode_type */
+    uint8_t is_beside_root : 1; /* on the root's mount, whatever that is called; fixed */
+    uint8_t standing;           /* enum fs_inode_standing; atomic, written under the shard's lock */
     struct fs_stored_handle handle;
 };
 static_assert(sizeof(struct fs_inode) == 80, "the cost of an inode");
@@ -55,7 +56,6 @@ struct fs_inodes_limits {
     uint32_t max_past; /* so many forgotten ones are remembered */
     /* Where the table is kept for a successor; NULL: nowhere. Takes by_handle. */
     const struct fs_state_place *place;
-    uint32_t adopted_mount_id; /* what the root's mount was called, where place is_adopted */
 };
 
 struct fs_inodes_usage {

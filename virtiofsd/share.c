@@ -138,20 +138,33 @@ static int share_reopen_handle(void *opaque, struct fs_inode *inode, struct fs_h
     return fs_open_again(opaque, inode, handle);
 }
 
-/* The guest of a predecessor may go on. */
-static void share_adopt(struct fs_share *share)
+/* The guest of a predecessor may go on. 0 or -errno. */
+static int share_adopt(struct fs_share *share)
 {
     uint32_t n_gone;
+    int ret;
 
     share->negotiated.flags = fs_state_file_flags(share->state);
-    n_gone = fs_handles_adopt(share->handles, share_reopen_handle, share);
-    fs_state_file_note_adopted(share->state);
+    ret = fs_handles_adopt(share->handles, share_reopen_handle, share, &n_gone);
+    if (ret < 0)
+        return ret;
     share->negotiated.done = true;
     share->awaits_guest = true;
     vu_info(
         "virtiofsd: the guest of an earlier process can go on: %u inodes, %u open files, and %u "
         "that are gone",
         fs_inodes_count(share->inodes), fs_handles_count(share->handles), n_gone);
+    return 0;
+}
+
+/* Of a start that fails: what is in the file stays there for another one. */
+static void share_spare_state(struct fs_share *share)
+{
+    if (share->handles)
+        (void)fs_handles_leave(share->handles);
+    if (share->inodes)
+        (void)fs_inodes_leave(share->inodes);
+    fs_state_file_leave(share->state);
 }
 
 /* Whether what was agreed on with the guest is what these options would agree on. */
@@ -185,7 +198,7 @@ static int share_keep_tables(struct fs_share *share, int root_fd, const struct f
         return ret;
     shape.handle_len = sizeof(struct fs_handle);
     shape.max_handles = budget->max_handles;
-    adopts = fs_state_file_begin(share->state, &shape, &limits->adopted_mount_id, &ret);
+    adopts = fs_state_file_begin(share->state, &shape, &ret);
     if (ret == 0 && adopts && !share_wants_flags(share, fs_state_file_flags(share->state))) {
         ret = fs_state_file_begin_anew(share->state, &shape);
         adopts = false;
@@ -193,13 +206,16 @@ static int share_keep_tables(struct fs_share *share, int root_fd, const struct f
     if (ret < 0)
         return ret;
     ret = share_place_tables(share, root_fd, budget, limits);
+    if (ret == -EBADMSG) {
+        vu_warning("virtiofsd: --state: what an earlier process has left makes no sense");
+        ret = fs_state_file_begin_anew(share->state, &shape);
+        return ret < 0 ? ret : share_place_tables(share, root_fd, budget, limits);
+    }
     if (ret == 0 && adopts)
-        share_adopt(share);
-    if (ret != -EBADMSG)
-        return ret;
-    vu_warning("virtiofsd: --state: what an earlier process has left makes no sense");
-    ret = fs_state_file_begin_anew(share->state, &shape);
-    return ret < 0 ? ret : share_place_tables(share, root_fd, budget, limits);
+        ret = share_adopt(share);
+    if (ret < 0)
+        share_spare_state(share);
+    return ret;
 }
 
 static int share_make_tables(struct fs_share *share, int root_fd, const struct fs_fd_budget *budget,
@@ -246,7 +262,9 @@ bool fs_share_open(struct fs_share *share, const struct fs_options *options,
         ret = fs_locks_create(options, place->budget.max_lock_owners, &share->locks);
     if (ret < 0) {
         fs_share_close(share);
-        return share_fail(error, "the tables of the share", -ret);
+        return share_fail(
+            error, share->state ? "--state: the tables of the share" : "the tables of the share",
+            -ret);
     }
     if (options->security_label)
         share->label_tasks = fs_label_open_tasks(share->proc_fds);

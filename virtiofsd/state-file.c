@@ -16,9 +16,10 @@
 
 #include "vhost-user/cleanup.h"
 #include "vhost-user/daemon/options.h"
+#include "vhost-user/file-room.h"
 
 #define STATE_MAGIC      "OBfs\r\n\032"
-#define STATE_VERSION    1u
+#define STATE_VERSION    2u
 #define STATE_ALIGN      65536u /* the largest page there is */
 #define STATE_BOOT_ID    "/proc/sys/kernel/random/boot_id"
 #define STATE_LOCK_TRIES 500 /* of 10 ms */
@@ -43,8 +44,11 @@ struct fs_state_file {
 
 static void state_fail(GError **error, const char *path, int err)
 {
-    g_set_error(error, VU_OPTION_ERROR, 0, "--state=%s: %s", path,
-                err == EWOULDBLOCK ? "another process uses it" : g_strerror(err));
+    const char *what = err == EWOULDBLOCK ? "another process uses it"
+                       : err == EEXIST    ? "exists, and is not such a file"
+                                          : g_strerror(err);
+
+    g_set_error(error, VU_OPTION_ERROR, 0, "--state=%s: %s", path, what);
 }
 
 /* 0 or -errno. */
@@ -58,16 +62,25 @@ static int state_lock(int fd)
     return 0;
 }
 
-/* Whoever writes the file can have any file of the file system opened to the guest. */
+/* Whoever writes the file can have any file of the file system opened to the guest. And we write
+ * over it, so what it has must be nothing else. */
 static int state_check(int fd)
 {
+    char magic[sizeof(((struct state_header *)0)->magic)];
     struct stat st;
 
     if (fstat(fd, &st) < 0)
         return -errno;
     if (!S_ISREG(st.st_mode))
         return -EINVAL;
-    return st.st_uid != geteuid() || st.st_mode & (S_IWGRP | S_IWOTH) ? -EPERM : 0;
+    if (st.st_uid != geteuid() || st.st_mode & (S_IWGRP | S_IWOTH))
+        return -EPERM;
+    if (st.st_size == 0)
+        return 0;
+    return pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
+                   memcmp(magic, STATE_MAGIC, sizeof(magic)) == 0
+               ? 0
+               : -EEXIST;
 }
 
 struct fs_state_file *fs_state_file_open(const char *path, GError **error)
@@ -75,10 +88,10 @@ struct fs_state_file *fs_state_file_open(const char *path, GError **error)
     vu_autofd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
     g_autofree char *boot_id = NULL;
     struct fs_state_file *file;
-    int ret = fd < 0 ? -errno : state_check(fd);
+    int ret = fd < 0 ? -errno : state_lock(fd);
 
     if (ret == 0)
-        ret = state_lock(fd);
+        ret = state_check(fd);
     if (ret < 0) {
         state_fail(error, path, -ret);
         return NULL;
@@ -135,32 +148,27 @@ struct fs_state_place fs_state_file_handles(const struct fs_state_file *file)
 
 /* --- the beginning --- */
 
-/* All but the mount, which is another for each sandbox. */
-static bool state_shape_fits(const struct fs_state_shape *shape, const struct fs_state_shape *found)
-{
-    struct fs_state_shape same = *found;
-
-    same.root_mount_id = shape->root_mount_id;
-    return memcmp(&same, shape, sizeof(same)) == 0;
-}
-
 /* Whether the file is one of ours, and whole. */
-static bool state_is_good(const struct fs_state_file *file, struct state_header *ret_header)
+static bool state_is_good(const struct fs_state_file *file)
 {
+    struct state_header header;
     struct stat st;
 
-    return pread(file->fd, ret_header, sizeof(*ret_header), 0) == sizeof(*ret_header) &&
-           memcmp(ret_header->magic, STATE_MAGIC, sizeof(ret_header->magic)) == 0 &&
-           ret_header->version == STATE_VERSION && ret_header->has_guest &&
-           memcmp(ret_header->boot_id, file->boot_id, sizeof(file->boot_id)) == 0 &&
-           state_shape_fits(&file->shape, &ret_header->shape) && fstat(file->fd, &st) == 0 &&
-           st.st_size == state_len(&file->shape);
+    return pread(file->fd, &header, sizeof(header), 0) == sizeof(header) &&
+           memcmp(header.magic, STATE_MAGIC, sizeof(header.magic)) == 0 &&
+           header.version == STATE_VERSION && header.has_guest &&
+           memcmp(header.boot_id, file->boot_id, sizeof(file->boot_id)) == 0 &&
+           memcmp(&header.shape, &file->shape, sizeof(header.shape)) == 0 &&
+           fstat(file->fd, &st) == 0 && st.st_size == state_len(&file->shape);
 }
 
 static int state_map(struct fs_state_file *file)
 {
+    int ret = vu_file_room_take(file->fd, 0, (size_t)sysconf(_SC_PAGESIZE));
     void *header = file->header;
 
+    if (ret < 0)
+        return ret;
     if (!header)
         header = mmap(NULL, sizeof(*file->header), PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, 0);
     if (header == MAP_FAILED)
@@ -176,36 +184,27 @@ int fs_state_file_begin_anew(struct fs_state_file *file, const struct fs_state_s
     file->is_adopted = false;
     file->shape = *shape;
     memcpy(header.boot_id, file->boot_id, sizeof(header.boot_id));
-    if (ftruncate(file->fd, 0) < 0 || ftruncate(file->fd, state_len(shape)) < 0 ||
-        pwrite(file->fd, &header, sizeof(header), 0) != sizeof(header))
+    /* The header first: at no moment is it a file of nobody's. */
+    if (ftruncate(file->fd, 0) < 0 || pwrite(file->fd, &header, sizeof(header), 0) < 0 ||
+        ftruncate(file->fd, state_len(shape)) < 0)
         return -errno;
     return state_map(file);
 }
 
 bool fs_state_file_begin(struct fs_state_file *file, const struct fs_state_shape *shape,
-                         uint32_t *ret_mount_id, int *ret_err)
+                         int *ret_err)
 {
-    struct state_header header;
-
     file->shape = *shape;
-    if (!state_is_good(file, &header)) {
+    if (!state_is_good(file)) {
         *ret_err = fs_state_file_begin_anew(file, shape);
         return false;
     }
     *ret_err = state_map(file);
-    if (*ret_err < 0)
-        return false;
-    file->is_adopted = true;
-    *ret_mount_id = header.shape.root_mount_id;
-    return true;
+    file->is_adopted = *ret_err == 0;
+    return file->is_adopted;
 }
 
 /* --- the guest --- */
-
-void fs_state_file_note_adopted(struct fs_state_file *file)
-{
-    file->header->shape.root_mount_id = file->shape.root_mount_id;
-}
 
 void fs_state_file_note_guest(struct fs_state_file *file, bool guest_is_there, uint64_t flags)
 {

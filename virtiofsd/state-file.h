@@ -20,8 +20,8 @@
 
 struct fs_state_file;
 
-/* Opens the file, or makes it, and waits a few seconds for a predecessor to end. NULL with *error.
- */
+/* Opens the file, or makes it, and waits a few seconds for a predecessor to end. NULL with *error;
+ * so also where it is a file of anything else. */
 struct fs_state_file *fs_state_file_open(const char *path, GError **error);
 /* NULL is allowed in each of these. */
 void fs_state_file_close(struct fs_state_file *file);
@@ -31,16 +31,13 @@ int fs_state_file_fd(const struct fs_state_file *file); /* -1: none */
 struct fs_state_shape {
     uint32_t inode_len, handle_len; /* of a record */
     uint32_t max_inodes, max_handles;
-    uint32_t root_dev, root_mount_id;
+    uint32_t root_dev, reserved;
     uint64_t root_ino;
 };
-/*
- * Maps the file. True where a predecessor has left a guest in it that can go on here: then
- * *ret_mount_id is what the root's mount was called. Else it is empty now (or a -errno in
- * *ret_err).
- */
+/* Maps the file. True where a predecessor has left a guest in it that can go on here. Else it is
+ * empty now (or a -errno in *ret_err). */
 bool fs_state_file_begin(struct fs_state_file *file, const struct fs_state_shape *shape,
-                         uint32_t *ret_mount_id, int *ret_err);
+                         int *ret_err);
 /* What was found is of no use after all: the file is emptied. 0 or -errno. */
 int fs_state_file_begin_anew(struct fs_state_file *file, const struct fs_state_shape *shape);
 
@@ -48,8 +45,6 @@ int fs_state_file_begin_anew(struct fs_state_file *file, const struct fs_state_s
 struct fs_state_place fs_state_file_inodes(const struct fs_state_file *file);
 struct fs_state_place fs_state_file_handles(const struct fs_state_file *file);
 
-/* All that was found is in use: the root's mount is called as it is now. */
-void fs_state_file_note_adopted(struct fs_state_file *file);
 /* INIT agreed on these flags; or (guest_is_there false) there is no guest any more. */
 void fs_state_file_note_guest(struct fs_state_file *file, bool guest_is_there, uint64_t flags);
 uint64_t fs_state_file_flags(const struct fs_state_file *file);

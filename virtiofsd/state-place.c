@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
+#include "vhost-user/file-room.h"
+#include "vhost-user/log.h"
 #include "virtiofsd/state-table-parts.h"
 
 static uint32_t table_n_chunks(uint32_t max_records)
@@ -27,13 +29,22 @@ off_t fs_state_chunk_offset(const struct fs_state_table *table, uint32_t chunk)
     return table->offset + (off_t)(chunk * TABLE_CHUNK_SLOTS * table->record_len);
 }
 
+static size_t table_chunk_len(const struct fs_state_table *table)
+{
+    return TABLE_CHUNK_SLOTS * table->record_len;
+}
+
 int fs_state_chunk_reserve(const struct fs_state_table *table, uint32_t chunk)
 {
-    if (!table->is_kept ||
-        fallocate(table->fd, FALLOC_FL_KEEP_SIZE, fs_state_chunk_offset(table, chunk),
-                  (off_t)(TABLE_CHUNK_SLOTS * table->record_len)) == 0)
+    static uint64_t next_ns;
+    int ret;
+
+    if (!table->is_kept)
         return 0;
-    return errno == EOPNOTSUPP ? 0 : -errno;
+    ret = vu_file_room_take(table->fd, fs_state_chunk_offset(table, chunk), table_chunk_len(table));
+    if (ret < 0 && vu_log_is_due(&next_ns))
+        vu_error("virtiofsd: --state: no room in the file for more: %s", g_strerror(-ret));
+    return ret;
 }
 
 /* The table in `fd`, which is taken over. */
@@ -117,9 +128,30 @@ int fs_state_table_create_at(const struct fs_state_place *place, size_t record_l
 
 /* --- what a predecessor has left --- */
 
+/* Whether a chunk has nothing but free records. By way of pread: to look at a hole in the mapping
+ * may fill it. Or -errno. */
+static int table_chunk_is_blank(const struct fs_state_table *table, uint32_t chunk)
+{
+    size_t len = table_chunk_len(table);
+    g_autofree uint8_t *bytes = g_malloc(len);
+    ssize_t n = pread(table->fd, bytes, len, fs_state_chunk_offset(table, chunk));
+
+    if (n < 0)
+        return -errno;
+    if ((size_t)n < len)
+        return -EBADMSG;
+    for (size_t at = 0; at < len; at += table->record_len) {
+        const struct fs_record *record = (const struct fs_record *)(const void *)(bytes + at);
+
+        if (record->state != FS_RECORD_FREE || record->pins != 0)
+            return false;
+    }
+    return true;
+}
+
 /* Those that stay, and the free list of the others. */
-static void table_adopt_chunk(struct fs_state_table *table, uint32_t chunk,
-                              bool (*keep)(void *opaque, struct fs_record *record), void *opaque)
+static void table_adopt_records(struct fs_state_table *table, uint32_t chunk,
+                                bool (*keep)(void *opaque, struct fs_record *record), void *opaque)
 {
     struct table_chunk *to = &table->chunks[chunk];
     uint32_t first = chunk * TABLE_CHUNK_SLOTS;
@@ -148,16 +180,33 @@ static void table_adopt_chunk(struct fs_state_table *table, uint32_t chunk,
     }
 }
 
-void fs_state_table_adopt(struct fs_state_table *table,
-                          bool (*keep)(void *opaque, struct fs_record *record), void *opaque)
+static int table_adopt_chunk(struct fs_state_table *table, uint32_t chunk,
+                             bool (*keep)(void *opaque, struct fs_record *record), void *opaque)
+{
+    int is_blank = chunk == 0 ? 0 : table_chunk_is_blank(table, chunk), ret;
+
+    if (is_blank != 0)
+        return MIN(is_blank, 0);
+    ret = fs_state_chunk_reserve(table, chunk);
+    if (ret == 0)
+        table_adopt_records(table, chunk, keep, opaque);
+    return ret;
+}
+
+int fs_state_table_adopt(struct fs_state_table *table,
+                         bool (*keep)(void *opaque, struct fs_record *record), void *opaque)
 {
     for (uint32_t chunk = 0; chunk < table->n_chunks; chunk++) {
         off_t data = lseek(table->fd, fs_state_chunk_offset(table, chunk), SEEK_DATA);
+        int ret = 0;
 
-        /* To look at a hole would fill it. */
+        /* Most of the file is one hole. */
         if (chunk == 0 || (data >= 0 && data < fs_state_chunk_offset(table, chunk + 1)))
-            table_adopt_chunk(table, chunk, keep, opaque);
+            ret = table_adopt_chunk(table, chunk, keep, opaque);
+        if (ret < 0)
+            return ret;
     }
+    return 0;
 }
 
 int fs_state_table_leave(struct fs_state_table *table)

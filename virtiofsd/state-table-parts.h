@@ -12,7 +12,8 @@
 
 struct table_chunk {
     uint32_t free_head; /* linked by fs_record.next, 0 ends */
-    uint16_t n_touched; /* slots from the beginning of the chunk that were ever used */
+    uint16_t n_touched; /* slots from the beginning of the chunk that were ever used; atomic for
+                           fs_state_table_get */
     uint16_t n_used;    /* slots not free */
 };
 
@@ -47,6 +48,5 @@ static inline uint32_t fs_state_chunk_capacity(const struct fs_state_table *tabl
 
 /* Where a chunk begins in the file. */
 off_t fs_state_chunk_offset(const struct fs_state_table *table, uint32_t chunk);
-/* Makes sure that stores into a chunk find room in the file: without, they would be the end of us.
- * 0 or -errno. */
+/* Makes sure that stores into a chunk find room in the file. 0 or -errno, which is logged. */
 int fs_state_chunk_reserve(const struct fs_state_table *table, uint32_t chunk);

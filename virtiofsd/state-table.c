@@ -32,6 +32,11 @@ void fs_state_table_scatter(struct fs_state_table *table)
     fs_state_table_at(table, 0)->generation = g_random_int();
 }
 
+static void table_set_touched_locked(struct table_chunk *chunk, uint16_t n_touched)
+{
+    __atomic_store_n(&chunk->n_touched, n_touched, __ATOMIC_RELAXED);
+}
+
 /* Gives the memory of a chunk back that has no records any more. */
 static void table_punch_locked(struct fs_state_table *table, uint32_t chunk)
 {
@@ -40,9 +45,10 @@ static void table_punch_locked(struct fs_state_table *table, uint32_t chunk)
     if (table->chunks[chunk].n_used > 0 || table->chunks[chunk].n_touched == 0 || table->is_left)
         return;
     /* Where it fails the memory stays, and its slots are zeroed again when they are allocated. */
+    table_set_touched_locked(&table->chunks[chunk], 0);
+    table->chunks[chunk].free_head = 0;
     (void)fallocate(table->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                     fs_state_chunk_offset(table, chunk), (off_t)chunk_len);
-    table->chunks[chunk] = (struct table_chunk){0};
 }
 
 static uint32_t table_take_slot_locked(struct fs_state_table *table)
@@ -59,10 +65,12 @@ static uint32_t table_take_slot_locked(struct fs_state_table *table)
     if (chunk->n_touched == 0 && fs_state_chunk_reserve(table, first) < 0)
         return 0;
     slot = chunk->free_head;
-    if (slot)
+    if (slot) {
         chunk->free_head = fs_state_table_at(table, slot)->next;
-    else
-        slot = first * TABLE_CHUNK_SLOTS + chunk->n_touched++;
+    } else {
+        slot = first * TABLE_CHUNK_SLOTS + chunk->n_touched;
+        table_set_touched_locked(chunk, (uint16_t)(chunk->n_touched + 1));
+    }
     chunk->n_used++;
     return slot;
 }
@@ -131,12 +139,24 @@ static bool table_pin_unless_free(struct fs_record *record)
     return true;
 }
 
+/* Whether a slot may be looked at: where there is nothing yet, that would make a page of it, and
+ * might find no room for one. Who has an id has it from behind the store. */
+static bool table_has_slot(const struct fs_state_table *table, uint32_t slot)
+{
+    const struct table_chunk *chunk;
+
+    if (slot == 0 || slot > table->max_records)
+        return false;
+    chunk = &table->chunks[slot / TABLE_CHUNK_SLOTS];
+    return slot % TABLE_CHUNK_SLOTS < __atomic_load_n(&chunk->n_touched, __ATOMIC_RELAXED);
+}
+
 struct fs_record *fs_state_table_get(struct fs_state_table *table, uint64_t id)
 {
     uint32_t slot = (uint32_t)id, generation = (uint32_t)(id >> 32);
     struct fs_record *record;
 
-    if (slot == 0 || slot > table->max_records)
+    if (!table_has_slot(table, slot))
         return NULL;
     record = fs_state_table_at(table, slot);
     if (!table_pin_unless_free(record))

@@ -2,9 +2,9 @@
 /*
  * A pointer-free table of fixed-size records in one memfd, or in a part of a file, from which a
  * successor process takes them over (inodes with their lookup counts, open handles; state-file.h).
- * Records are named by ids that carry a
- * generation, so that a stale or invented id is refused and never reaches another record. The table
- * grows in place, records never move, and memory of records that are gone is given back.
+ * Records are named by ids that carry a generation, so that a stale or invented id is refused and
+ * never reaches another record. The table grows in place, records never move, and memory of records
+ * that are gone is given back; an id of a slot that was not used yet takes none.
  *
  *   slot 0          no record; its generation is the last one given out
  *   slot 1..max     records; id = generation << 32 | slot, so that the first one ever is id 1
@@ -58,10 +58,11 @@ int fs_state_table_create_at(const struct fs_state_place *place, size_t record_l
 size_t fs_state_table_len(size_t record_len, uint32_t max_records);
 /*
  * Right after the creation at a place that is_adopted: those of its live records stay that `keep`
- * wants, which may change them behind struct fs_record. Ids go on where they were.
+ * wants, which may change them behind struct fs_record. Ids go on where they were. 0 or -errno; who
+ * is killed in between, or gives up, leaves what another one can adopt.
  */
-void fs_state_table_adopt(struct fs_state_table *table,
-                          bool (*keep)(void *opaque, struct fs_record *record), void *opaque);
+int fs_state_table_adopt(struct fs_state_table *table,
+                         bool (*keep)(void *opaque, struct fs_record *record), void *opaque);
 /* The file stays as it is now: what happens to the records from now on does not show in it. No
  * other thread uses the table. 0 or -errno. */
 int fs_state_table_leave(struct fs_state_table *table);
@@ -75,7 +76,7 @@ void fs_state_table_scatter(struct fs_state_table *table);
 /*
  * A fresh record (zeroed behind struct fs_record) in state FS_RECORD_NEW, with one pin for being
  * live and one for the caller, who fills it and then publishes or retires it. NULL when full
- * (ENFILE).
+ * (ENFILE), or when the file finds no more room, which is logged.
  */
 struct fs_record *fs_state_table_alloc(struct fs_state_table *table);
 /* NEW to LIVE: from now on its id finds it, so that a guessed id never meets a half-made record. */

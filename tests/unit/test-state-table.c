@@ -175,6 +175,20 @@ static void test_memory(void)
     }
 }
 
+/* A guest that names what it was never told of takes no memory for it. */
+static void test_guesses(void)
+{
+    enum { N = 100000 };
+    struct fs_state_table *table = test_table(N);
+    size_t before;
+
+    before = fs_state_table_bytes(table);
+    for (uint64_t id = 0; id <= N; id++)
+        g_assert_null(fs_state_table_get(table, id));
+    g_assert_cmpuint(fs_state_table_bytes(table), ==, before);
+    fs_state_table_destroy(table);
+}
+
 struct test_race {
     struct fs_state_table *table;
     uint64_t last; /* atomic: some id of any thread, often stale */
@@ -278,7 +292,7 @@ static void test_adopted(void)
     g_assert_true(fs_state_table_retire(killed, used));
 
     table = test_table_at(fd, true);
-    fs_state_table_adopt(table, test_keep, table);
+    g_assert_cmpint(fs_state_table_adopt(table, test_keep, table), ==, 0);
     for (unsigned i = 1; i <= 4000; i++) {
         bool is_kept = i % 2 == 1 && (i < 1024 || i >= 3000) && i != 3001;
 
@@ -317,7 +331,7 @@ static void test_left(void)
         g_assert_true(test_remove(table, ids[i]));
     fs_state_table_destroy(table);
     table = test_table_at(fd, true);
-    fs_state_table_adopt(table, test_keep, table);
+    g_assert_cmpint(fs_state_table_adopt(table, test_keep, table), ==, 0);
     g_assert_true(test_has(table, ids[0]));
     g_assert_false(test_has(table, ids[1]));
     g_assert_true(test_has(table, ids[2]));
@@ -333,6 +347,7 @@ int main(int argc, char **argv)
     g_test_add_func("/state-table/full", test_full);
     g_test_add_func("/state-table/walk", test_walk);
     g_test_add_func("/state-table/memory", test_memory);
+    g_test_add_func("/state-table/guesses", test_guesses);
     g_test_add_func("/state-table/threads", test_threads);
     g_test_add_func("/state-table/adopted", test_adopted);
     g_test_add_func("/state-table/left", test_left);
