@@ -12,6 +12,7 @@
 #include <glib.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 
 #include "vhost-user/cleanup.h"
@@ -91,6 +92,23 @@ static int data_kill_privileges(const struct fs_request *request, int fd)
     return fs_kill_privileges(request->share, fd, by_user);
 }
 
+/*
+ * Whether a WRITE goes to wherever the file ends. The guest's write-back of mapped pages knows its
+ * place in the file. What a predecessor may have appended already is not appended twice: the guest
+ * says where the file ended, and if nobody else has made it longer since, the data goes there.
+ */
+static bool data_appends(const struct fs_request *request, const struct fs_handle *handle)
+{
+    const struct fuse_write_in *in = &request->args.write;
+    struct stat st;
+
+    if (!(in->flags & O_APPEND) || in->write_flags & FUSE_WRITE_CACHE)
+        return false;
+    if (!request->elem->is_again || fstat(handle->fd, &st) < 0)
+        return true;
+    return (uint64_t)st.st_size < in->offset || (uint64_t)st.st_size - in->offset > in->size;
+}
+
 /* What the request still has to move. -EINVAL where a WRITE carries less data than it says, or the
  * offset is none. */
 static int data_begin(struct fs_request *request, enum data_direction direction,
@@ -112,8 +130,7 @@ static int data_begin(struct fs_request *request, enum data_direction direction,
         t.left = in->size - request->done;
         if (t.left > t.cursor->left)
             return -EINVAL;
-        /* The guest's write-back of mapped pages knows its place in the file. */
-        if ((in->flags & O_APPEND) && !(in->write_flags & FUSE_WRITE_CACHE))
+        if (data_appends(request, handle))
             t.flags |= RWF_APPEND;
         if (sync)
             t.flags |= sync == O_SYNC ? RWF_SYNC : RWF_DSYNC;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "virtiofsd/request.h"
@@ -21,6 +22,8 @@ static int remove_name(struct fs_request *request, int flags)
     if (dir_fd < 0)
         return dir_fd;
     ret = unlinkat(dir_fd, request->name, flags) < 0 ? -errno : 0;
+    if (ret == -ENOENT && request->elem->is_again)
+        ret = 0; /* a predecessor has done it: the guest had found the name */
     fs_inode_put(share->inodes, parent);
     return ret;
 }
@@ -33,6 +36,21 @@ int fs_do_unlink(struct fs_request *request)
 int fs_do_rmdir(struct fs_request *request)
 {
     return remove_name(request, AT_REMOVEDIR);
+}
+
+/* Whether a predecessor has renamed it already: the guest had found the old name. Of two that
+ * change places nobody can tell. */
+static bool rename_is_done(const struct fs_request *request, int from_fd, int to_fd, unsigned flags)
+{
+    struct stat st;
+
+    if (!request->elem->is_again || flags & RENAME_EXCHANGE ||
+        fstatat(to_fd, request->name2, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return false;
+    if (fstatat(from_fd, request->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT;
+    /* Else the whiteout would be put over what has been renamed. */
+    return flags & RENAME_WHITEOUT && S_ISCHR(st.st_mode) && st.st_rdev == 0;
 }
 
 /* A whiteout is a new object and belongs to the guest's user like any other. */
@@ -61,7 +79,9 @@ static int rename_names(struct fs_request *request, uint64_t to_nodeid, unsigned
         return from_fd;
     ret = to_fd = fs_inode_get_fd(share->inodes, to_nodeid, &to);
     if (to_fd >= 0) {
-        ret = rename_at(request, from_fd, to_fd, flags);
+        ret = rename_is_done(request, from_fd, to_fd, flags)
+                  ? 0
+                  : rename_at(request, from_fd, to_fd, flags);
         fs_inode_put(share->inodes, to);
     }
     fs_inode_put(share->inodes, from);

@@ -41,7 +41,7 @@ int fs_client_call(struct fs_fixture *fixture, const struct fs_call *call)
 {
     static uint64_t next_unique = 1; /* atomic */
     g_autofree struct iovec *iov = g_new0(struct iovec, CLIENT_MAX_IOV);
-    struct vu_elem elem = {.vring = &fixture->vring, .iov = iov};
+    struct vu_elem elem = {.vring = &fixture->vring, .iov = iov, .is_again = fixture->is_again};
     char names[2 * PATH_MAX];
     size_t names_len = client_names(call, names);
     struct fuse_in_header in = {

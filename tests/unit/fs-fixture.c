@@ -99,7 +99,8 @@ uint32_t fs_fixture_send(struct fs_fixture *fixture, const void *out, size_t out
     g_autofree char *first = g_memdup2(out, first_len);
     g_autofree char *second = g_memdup2((const char *)out + first_len, out_len - first_len);
     struct iovec iov[3];
-    struct vu_elem elem = {.vring = &fixture->vring, .iov = iov, .out_len = out_len};
+    struct vu_elem elem = {
+        .vring = &fixture->vring, .iov = iov, .out_len = out_len, .is_again = fixture->is_again};
 
     if (first_len > 0)
         iov[elem.n_out++] = (struct iovec){first, first_len};

@@ -18,6 +18,7 @@ struct fs_fixture {
     struct vu_vring vring;
     uint64_t unique;
     struct fs_state_file *state; /* NULL, unless a test sets it before open */
+    bool is_again;               /* what is sent now, a predecessor may have done */
 };
 
 /* Makes the directory and the options; then opens the share. */
