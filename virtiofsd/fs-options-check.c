@@ -4,6 +4,7 @@
  */
 #include <glib.h>
 #include <linux/xattr.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "vhost-user/daemon/sandbox.h"
@@ -48,6 +49,30 @@ static bool check_xattr(const struct fs_options *options, GError **error)
     return !options->posix_acl || check_acl_names(options, error);
 }
 
+/* Whether one of two paths without links is the other, or below it. */
+static bool check_is_below(const char *path, const char *top)
+{
+    size_t len = strlen(top);
+
+    return strcmp(top, "/") == 0 ||
+           (strncmp(path, top, len) == 0 && (path[len] == '/' || path[len] == '\0'));
+}
+
+/* Who writes to the file of --state says what the guest can open. */
+static bool check_state_place(const struct fs_options *options, GError **error)
+{
+    g_autofree char *dir = g_path_get_dirname(options->state), *real_dir = realpath(dir, NULL),
+                    *source = realpath(options->source, NULL);
+
+    if (options->readonly || !real_dir || !source || !check_is_below(real_dir, source))
+        return true;
+    g_set_error(error, VU_OPTION_ERROR, 0,
+                "--state: expected a file outside of the shared directory, where the guest cannot "
+                "write to it, got %s",
+                options->state);
+    return false;
+}
+
 /* Locks are held by descriptors, which end with us: the guest would believe that it has them. */
 static bool check_state(const struct fs_options *options, GError **error)
 {
@@ -60,7 +85,7 @@ static bool check_state(const struct fs_options *options, GError **error)
 
     if (against)
         g_set_error(error, VU_OPTION_ERROR, 0, "--state: cannot be had with %s", against);
-    return !against;
+    return !against && (!options->state || check_state_place(options, error));
 }
 
 bool fs_options_check(const struct fs_options *options, GError **error)

@@ -267,6 +267,25 @@ static void test_xattr(void)
     test_refuses("-o source=/srv,xattr=1", "xattr");
 }
 
+static void test_state(void)
+{
+    struct fs_options options;
+
+    test_accepts("--shared-dir=/usr --state=/usrx --inode-file-handles=prefer", &options);
+    g_assert_cmpstr(options.state, ==, "/usrx");
+    fs_options_clear(&options);
+    test_accepts("--shared-dir=/usr --state=/usr/state --readonly", &options);
+    fs_options_clear(&options);
+    test_refuses("--shared-dir=/usr --state=/usr/state", "--state");
+    test_refuses("--shared-dir=/usr/lib --state=/usr/lib/../lib/./state", "--state");
+    test_refuses("--shared-dir=/ --state=/state", "--state");
+    test_refuses("--shared-dir=/proc/self/cwd --state=state", "--state");
+    test_refuses("--shared-dir=/usr --state=/tmp/state --posix-lock", "--posix-lock");
+    test_refuses("--shared-dir=/usr --state=/tmp/state --flock", "--flock");
+    test_refuses("--shared-dir=/usr --state=/tmp/state --inode-file-handles=never",
+                 "--inode-file-handles");
+}
+
 /* Every row can be shown to a person. */
 static void test_rows(void)
 {
@@ -296,6 +315,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fs-options/identity", test_identity);
     g_test_add_func("/fs-options/isolation", test_isolation);
     g_test_add_func("/fs-options/xattr", test_xattr);
+    g_test_add_func("/fs-options/state", test_state);
     g_test_add_func("/fs-options/rows", test_rows);
     return g_test_run();
 }
