@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <string.h>
 
+#include "vhost-user/cleanup.h"
 #include "vhost-user/cpu.h"
 #include "vhost-user/frontend-session.h"
 #include "vhost-user/log.h"
@@ -27,6 +28,8 @@ static const struct frontend_reply frontend_replies[VU_REQUEST_MAX + 1] = {
 
 void frontend_hang_up_locked(struct vu_frontend *frontend)
 {
+    VU_LOCK_SCOPE(&frontend->socket_lock);
+
     if (frontend->connected)
         vu_channel_close(&frontend->channel);
     if (frontend->has_backend)
@@ -35,9 +38,16 @@ void frontend_hang_up_locked(struct vu_frontend *frontend)
     frontend->n_shared = 0;
 }
 
+bool frontend_is_interrupted(struct vu_frontend *frontend)
+{
+    VU_LOCK_SCOPE(&frontend->socket_lock);
+
+    return frontend->is_interrupted;
+}
+
 int frontend_fail_locked(struct vu_frontend *frontend, int rc, const char *doing)
 {
-    if (frontend->connected)
+    if (frontend->connected && !frontend_is_interrupted(frontend))
         vu_warning("%s: lost the back-end (%s): %s", frontend->config.name, doing, strerror(-rc));
     frontend_hang_up_locked(frontend);
     return rc;

@@ -18,6 +18,9 @@ struct frontend_ring {
 
 struct vu_frontend {
     pthread_mutex_t lock; /* guards everything below */
+    /* Innermost, and never held for long: the connection's socket comes and goes with both. */
+    pthread_mutex_t socket_lock;
+    bool is_interrupted; /* under socket_lock alone */
     struct vu_frontend_config config;
 
     struct vu_channel channel; /* valid while connected */
@@ -71,6 +74,8 @@ int frontend_serve_backend_locked(struct vu_frontend *frontend);
 /* Ends the connection with one log line; returns rc. */
 int frontend_fail_locked(struct vu_frontend *frontend, int rc, const char *doing);
 void frontend_hang_up_locked(struct vu_frontend *frontend);
+/* Any thread, with or without the lock. */
+bool frontend_is_interrupted(struct vu_frontend *frontend);
 
 /* Steps of a reconnection. */
 int frontend_share_memory_locked(struct vu_frontend *frontend);

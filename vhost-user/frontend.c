@@ -28,6 +28,7 @@ struct vu_frontend *vu_frontend_create(const struct vu_frontend_config *config)
     struct vu_frontend *frontend = g_new0(struct vu_frontend, 1);
 
     pthread_mutex_init(&frontend->lock, NULL);
+    pthread_mutex_init(&frontend->socket_lock, NULL);
     frontend->config = *config;
     if (!frontend->config.name)
         frontend->config.name = "front-end";
@@ -45,6 +46,7 @@ void vu_frontend_destroy(struct vu_frontend *frontend)
         return;
     frontend_hang_up_locked(frontend);
     vu_clear_fd(&frontend->inflight_fd);
+    pthread_mutex_destroy(&frontend->socket_lock);
     pthread_mutex_destroy(&frontend->lock);
     g_free(frontend);
 }
@@ -67,7 +69,8 @@ static bool frontend_is_transient(int rc)
     return rc == -ENOENT || rc == -ECONNREFUSED || rc == -EAGAIN;
 }
 
-static int frontend_connect_path(const char *path, unsigned timeout_ms, int *ret_fd)
+static int frontend_connect_path(struct vu_frontend *frontend, const char *path,
+                                 unsigned timeout_ms, int *ret_fd)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     gint64 deadline = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
@@ -78,7 +81,8 @@ static int frontend_connect_path(const char *path, unsigned timeout_ms, int *ret
     g_strlcpy(addr.sun_path, path, sizeof(addr.sun_path));
     for (;;) {
         rc = frontend_try_connect(&addr, ret_fd);
-        if (!frontend_is_transient(rc) || g_get_monotonic_time() >= deadline)
+        if (!frontend_is_transient(rc) || g_get_monotonic_time() >= deadline ||
+            frontend_is_interrupted(frontend))
             return rc;
         g_usleep(FRONTEND_RETRY_INTERVAL_MS * 1000);
     }
@@ -167,14 +171,28 @@ static int frontend_negotiate(struct vu_frontend *frontend)
     return frontend_negotiate_protocol(frontend);
 }
 
+/* Takes over fd; it is the connection now, unless there is to be none. */
+static int frontend_take_socket(struct vu_frontend *frontend, int fd)
+{
+    VU_LOCK_SCOPE(&frontend->socket_lock);
+
+    if (frontend->is_interrupted) {
+        close(fd);
+        return -ECANCELED;
+    }
+    vu_channel_init(&frontend->channel, fd);
+    frontend->connected = true;
+    return 0;
+}
+
 static int frontend_attach_locked(struct vu_frontend *frontend, int fd)
 {
     int rc;
 
     frontend_hang_up_locked(frontend);
-    vu_channel_init(&frontend->channel, fd);
-    frontend->connected = true;
-    rc = frontend_negotiate(frontend);
+    rc = frontend_take_socket(frontend, fd);
+    if (rc == 0)
+        rc = frontend_negotiate(frontend);
     if (rc < 0)
         frontend_hang_up_locked(frontend);
     return rc;
@@ -190,7 +208,7 @@ int vu_frontend_attach(struct vu_frontend *frontend, int fd)
 int vu_frontend_connect(struct vu_frontend *frontend, const char *path, unsigned timeout_ms)
 {
     int fd;
-    int rc = frontend_connect_path(path, timeout_ms, &fd);
+    int rc = frontend_connect_path(frontend, path, timeout_ms, &fd);
 
     return rc < 0 ? rc : vu_frontend_attach(frontend, fd);
 }
@@ -202,10 +220,19 @@ void vu_frontend_disconnect(struct vu_frontend *frontend)
     frontend_hang_up_locked(frontend);
 }
 
+void vu_frontend_interrupt(struct vu_frontend *frontend)
+{
+    VU_LOCK_SCOPE(&frontend->socket_lock);
+
+    frontend->is_interrupted = true;
+    if (frontend->connected)
+        shutdown(frontend->channel.fd, SHUT_RDWR); /* wakes who waits for it */
+}
+
 int vu_frontend_reconnect(struct vu_frontend *frontend, const char *path, unsigned timeout_ms)
 {
     int fd;
-    int rc = frontend_connect_path(path, timeout_ms, &fd);
+    int rc = frontend_connect_path(frontend, path, timeout_ms, &fd);
 
     if (rc < 0)
         return rc;

@@ -9,7 +9,8 @@
  *
  * Any thread may call; calls are serialised by a lock. The back-end is not trusted: every wait has
  * a bound and every reply is checked. Whatever breaks the protocol, or comes too late, ends the
- * connection, and every call then returns -ENOTCONN until it is made again.
+ * connection, and every call then returns -ENOTCONN until it is made again. What a call waits for
+ * can be long (30 s for GET_VRING_BASE): vu_frontend_interrupt ends it.
  *
  * Common returns: 0; -ENOTCONN; -ENOTSUP the feature the request needs was not negotiated;
  * -EREMOTEIO the back-end answered that it failed; -EPROTO, -ETIMEDOUT, -ECONNRESET, -EPIPE the
@@ -73,6 +74,9 @@ int vu_frontend_connect(struct vu_frontend *frontend, const char *path, unsigned
 /* The same on a connected socket; takes over fd in any case. */
 int vu_frontend_attach(struct vu_frontend *frontend, int fd);
 void vu_frontend_disconnect(struct vu_frontend *frontend);
+/* Ends the connection for good, before the front-end is destroyed. Does not wait, unlike all
+ * others, for a call of another thread: that one returns soon, with an error. */
+void vu_frontend_interrupt(struct vu_frontend *frontend);
 
 /* Virtio features: what both want; after the first set_features, what was set. */
 uint64_t vu_frontend_features(struct vu_frontend *frontend);

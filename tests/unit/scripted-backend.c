@@ -162,10 +162,11 @@ static bool backend_handle(struct backend *backend, struct vu_message *msg)
 void *scripted_backend_run(void *opaque)
 {
     struct backend *backend = opaque;
+    int patience_ms = backend->patience_ms ? backend->patience_ms : 20000;
     struct vu_message msg;
     bool go_on = true;
 
-    while (go_on && vu_channel_recv(&backend->channel, &msg, 20000) == 0) {
+    while (go_on && vu_channel_recv(&backend->channel, &msg, patience_ms) == 0) {
         pthread_mutex_lock(&backend->lock);
         go_on = backend_handle(backend, &msg);
         vu_message_close_fds(&msg);

@@ -49,6 +49,7 @@ struct backend {
     uint64_t status;
     bool wrong_matters; /* a reply was due, and its length is not free */
     bool short_inflight;
+    int patience_ms; /* without a message; 0: as long as is good for a test */
     bool asks_first; /* sends CONFIG_CHANGE and wants a reply before it replies itself */
 };
 

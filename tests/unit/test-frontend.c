@@ -241,6 +241,52 @@ static void test_connect_timeout(void)
     fixture_clear(&f);
 }
 
+/* From another thread, while a call waits: it returns, and there is no connection any more. */
+static void *interrupt(void *opaque)
+{
+    struct fixture *f = opaque;
+    unsigned n_seen = 0;
+
+    while (n_seen == 0) {
+        g_usleep(1000);
+        pthread_mutex_lock(&f->backend.lock);
+        n_seen = f->backend.seen[VU_GET_CONFIG];
+        pthread_mutex_unlock(&f->backend.lock);
+    }
+    vu_frontend_interrupt(f->frontend);
+    return NULL;
+}
+
+static void test_interrupt(void)
+{
+    struct vu_frontend_config config;
+    struct fixture f;
+    pthread_t thread;
+    uint8_t byte;
+
+    fixture_init(&f, ALL_PROTOCOL_FEATURES);
+    config = (struct vu_frontend_config){
+        .protocol_features = ALL_PROTOCOL_FEATURES,
+        .reply_timeout_ms = 3600000,
+    };
+    vu_frontend_destroy(f.frontend);
+    f.frontend = vu_frontend_create(&config);
+    f.backend.patience_ms = 3600000;
+    g_assert_cmpint(fixture_attach(&f), ==, 0);
+    pthread_mutex_lock(&f.backend.lock);
+    f.backend.wrong = SILENT;
+    f.backend.wrong_at = f.backend.n_messages;
+    pthread_mutex_unlock(&f.backend.lock);
+    pthread_create(&thread, NULL, interrupt, &f);
+    g_assert_cmpint(vu_frontend_get_config(f.frontend, 0, &byte, 1), ==, -ECONNRESET);
+    pthread_join(thread, NULL);
+    pthread_join(f.backend.thread, NULL);
+    f.backend.thread = 0;
+    g_assert_cmpint(vu_frontend_get_config(f.frontend, 0, &byte, 1), ==, -ENOTCONN);
+    g_assert_cmpint(fixture_attach(&f), ==, -ECANCELED);
+    fixture_clear(&f);
+}
+
 int main(int argc, char **argv)
 {
     static const uint64_t all = ALL_PROTOCOL_FEATURES, none;
@@ -255,5 +301,6 @@ int main(int argc, char **argv)
     g_test_add_func("/frontend/missing-feature", test_missing_feature);
     g_test_add_func("/frontend/reconnect", test_reconnect);
     g_test_add_func("/frontend/connect-timeout", test_connect_timeout);
+    g_test_add_func("/frontend/interrupt", test_interrupt);
     return g_test_run();
 }
