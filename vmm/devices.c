@@ -4,13 +4,18 @@
 
 #include <errno.h>
 #include <gio/gio.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "vmm/acpi-device.h"
 #include "vmm/machine.h"
 #include "vmm/pci/pci-host.h"
 #include "vmm/pci/virtio-pci.h"
 #include "vmm/vhost/vhost-device.h"
+
+/* How long back-ends may take to let their queues go when everything ends. */
+#define END_MS 2000
 
 static bool devices_fail(GError **error, const struct vmm_device_config *config, int rc)
 {
@@ -38,15 +43,32 @@ static int devices_attach(struct vmm_machine *machine, const struct vmm_device_c
         return -1;
     }
     device = g_new(struct vmm_device, 1);
-    *device = (struct vmm_device){config, virtio, virtio_pci_device(pci), false};
+    *device = (struct vmm_device){
+        .config = config, .virtio = virtio, .transport = pci, .pci = virtio_pci_device(pci)};
     g_ptr_array_add(machine->devices, device);
     return rc;
+}
+
+/* On the device's thread. */
+static void devices_on_stopped(void *owner)
+{
+    vmm_machine_ask(owner, VMM_REQUEST_STOPPED);
+}
+
+static struct virtio_device *devices_make(struct vmm_machine *machine,
+                                          const struct vmm_device_config *config)
+{
+    struct virtio_device *virtio = vhost_device_create(&machine->config, config, &machine->ram);
+
+    virtio->stopped = devices_on_stopped;
+    virtio->owner = machine;
+    return virtio;
 }
 
 static bool devices_add(struct vmm_machine *machine, const struct vmm_device_config *config,
                         GError **error)
 {
-    struct virtio_device *virtio = vhost_device_create(&machine->config, config, &machine->ram);
+    struct virtio_device *virtio = devices_make(machine, config);
 
     if (vhost_device_open(virtio, error))
         return devices_attach(machine, config, virtio, error) >= 0;
@@ -100,6 +122,7 @@ static void devices_on_eject(void *opaque, unsigned bridge, uint32_t slots)
 bool vmm_devices_create(struct vmm_machine *machine, GError **error)
 {
     machine->devices = g_ptr_array_new_with_free_func(g_free);
+    machine->newcomers = g_ptr_array_new_with_free_func(g_free);
     machine->pci = pci_host_create(&machine->memory, &machine->ports, &machine->vm);
     if (!machine->pci) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_EXISTS, "the addresses of the PCI bus are taken");
@@ -110,12 +133,6 @@ bool vmm_devices_create(struct vmm_machine *machine, GError **error)
                          vmm_config_bridge(&machine->config, i)->n_slots);
     vmm_acpi_set_eject(machine->acpi, devices_on_eject, machine);
     return devices_add_all(machine, true, error) && devices_add_all(machine, false, error);
-}
-
-void vmm_devices_destroy(struct vmm_machine *machine)
-{
-    g_clear_pointer(&machine->pci, pci_host_destroy);
-    g_clear_pointer(&machine->devices, g_ptr_array_unref);
 }
 
 /* --- coming and leaving --- */
@@ -130,10 +147,12 @@ struct devices_newcomer {
     void *opaque;
 };
 
-static void devices_forget(struct devices_newcomer *newcomer)
+/* It is one no more: a device, or nothing. */
+static void devices_forget(struct devices_newcomer *newcomer, bool is_device)
 {
-    vmm_config_remove_device(&newcomer->machine->config, newcomer->config);
-    g_free(newcomer);
+    if (!is_device)
+        vmm_config_remove_device(&newcomer->machine->config, newcomer->config);
+    g_ptr_array_remove(newcomer->machine->newcomers, newcomer);
 }
 
 /* The thread has had its say. */
@@ -150,12 +169,9 @@ static gboolean devices_take_newcomer(gpointer opaque)
         newcomer->virtio->ops->destroy(newcomer->virtio);
     else
         slot = devices_attach(machine, newcomer->config, newcomer->virtio, &error);
-    if (slot < 0) {
-        devices_forget(newcomer);
-    } else {
+    if (slot >= 0)
         vmm_acpi_slot_up(machine->acpi, newcomer->config->bridge, (unsigned)slot);
-        g_free(newcomer);
-    }
+    devices_forget(newcomer, slot >= 0);
     done(done_opaque, error);
     return G_SOURCE_REMOVE;
 }
@@ -179,12 +195,25 @@ bool vmm_devices_plug(struct vmm_machine *machine, vmm_devices_plugged_fn done, 
     newcomer->config = g_ptr_array_index(configs, configs->len - 1);
     newcomer->done = done;
     newcomer->opaque = opaque;
-    newcomer->virtio = vhost_device_create(&machine->config, newcomer->config, &machine->ram);
-    if (vhost_device_open_later(newcomer->virtio, devices_on_opened, newcomer, error))
+    newcomer->virtio = devices_make(machine, newcomer->config);
+    g_ptr_array_add(machine->newcomers, newcomer);
+    if (vhost_device_open_later(newcomer->virtio, devices_on_opened, newcomer, error)) {
+        if (vmm_machine_state(machine) == VMM_STATE_ENDED)
+            vmm_devices_abandon(machine);
         return true;
+    }
     newcomer->virtio->ops->destroy(newcomer->virtio);
-    devices_forget(newcomer);
+    devices_forget(newcomer, false);
     return false;
+}
+
+void vmm_devices_abandon(struct vmm_machine *machine)
+{
+    for (unsigned i = 0; i < machine->newcomers->len; i++) {
+        struct devices_newcomer *newcomer = g_ptr_array_index(machine->newcomers, i);
+
+        vhost_device_interrupt(newcomer->virtio);
+    }
 }
 
 bool vmm_devices_ask_to_leave(struct vmm_machine *machine, const char *id, GError **error)
@@ -195,14 +224,15 @@ bool vmm_devices_ask_to_leave(struct vmm_machine *machine, const char *id, GErro
         if (!device->config->id || strcmp(device->config->id, id) != 0)
             continue;
         device->is_leaving = true;
-        vmm_acpi_slot_down(machine->acpi, device->config->bridge, device->pci->slot);
+        if (!device->is_hidden)
+            vmm_acpi_slot_down(machine->acpi, device->config->bridge, device->pci->slot);
         return true;
     }
     g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND, "no device has the id %s", id);
     return false;
 }
 
-/* The device has gone, with all that the config knew of it. */
+/* The device has stopped, and goes, with all that the config knew of it. */
 static void devices_remove(struct vmm_machine *machine, struct vmm_device *device)
 {
     g_autofree char *id = g_strdup(device->config->id);
@@ -224,13 +254,49 @@ void vmm_devices_eject(struct vmm_machine *machine)
     for (unsigned i = machine->devices->len; i-- > 0;) {
         struct vmm_device *device = g_ptr_array_index(machine->devices, i);
 
-        if (device->is_leaving && slots[device->config->bridge] >> device->pci->slot & 1)
+        if (!device->is_leaving || device->is_hidden ||
+            !(slots[device->config->bridge] >> device->pci->slot & 1))
+            continue;
+        device->is_hidden = true;
+        pci_host_hide(machine->pci, device->pci);
+        virtio_pci_stop(device->transport);
+    }
+    vmm_devices_settle(machine);
+}
+
+void vmm_devices_settle(struct vmm_machine *machine)
+{
+    for (unsigned i = machine->devices->len; i-- > 0;) {
+        struct vmm_device *device = g_ptr_array_index(machine->devices, i);
+
+        if (device->is_hidden && virtio_pci_is_stopped(device->transport))
             devices_remove(machine, device);
     }
 }
 
+/* --- all of them --- */
+
+void vmm_devices_stop(struct vmm_machine *machine)
+{
+    for (unsigned i = 0; i < machine->devices->len; i++)
+        virtio_pci_stop(((struct vmm_device *)g_ptr_array_index(machine->devices, i))->transport);
+}
+
+bool vmm_devices_are_stopped(struct vmm_machine *machine)
+{
+    for (unsigned i = 0; i < machine->devices->len; i++) {
+        const struct vmm_device *device = g_ptr_array_index(machine->devices, i);
+
+        if (!virtio_pci_is_stopped(device->transport))
+            return false;
+    }
+    return true;
+}
+
 void vmm_devices_reset(struct vmm_machine *machine)
 {
+    for (unsigned i = 0; i < VMM_MAX_BRIDGES; i++)
+        __atomic_store_n(&machine->ejected[i], 0, __ATOMIC_RELEASE);
     for (unsigned i = machine->devices->len; i-- > 0;) {
         struct vmm_device *device = g_ptr_array_index(machine->devices, i);
 
@@ -238,4 +304,29 @@ void vmm_devices_reset(struct vmm_machine *machine)
             devices_remove(machine, device);
     }
     pci_host_reset(machine->pci);
+}
+
+/* Until all have stopped; who does not come to that in time is left where it is. */
+static void devices_await_stopped(struct vmm_machine *machine)
+{
+    gint64 end = g_get_monotonic_time() + END_MS * 1000, left;
+
+    while (!vmm_devices_are_stopped(machine) && (left = end - g_get_monotonic_time()) > 0) {
+        struct pollfd poll_fd = {.fd = machine->request_fd, .events = POLLIN};
+        eventfd_t count;
+
+        if (poll(&poll_fd, 1, (int)(left / 1000) + 1) > 0)
+            eventfd_read(machine->request_fd, &count);
+    }
+}
+
+void vmm_devices_destroy(struct vmm_machine *machine)
+{
+    if (machine->devices) {
+        vmm_devices_stop(machine);
+        devices_await_stopped(machine);
+    }
+    g_clear_pointer(&machine->pci, pci_host_destroy);
+    g_clear_pointer(&machine->newcomers, g_ptr_array_unref);
+    g_clear_pointer(&machine->devices, g_ptr_array_unref);
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The devices of a machine: made from the command line or by device_add, in slots of the PCI bus,
- * each with its back-end. Main thread.
+ * each with its back-end. Main thread, which never waits for a back-end but at the start and, for
+ * a moment, at the end.
  *
- *   plugged --asked to leave--> leaving --the guest lets go, or resets--> gone
+ *   plugged --asked to leave--> leaving --the guest lets go--> hidden --it has stopped--> gone
+ *                               leaving --the guest resets, and it has stopped----------> gone
  */
 #pragma once
 
@@ -17,8 +19,10 @@ struct vmm_machine;
 struct vmm_device {
     const struct vmm_device_config *config; /* one of the machine's config */
     struct virtio_device *virtio;           /* a vhost-device.h; pci's own */
-    struct pci_device *pci;                 /* its slot is where the device is */
+    struct virtio_pci *transport;
+    struct pci_device *pci; /* the transport's; its slot is where the device is */
     bool is_leaving;
+    bool is_hidden; /* the guest has let it go */
 };
 
 /* The PCI bus with everything that the config names. False with *error; what was made goes with
@@ -26,7 +30,11 @@ struct vmm_device {
 bool vmm_devices_create(struct vmm_machine *machine, GError **error);
 /* No vCPU runs. */
 void vmm_devices_destroy(struct vmm_machine *machine);
-/* As after power-on; back-ends stay connected, and what was to leave has gone. No vCPU runs. */
+
+/* Has all of them stop, for a reset; VMM_REQUEST_STOPPED comes when one has. No vCPU runs. */
+void vmm_devices_stop(struct vmm_machine *machine);
+bool vmm_devices_are_stopped(struct vmm_machine *machine);
+/* Then: as after power-on; back-ends stay connected, and what was to leave has gone. */
 void vmm_devices_reset(struct vmm_machine *machine);
 
 /* error: NULL, or why the device is not there, and has left the config too; to be freed. */
@@ -36,7 +44,13 @@ typedef void (*vmm_devices_plugged_fn)(void *opaque, GError *error);
  * *error, and without done. */
 bool vmm_devices_plug(struct vmm_machine *machine, vmm_devices_plugged_fn done, void *opaque,
                       GError **error);
+/* The machine has ended: those that are being plugged are given up, and done is called for each
+ * soon.
+ */
+void vmm_devices_abandon(struct vmm_machine *machine);
 /* Asks the guest to let a device go. False with *error: there is none of that id. */
 bool vmm_devices_ask_to_leave(struct vmm_machine *machine, const char *id, GError **error);
-/* Takes away what the guest has let go (machine->ejected). */
+/* Takes away what the guest has let go (machine->ejected), once it has stopped. */
 void vmm_devices_eject(struct vmm_machine *machine);
+/* A device has stopped: what was only waiting for that has gone. */
+void vmm_devices_settle(struct vmm_machine *machine);

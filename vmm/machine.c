@@ -181,6 +181,7 @@ static void machine_do_quit_by_signal(struct vmm_machine *machine)
 
 static void machine_do_error(struct vmm_machine *machine)
 {
+    machine->reset.is_pending = false;
     machine_pause(machine);
     machine_tell(machine, "STOP");
     machine->has_failed = true;
@@ -200,17 +201,17 @@ static void machine_do_shutdown(struct vmm_machine *machine)
     machine_shut_down(machine, true, "guest-shutdown");
 }
 
-static void machine_reset(struct vmm_machine *machine, bool by_guest)
+static const char *machine_reset_reason(bool by_guest)
 {
-    const char *reason = by_guest ? "guest-reset" : "host-qmp-system-reset";
-    bool was_running = vmm_machine_state(machine) == VMM_STATE_RUNNING;
+    return by_guest ? "guest-reset" : "host-qmp-system-reset";
+}
+
+/* Nobody uses the guest's RAM any more. */
+static void machine_finish_reset(struct vmm_machine *machine)
+{
     g_autoptr(GError) error = NULL;
 
-    if (machine->config.no_reboot) {
-        machine_shut_down(machine, by_guest, reason);
-        return;
-    }
-    machine_pause(machine);
+    machine->reset.is_pending = false;
     vmm_devices_reset(machine);
     vmm_serial_reset(machine->serial);
     vmm_acpi_device_reset(machine->acpi);
@@ -219,11 +220,40 @@ static void machine_reset(struct vmm_machine *machine, bool by_guest)
         machine_do_error(machine);
         return;
     }
-    machine_tell_cause(machine, "RESET", by_guest, reason);
-    if (was_running)
+    machine_tell_cause(machine, "RESET", machine->reset.by_guest,
+                       machine_reset_reason(machine->reset.by_guest));
+    if (machine->reset.resumes)
         machine_resume(machine);
     else
         machine_set_state(machine, VMM_STATE_CREATED); /* also what had ended may go on */
+}
+
+static void machine_reset(struct vmm_machine *machine, bool by_guest)
+{
+    /* What vCPUs have asked for on their way out is of the life that ends here. */
+    const unsigned forgotten = VMM_REQUEST_RESET | VMM_REQUEST_SHUTDOWN | VMM_REQUEST_EJECT;
+
+    if (machine->config.no_reboot) {
+        machine_shut_down(machine, by_guest, machine_reset_reason(by_guest));
+        return;
+    }
+    if (machine->reset.is_pending)
+        return;
+    machine->reset.is_pending = true;
+    machine->reset.by_guest = by_guest;
+    machine->reset.resumes = vmm_machine_state(machine) == VMM_STATE_RUNNING;
+    machine_pause(machine);
+    __atomic_fetch_and(&machine->requests, ~forgotten, __ATOMIC_ACQ_REL);
+    vmm_devices_stop(machine);
+    if (vmm_devices_are_stopped(machine))
+        machine_finish_reset(machine);
+}
+
+static void machine_do_settle(struct vmm_machine *machine)
+{
+    vmm_devices_settle(machine);
+    if (machine->reset.is_pending && vmm_devices_are_stopped(machine))
+        machine_finish_reset(machine);
 }
 
 static void machine_do_reset(struct vmm_machine *machine)
@@ -238,8 +268,11 @@ static void machine_do_reset_by_host(struct vmm_machine *machine)
 
 static void machine_do_stop(struct vmm_machine *machine)
 {
-    if (vmm_machine_state(machine) != VMM_STATE_RUNNING)
+    bool is_resetting = machine->reset.is_pending && machine->reset.resumes;
+
+    if (vmm_machine_state(machine) != VMM_STATE_RUNNING && !is_resetting)
         return;
+    machine->reset.resumes = false;
     machine_pause(machine);
     machine_tell(machine, "STOP");
 }
@@ -247,10 +280,15 @@ static void machine_do_stop(struct vmm_machine *machine)
 static void machine_do_cont(struct vmm_machine *machine)
 {
     enum vmm_run_state state = vmm_machine_state(machine);
+    bool is_resetting = machine->reset.is_pending;
 
-    if (state != VMM_STATE_PAUSED && state != VMM_STATE_CREATED)
+    if ((state != VMM_STATE_PAUSED && state != VMM_STATE_CREATED) ||
+        (is_resetting && machine->reset.resumes))
         return;
-    machine_resume(machine);
+    if (is_resetting)
+        machine->reset.resumes = true; /* when the time has come */
+    else
+        machine_resume(machine);
     machine_tell(machine, "RESUME");
 }
 
@@ -265,11 +303,17 @@ static const struct machine_action {
     enum vmm_request request;
     void (*run)(struct vmm_machine *machine);
 } machine_actions[] = {
-    {VMM_REQUEST_QUIT, machine_do_quit},    {VMM_REQUEST_QUIT_BY_SIGNAL, machine_do_quit_by_signal},
-    {VMM_REQUEST_ERROR, machine_do_error},  {VMM_REQUEST_SHUTDOWN, machine_do_shutdown},
-    {VMM_REQUEST_RESET, machine_do_reset},  {VMM_REQUEST_STOP, machine_do_stop},
-    {VMM_REQUEST_CONT, machine_do_cont},    {VMM_REQUEST_POWERDOWN, machine_do_powerdown},
-    {VMM_REQUEST_EJECT, vmm_devices_eject}, {VMM_REQUEST_RESET_BY_HOST, machine_do_reset_by_host},
+    {VMM_REQUEST_QUIT, machine_do_quit},
+    {VMM_REQUEST_QUIT_BY_SIGNAL, machine_do_quit_by_signal},
+    {VMM_REQUEST_ERROR, machine_do_error},
+    {VMM_REQUEST_SHUTDOWN, machine_do_shutdown},
+    {VMM_REQUEST_RESET, machine_do_reset},
+    {VMM_REQUEST_STOP, machine_do_stop},
+    {VMM_REQUEST_CONT, machine_do_cont},
+    {VMM_REQUEST_POWERDOWN, machine_do_powerdown},
+    {VMM_REQUEST_EJECT, vmm_devices_eject},
+    {VMM_REQUEST_RESET_BY_HOST, machine_do_reset_by_host},
+    {VMM_REQUEST_STOPPED, machine_do_settle},
 };
 
 void vmm_machine_carry_out(struct vmm_machine *machine)
@@ -366,6 +410,7 @@ int vmm_machine_run(struct vmm_machine *machine)
     }
     while (vmm_machine_state(machine) != VMM_STATE_ENDED)
         g_main_context_iteration(machine->context, TRUE);
+    vmm_devices_abandon(machine);
     machine_unwatch(requests);
     machine_unwatch(signals);
     return machine->has_failed ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -3,9 +3,9 @@
  * A running machine: what there is one of, and its life.
  *
  *   CREATED --start--> RUNNING --stop--> PAUSED --cont--> RUNNING
- *   RUNNING --guest or QMP: reset--> (all vCPUs outside, devices reset, kernel loaded anew) RUNNING
- *   not running --reset--> CREATED
- *   any --shutdown, quit, internal error--> ENDED
+ *   RUNNING --guest or QMP: reset--> (all vCPUs outside, PAUSED until all devices have stopped,
+ * then these reset, kernel loaded anew) RUNNING not running --reset--> CREATED any --shutdown,
+ * quit, internal error--> ENDED
  *
  * Changes of state are asked for by any thread and carried out by the main one, between
  * vmm_machine_run's waits; everything below is its own unless a comment says otherwise.
@@ -44,6 +44,7 @@ enum vmm_request {
     VMM_REQUEST_EJECT = 1 << 7, /* the guest has let devices go */
     VMM_REQUEST_RESET_BY_HOST = 1 << 8,
     VMM_REQUEST_QUIT_BY_SIGNAL = 1 << 9,
+    VMM_REQUEST_STOPPED = 1 << 10, /* a device has stopped */
 };
 
 /* What others are told, in QMP's words. */
@@ -71,13 +72,19 @@ struct vmm_machine {
     struct vmm_cmos cmos;
     struct pci_host *pci;
     GPtrArray *devices;                /* of struct vmm_device; the main thread's */
+    GPtrArray *newcomers;              /* that are being opened, likewise */
     uint32_t ejected[VMM_MAX_BRIDGES]; /* atomic; slots of each */
     GMainContext *context;             /* the main thread's */
     enum vmm_run_state state;          /* atomic; the main thread writes */
     bool has_failed;                   /* by an internal error */
-    unsigned requests;                 /* atomic; of enum vmm_request */
-    int request_fd;                    /* eventfd: there are some */
-    int signal_fd;                     /* someone wants the program to end */
+    struct {
+        bool is_pending; /* devices are stopping for it */
+        bool by_guest;
+        bool resumes; /* the vCPUs run afterwards */
+    } reset;
+    unsigned requests; /* atomic; of enum vmm_request */
+    int request_fd;    /* eventfd: there are some */
+    int signal_fd;     /* someone wants the program to end */
     /* Whoever tells others (QMP). NULL: nobody listens. Called by the main thread. */
     void (*on_event)(void *opaque, const struct vmm_event *event);
     void *event_opaque;

@@ -2,7 +2,8 @@
 /* The table of QMP commands, and those that only ask the machine for something. Main thread. */
 #include "vmm/qmp.h"
 
-/* It is done when the client has its answer: who stops the guest relies on it. */
+/* It is done when the client has its answer: who stops the guest relies on it. But a reset may have
+ * to wait for back-ends; an event tells of it. */
 static JsonNode *ask(struct vmm_machine *machine, enum vmm_request request)
 {
     vmm_machine_ask(machine, request);

@@ -2,7 +2,8 @@
 /*
  * A virtio device as its transport sees it (virtio 1.3 chapter 2): features, configuration space,
  * queues that start and stop together. The transport has the registers, and serialises the calls of
- * one device by a lock of its own.
+ * one device by a lock of its own. They are made by vCPUs, which the machine's pauses wait for:
+ * none takes long, whatever the device has to wait for.
  */
 #pragma once
 
@@ -28,13 +29,17 @@ struct virtio_device_ops {
     void (*write_config)(struct virtio_device *device, uint32_t offset, const void *buf,
                          uint32_t len);
     /*
-     * DRIVER_OK: serves the enabled queues. -errno where it never can; a device whose back-end is
-     * away for a while starts them when it is back.
+     * DRIVER_OK: serves the enabled queues, from soon on; a device whose back-end is away for a
+     * while, when it is back. -errno where it never can; where that turns out later, `changed`
+     * tells. Not before it has stopped.
      */
     int (*start)(struct virtio_device *device, uint64_t features, const struct virtio_queue *queues,
                  unsigned n_queues);
-    /* No queue is touched after this returns. Does nothing where none was started. */
+    /* Begins to let the queues go. */
     void (*stop)(struct virtio_device *device);
+    /* Whether no queue is touched any more, as before the first start. */
+    bool (*is_stopped)(struct virtio_device *device);
+    /* One that has not stopped is torn away from its queues. */
     void (*destroy)(struct virtio_device *device);
 };
 
@@ -54,4 +59,8 @@ struct virtio_device {
      */
     void (*changed)(void *transport, bool is_broken);
     void *transport;
+    /* Set by the owner, before it may be called: is_stopped may be true now. Any thread; no lock of
+     * the device's is held. NULL: nobody waits for it. */
+    void (*stopped)(void *owner);
+    void *owner;
 };

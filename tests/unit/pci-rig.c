@@ -29,7 +29,7 @@ static int device_start(struct virtio_device *virtio, uint64_t features,
 {
     struct device *device = (struct device *)virtio;
 
-    g_assert_false(device->is_live);
+    g_assert_false(device->is_live || device->is_stuck);
     g_assert_cmpuint(n_queues, ==, N_QUEUES);
     g_assert_cmpuint(features & ~FEATURES, ==, 0);
     for (unsigned i = 0; i < n_queues; i++) {
@@ -51,6 +51,11 @@ static void device_stop(struct virtio_device *virtio)
     ((struct device *)virtio)->n_stops++;
 }
 
+static bool device_is_stopped(struct virtio_device *virtio)
+{
+    return !((struct device *)virtio)->is_live && !((struct device *)virtio)->is_stuck;
+}
+
 static void device_destroy(struct virtio_device *virtio)
 {
     struct device *device = (struct device *)virtio;
@@ -67,6 +72,7 @@ static const struct virtio_device_ops device_ops = {
     .write_config = device_write,
     .start = device_start,
     .stop = device_stop,
+    .is_stopped = device_is_stopped,
     .destroy = device_destroy,
 };
 

@@ -26,6 +26,7 @@ struct device {
     uint8_t space[CONFIG_LEN];
     unsigned n_starts, n_stops, n_destroyed;
     bool is_live;
+    bool is_stuck;   /* it does not come to an end of stopping */
     bool tells_last; /* of a change, when it is about to go */
     int start_error;
     uint64_t features;

@@ -8,76 +8,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "vhost-place.h"
+#include "vhost-rig.h"
 #include "vhost-user/log.h"
-#include "vmm/cmdline.h"
-#include "vmm/vhost/vhost-link.h"
-
-/* A machine with one device on that socket. */
-struct rig {
-    struct vmm_config config;
-    struct vmm_ram ram;
-    struct virtio_device *device;
-    struct virtio_queue queues[PLACE_N_QUEUES];
-};
-
-static void rig_init(struct rig *rig, const struct place *place)
-{
-    g_autoptr(GError) error = NULL;
-    g_autofree char *chardev = g_strdup_printf("socket,id=c,path=%s,reconnect-ms=20", place->path);
-    char *argv[] = {
-        "vmm",   "-kernel", "k",
-        "-m",    "4M",      "-chardev",
-        chardev, "-device", "vhost-user-device-pci,chardev=c,virtio-id=2,num_vqs=2,config_size=16"};
-
-    memset(rig, 0, sizeof(*rig));
-    vmm_config_init(&rig->config);
-    vmm_cmdline_parse(&rig->config, G_N_ELEMENTS(argv), argv, &error);
-    g_assert_no_error(error);
-    vmm_config_find_chardev(&rig->config, "c")->reply_ms = 200;
-    g_assert_true(vmm_ram_create(&rig->ram, &rig->config, &error));
-    for (unsigned i = 0; i < PLACE_N_QUEUES; i++)
-        rig->queues[i] = (struct virtio_queue){
-            .enabled = true,
-            .size = 16,
-            .max_size = 16,
-            .desc = 0x10000 * (i + 1),
-            .driver = 0x10000 * (i + 1) + 0x1000,
-            .device = 0x10000 * (i + 1) + 0x2000,
-            .kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-            .call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-        };
-}
-
-static bool rig_create(struct rig *rig, GError **error)
-{
-    rig->device =
-        vhost_device_create(&rig->config, g_ptr_array_index(rig->config.devices, 0), &rig->ram);
-    if (vhost_device_open(rig->device, error))
-        return true;
-    rig->device->ops->destroy(rig->device);
-    rig->device = NULL;
-    return false;
-}
-
-static int rig_start(struct rig *rig)
-{
-    return rig->device->ops->start(rig->device, RING_FEATURES, rig->queues, PLACE_N_QUEUES);
-}
-
-static void rig_clear(struct rig *rig)
-{
-    if (rig->device) {
-        rig->device->ops->stop(rig->device);
-        rig->device->ops->destroy(rig->device);
-    }
-    for (unsigned i = 0; i < PLACE_N_QUEUES; i++) {
-        close(rig->queues[i].kick_fd);
-        close(rig->queues[i].call_fd);
-    }
-    vmm_ram_destroy(&rig->ram);
-    vmm_config_clear(&rig->config);
-}
 
 /* --- the good case, and its ends --- */
 
@@ -96,9 +28,11 @@ static void test_good(void)
     g_assert_cmpint(rig_start(&rig), ==, 0);
     place_wait_started(&place, 1);
     /* Off and on again, as by a reboot. */
-    rig.device->ops->stop(rig.device);
+    rig_stop(&rig);
+    g_assert_cmpuint(place_n_seen(&place, VU_GET_VRING_BASE), ==, PLACE_N_QUEUES);
     g_assert_cmpint(rig_start(&rig), ==, 0);
-    g_assert_cmpuint(place_n_started(&place), ==, 2 * PLACE_N_QUEUES);
+    while (place_n_started(&place) < 2 * PLACE_N_QUEUES)
+        g_usleep(2000);
     rig_clear(&rig);
     place_clear(&place);
 }
@@ -114,6 +48,7 @@ static void test_reconnect(void)
     rig_init(&rig, &place);
     g_assert_true(rig_create(&rig, NULL));
     g_assert_cmpint(rig_start(&rig), ==, 0);
+    place_wait_started(&place, 1);
     for (unsigned round = 2; round < 6; round++) {
         while (eventfd_read(rig.queues[0].kick_fd, &count) == 0)
             ;
@@ -126,44 +61,12 @@ static void test_reconnect(void)
     /* What is stopped while nobody is there is not started again; one that was quick to come has
      * been told to stop. */
     place_hang_up(&place);
-    rig.device->ops->stop(rig.device);
+    rig_stop(&rig);
     while (place_n_sessions(&place) < 6 || !vhost_device_is_connected(rig.device))
         g_usleep(2000);
     g_assert_cmpuint(place_n_started(&place), ==, place_n_seen(&place, VU_GET_VRING_BASE));
     rig_clear(&rig);
     place_clear(&place);
-}
-
-/* What the transport was told, and what the configuration space began with just then. */
-struct told {
-    struct vhost_device *vhost;
-    unsigned n, n_broken; /* atomic */
-    uint8_t first;
-};
-
-static void on_changed(void *opaque, bool is_broken)
-{
-    struct told *told = opaque;
-
-    told->first = told->vhost->space[0];
-    __atomic_fetch_add(is_broken ? &told->n_broken : &told->n, 1, __ATOMIC_ACQ_REL);
-}
-
-static void rig_listen(struct rig *rig, struct told *told)
-{
-    *told = (struct told){.vhost = (struct vhost_device *)rig->device};
-    rig->device->transport = told;
-    __atomic_store_n(&rig->device->changed, on_changed, __ATOMIC_RELEASE);
-}
-
-static void wait_told(const unsigned *n)
-{
-    gint64 end = g_get_monotonic_time() + PLACE_PATIENCE;
-
-    while (__atomic_load_n(n, __ATOMIC_ACQUIRE) == 0) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-        g_usleep(2000);
-    }
 }
 
 /* Who sees any of the new configuration sees a new generation too. */
@@ -180,7 +83,7 @@ static void test_config_change(void)
     g_assert_true(rig_create(&rig, NULL));
     rig_listen(&rig, &told);
     place_hang_up(&place);
-    wait_told(&told.n);
+    rig_wait_for(&told.n);
     g_assert_cmpuint(told.first, ==, 1);
     while (first != 2)
         rig.device->ops->read_config(rig.device, 0, &first, 1);
@@ -201,6 +104,8 @@ static void test_no_queues(void)
     for (unsigned i = 0; i < PLACE_N_QUEUES; i++)
         rig.queues[i].enabled = false;
     g_assert_cmpint(rig_start(&rig), ==, 0);
+    place_wait_seen(&place, 1, VU_ADD_MEM_REG);
+    rig_stop(&rig);
     g_assert_cmpuint(place_n_seen(&place, VU_GET_INFLIGHT_FD), ==, 0);
     g_assert_true(vhost_device_is_connected(rig.device));
     rig_clear(&rig);
@@ -224,11 +129,12 @@ static void test_packed_without_log(void)
     g_assert_cmpint(rig.device->ops->start(rig.device, RING_FEATURES | VU_BIT(VU_F_RING_PACKED),
                                            rig.queues, PLACE_N_QUEUES),
                     ==, 0);
+    place_wait_started(&place, 1);
     place_hang_up(&place);
-    wait_told(&told.n_broken);
-    wait_told(&told.n);
+    rig_wait_for(&told.n_broken);
+    rig_wait_for(&told.n);
     g_assert_cmpuint(place_n_started(&place), ==, 0);
-    rig.device->ops->stop(rig.device);
+    rig_stop(&rig);
     g_assert_cmpint(rig_start(&rig), ==, 0);
     place_wait_started(&place, 2);
     rig_clear(&rig);
@@ -249,7 +155,8 @@ static void test_lesser_successor(void)
     g_assert_true(rig_create(&rig, NULL));
     g_assert_cmphex(rig.device->ops->features(rig.device), ==, RING_FEATURES);
     g_assert_cmpint(rig_start(&rig), ==, 0);
-    rig.device->ops->stop(rig.device);
+    place_wait_started(&place, 1);
+    rig_stop(&rig);
     place_hang_up(&place);
     while (rig.device->ops->features(rig.device) == RING_FEATURES)
         g_usleep(2000);
@@ -340,7 +247,7 @@ static void test_storm(void)
             (void)rig_start(&rig);
             g_usleep((gulong)g_test_rand_int_range(0, 3000));
             if (round % 2 == 0 || i < 4)
-                rig.device->ops->stop(rig.device);
+                rig_stop(&rig);
         }
         rig.device->ops->destroy(rig.device);
         rig.device = NULL;
@@ -386,7 +293,7 @@ static void test_later(void)
         rig.device =
             vhost_device_create(&rig.config, g_ptr_array_index(rig.config.devices, 0), &rig.ram);
         g_assert_true(vhost_device_open_later(rig.device, on_opened, &opened, NULL));
-        wait_told(&opened.n);
+        rig_wait_for(&opened.n);
         if (is_silent) {
             g_assert_nonnull(strstr(opened.error->message, place.path));
             rig.device->ops->destroy(rig.device);
@@ -426,25 +333,16 @@ static void test_many_nodes(void)
 
 /* --- at each message --- */
 
-static unsigned count_messages(void)
+/* Or the driver is told that nothing will come of it. */
+static void wait_started_or_broken(struct place *place, const struct told *told)
 {
-    struct place place;
-    struct rig rig;
-    unsigned n;
+    gint64 end = g_get_monotonic_time() + PLACE_PATIENCE;
 
-    place_init(&place);
-    place_start(&place);
-    rig_init(&rig, &place);
-    g_assert_true(rig_create(&rig, NULL));
-    g_assert_cmpint(rig_start(&rig), ==, 0);
-    rig_clear(&rig);
-    while (place_n_sessions(&place) == 0 || place_n_started(&place) > 0)
-        g_usleep(1000);
-    pthread_mutex_lock(&place.lock);
-    n = place.n_messages;
-    pthread_mutex_unlock(&place.lock);
-    place_clear(&place);
-    return n;
+    while (place_n_started(place) < PLACE_N_QUEUES &&
+           __atomic_load_n(&told->n_broken, __ATOMIC_ACQUIRE) == 0) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(2000);
+    }
 }
 
 static void try_wrong(enum wrong wrong, unsigned at)
@@ -452,6 +350,7 @@ static void try_wrong(enum wrong wrong, unsigned at)
     g_autoptr(GError) error = NULL;
     gint64 start = g_get_monotonic_time();
     struct place place;
+    struct told told;
     struct rig rig;
 
     place_init(&place);
@@ -459,10 +358,13 @@ static void try_wrong(enum wrong wrong, unsigned at)
     place.wrong_at = at;
     place_start(&place);
     rig_init(&rig, &place);
-    if (!rig_create(&rig, &error))
+    if (!rig_create(&rig, &error)) {
         g_assert_nonnull(strstr(error->message, place.path));
-    else if (rig_start(&rig) == 0)
-        place_wait_started(&place, 1);
+    } else {
+        rig_listen(&rig, &told);
+        g_assert_cmpint(rig_start(&rig), ==, 0);
+        wait_started_or_broken(&place, &told);
+    }
     g_assert_cmpint(g_get_monotonic_time() - start, <, PLACE_PATIENCE);
     rig_clear(&rig);
     place_clear(&place);
@@ -471,7 +373,7 @@ static void try_wrong(enum wrong wrong, unsigned at)
 static void test_wrong(gconstpointer data)
 {
     enum wrong wrong = (enum wrong)GPOINTER_TO_UINT(data);
-    unsigned n_messages = count_messages(), n_fds = count_fds();
+    unsigned n_messages = rig_count_messages(), n_fds = count_fds();
 
     g_assert_cmpuint(n_messages, >, 15);
     for (unsigned at = 0; at < n_messages; at++)

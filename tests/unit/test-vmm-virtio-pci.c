@@ -3,6 +3,7 @@
  * The virtio transport as a guest's driver reaches it: negotiation, registers that freeze, MSI-X,
  * INTA, kicks.
  */
+#include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -114,6 +115,58 @@ static void test_start_fails(void)
     rig.device.start_error = 0;
     go_live(&rig);
     g_assert_cmphex(common_read(&rig, VIRTIO_PCI_COMMON_STATUS, 1), ==, 15);
+    rig_clear(&rig);
+}
+
+/* A device that takes long to let go of its queues: that is what the driver sees, and it can do
+ * nothing meanwhile; nor can what the device says of itself last beyond the reset. */
+static void test_slow_stop(void)
+{
+    struct rig rig;
+
+    rig_init(&rig);
+    go_live(&rig);
+    rig.device.is_stuck = true;
+    common_write(&rig, VIRTIO_PCI_COMMON_STATUS, 1, 0);
+    g_assert_cmpuint(rig.device.n_stops, ==, 1);
+    g_assert_cmphex(common_read(&rig, VIRTIO_PCI_COMMON_STATUS, 1), ==, 15);
+    common_write(&rig, VIRTIO_PCI_COMMON_STATUS, 1, 0);
+    common_write(&rig, VIRTIO_PCI_COMMON_STATUS, 1, 3);
+    common_write(&rig, VIRTIO_PCI_COMMON_Q_SELECT, 2, 2);
+    enable_queue(&rig, 0, 16, 1);
+    g_assert_cmpuint(rig.device.n_stops, ==, 1);
+    g_assert_cmpuint(common_read(&rig, VIRTIO_PCI_COMMON_Q_SIZE, 2), ==, 64);
+    rig.device.virtio.changed(rig.device.virtio.transport, true);
+    g_assert_cmphex(common_read(&rig, VIRTIO_PCI_COMMON_STATUS, 1), ==, 0x4f);
+    g_assert_false(virtio_pci_is_stopped(rig.device.virtio.transport));
+    rig.device.is_stuck = false;
+    g_assert_true(virtio_pci_is_stopped(rig.device.virtio.transport));
+    g_assert_cmphex(common_read(&rig, VIRTIO_PCI_COMMON_STATUS, 1), ==, 0);
+    g_assert_cmpuint(common_read(&rig, VIRTIO_PCI_COMMON_Q_ENABLE, 2), ==, 0);
+    rig.device.virtio.changed(rig.device.virtio.transport, true);
+    g_assert_cmphex(common_read(&rig, VIRTIO_PCI_COMMON_STATUS, 1), ==, 0);
+    go_live(&rig);
+    g_assert_cmpuint(rig.device.n_starts, ==, 2);
+    rig_clear(&rig);
+}
+
+/* One that leaves while it is still stopping: the guest does not find it, its slot stays taken. */
+static void test_hidden(void)
+{
+    struct pci_device other = {0};
+    struct rig rig;
+
+    rig_init(&rig);
+    go_live(&rig);
+    rig.device.is_stuck = true;
+    pci_host_hide(rig.host, pci_host_at(rig.host, 0, SLOT));
+    virtio_pci_stop(rig.device.virtio.transport);
+    g_assert_cmphex(config_read(&rig, 0, 4), ==, 0xffffffff);
+    g_assert_cmphex(common_read(&rig, VIRTIO_PCI_COMMON_STATUS, 1), ==, 0xff);
+    g_assert_cmpuint(rig.fake.n_kicks, ==, 0);
+    g_assert_cmpint(pci_host_plug(rig.host, 0, &other, SLOT), ==, -EBUSY);
+    rig.device.virtio.changed(rig.device.virtio.transport, false);
+    g_assert_false(rig.fake.pins[VMM_GSI_PCI + SLOT % 4]);
     rig_clear(&rig);
 }
 
@@ -252,6 +305,8 @@ int main(int argc, char **argv)
     g_test_add_func("/vmm/virtio-pci/queues", test_queues);
     g_test_add_func("/vmm/virtio-pci/queue-changes-kind", test_queue_changes_kind);
     g_test_add_func("/vmm/virtio-pci/start-fails", test_start_fails);
+    g_test_add_func("/vmm/virtio-pci/slow-stop", test_slow_stop);
+    g_test_add_func("/vmm/virtio-pci/hidden", test_hidden);
     g_test_add_func("/vmm/virtio-pci/device-config", test_device_config);
     g_test_add_func("/vmm/virtio-pci/msix", test_msix);
     g_test_add_func("/vmm/virtio-pci/pin", test_pin);

@@ -30,11 +30,12 @@ static void place_serve(struct place *place, int fd)
         backend->features &= ~place->later_lacks;
         backend->protocol_features &= ~place->later_lacks_protocol;
     }
-    if (place->n_sessions++ == 0 || place->bad_from_the_start) {
+    if (place->n_sessions++ == place->wrong_session || place->bad_from_the_start) {
         backend->wrong = place->wrong;
         backend->wrong_at = place->wrong_at;
     }
     backend->config[0] = (uint8_t)place->n_sessions;
+    backend->patience_ms = place->patience_ms;
     place->current = backend;
     pthread_mutex_unlock(&place->lock);
     scripted_backend_run(backend);
@@ -146,11 +147,22 @@ unsigned place_n_sessions(struct place *place)
     return n;
 }
 
+void place_wait_seen(struct place *place, unsigned n_sessions, unsigned request)
+{
+    gint64 end = g_get_monotonic_time() + PLACE_PATIENCE;
+
+    while (place_n_sessions(place) < n_sessions || place_n_seen(place, request) == 0) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(2000);
+    }
+}
+
 void place_wait_started(struct place *place, unsigned n_sessions)
 {
     gint64 end = g_get_monotonic_time() + PLACE_PATIENCE;
 
-    while (place_n_sessions(place) < n_sessions || place_n_started(place) < PLACE_N_QUEUES) {
+    while (place_n_sessions(place) < n_sessions ||
+           place_n_seen(place, VU_SET_VRING_ENABLE) < PLACE_N_QUEUES) {
         g_assert_cmpint(g_get_monotonic_time(), <, end);
         g_usleep(2000);
     }

@@ -9,12 +9,14 @@
 #define PLACE_N_QUEUES 2
 #define PLACE_PATIENCE (30 * G_USEC_PER_SEC)
 
-/* Back-ends one after the other at a socket. The first goes wrong, the others behave. */
+/* Back-ends one after the other at a socket. One goes wrong, the others behave. */
 struct place {
     char *folder, *path;
     int listen_fd;
     enum wrong wrong;
     unsigned wrong_at;
+    int patience_ms;         /* of a back-end */
+    unsigned wrong_session;  /* the one that goes wrong; 0: the first */
     bool bad_from_the_start; /* all of them go wrong */
     uint64_t protocol_features;
     uint64_t later_lacks, later_lacks_protocol; /* features of all but the first */
@@ -38,5 +40,7 @@ unsigned place_n_seen(struct place *place, unsigned request);
 /* How many queues the current back-end was told to start. */
 unsigned place_n_started(struct place *place);
 unsigned place_n_sessions(struct place *place);
+/* Until so many have been there, and the current one has seen a message. */
+void place_wait_seen(struct place *place, unsigned n_sessions, unsigned request);
 /* Until so many have been there, and the queues are started. */
 void place_wait_started(struct place *place, unsigned n_sessions);

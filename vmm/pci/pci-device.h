@@ -55,6 +55,7 @@ struct pci_device {
     struct vmm_bus *memory; /* where BARs appear */
     struct pci_bus *bus;    /* the one it is plugged into; with the slot, set by the bridge */
     unsigned slot;
+    bool is_hidden; /* the bridge's: it has left, but for its slot */
     uint8_t config[PCI_CONFIG_LEN], writable[PCI_CONFIG_LEN];
     /* Set by the bridge: raises or lowers INTA. Any thread. */
     void (*set_pin)(struct pci_bus *bus, unsigned slot, bool level);

@@ -109,9 +109,12 @@ static void host_show_pin(struct pci_device *device)
 /* bdf: bus, device and function as ECAM has them. */
 static struct pci_device *host_find(struct pci_host *host, unsigned bdf)
 {
-    for (unsigned i = 0; i < host->n_buses && (bdf & 7) == 0; i++)
+    for (unsigned i = 0; i < host->n_buses && (bdf & 7) == 0; i++) {
+        struct pci_device *device = host->buses[i].slots[bdf >> 3 & 31];
+
         if (host->buses[i].number == bdf >> 8)
-            return host->buses[i].slots[bdf >> 3 & 31];
+            return device && !device->is_hidden ? device : NULL;
+    }
     return NULL;
 }
 
@@ -326,6 +329,20 @@ int pci_host_plug(struct pci_host *host, unsigned bus, struct pci_device *device
     host_obey_command(device);
     host_place_bars(device);
     return slot;
+}
+
+void pci_host_hide(struct pci_host *host, struct pci_device *device)
+{
+    struct pci_bus *bus = device->bus;
+
+    VU_LOCK_SCOPE(&host->lock);
+
+    device->is_hidden = true;
+    pci_device_unmap(device);
+    VU_LOCK_SCOPE(&host->pins_lock);
+
+    host_update_pins(bus, device->slot, bus->pins,
+                     host_with_bit(bus->pins_off, device->slot, true));
 }
 
 void pci_host_unplug(struct pci_host *host, struct pci_device *device)

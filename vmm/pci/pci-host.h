@@ -56,6 +56,9 @@ struct pci_device *pci_host_create_expander(void);
 /* bus: an index. slot: -1 for the first that is free. The device is the bridge's until it is
  * unplugged. Returns the slot, or -EBUSY (taken), -ENOSPC (none is free, or of that number). */
 int pci_host_plug(struct pci_host *host, unsigned bus, struct pci_device *device, int slot);
+/* Takes a device out of the guest's sight, until it is unplugged; nobody is inside its BARs. Its
+ * slot stays taken, and its interrupt is of no effect. */
+void pci_host_hide(struct pci_host *host, struct pci_device *device);
 /* Takes a device off the bus; it is the caller's again, and nobody is inside its BARs. */
 void pci_host_unplug(struct pci_host *host, struct pci_device *device);
 

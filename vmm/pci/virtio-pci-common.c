@@ -88,8 +88,10 @@ static uint32_t common_read(struct virtio_pci *pci, uint64_t offset)
 
 uint64_t virtio_pci_common_read(struct virtio_pci *pci, uint64_t offset, unsigned len)
 {
-    uint64_t value = common_read(pci, offset);
+    uint64_t value;
 
+    (void)virtio_pci_settle_locked(pci);
+    value = common_read(pci, offset);
     return len == 8 ? value | (uint64_t)common_read(pci, offset + 4) << 32 : value;
 }
 
@@ -137,13 +139,9 @@ static void common_start(struct virtio_pci *pci)
     virtio_pci_changed(pci, true);
 }
 
-void virtio_pci_reset_locked(struct virtio_pci *pci)
+static void common_finish_reset(struct virtio_pci *pci)
 {
-    if (pci->is_live) {
-        pci->device->ops->stop(pci->device);
-        pci->is_live = false;
-        virtio_pci_disconnect_calls(pci);
-    }
+    virtio_pci_disconnect_calls(pci);
     __atomic_store_n(&pci->status, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&pci->config_vector, MSIX_NO_VECTOR, __ATOMIC_RELEASE);
     pci->device_features = pci->device->ops->features(pci->device);
@@ -163,6 +161,23 @@ void virtio_pci_reset_locked(struct virtio_pci *pci)
         pci->vectors[i] = MSIX_NO_VECTOR;
     }
     virtio_pci_take_isr(pci);
+    pci->is_resetting = false;
+}
+
+bool virtio_pci_settle_locked(struct virtio_pci *pci)
+{
+    if (pci->is_resetting && pci->device->ops->is_stopped(pci->device))
+        common_finish_reset(pci);
+    return !pci->is_resetting;
+}
+
+void virtio_pci_reset_locked(struct virtio_pci *pci)
+{
+    if (pci->is_live)
+        pci->device->ops->stop(pci->device);
+    pci->is_live = false;
+    pci->is_resetting = true;
+    (void)virtio_pci_settle_locked(pci);
 }
 
 /* Bits are only ever added, but for the reset. */
@@ -239,6 +254,8 @@ static void common_write_features(struct virtio_pci *pci, uint32_t value)
 
 void virtio_pci_common_write(struct virtio_pci *pci, uint64_t offset, unsigned len, uint64_t value)
 {
+    if (!virtio_pci_settle_locked(pci))
+        return;
     switch (offset) {
     case VIRTIO_PCI_COMMON_DFSELECT:
         pci->device_feature_select = (uint32_t)value;

@@ -43,8 +43,12 @@ void virtio_pci_changed(void *opaque, bool is_broken)
 
     if (!is_broken)
         __atomic_fetch_add(&pci->config_generation, 1, __ATOMIC_ACQ_REL);
-    if (is_broken && status)
-        __atomic_fetch_or(&pci->status, VIRTIO_CONFIG_S_NEEDS_RESET, __ATOMIC_ACQ_REL);
+    /* Not into a status that a reset has made 0 meanwhile. */
+    while (is_broken && status &&
+           !__atomic_compare_exchange_n(&pci->status, &status,
+                                        (uint8_t)(status | VIRTIO_CONFIG_S_NEEDS_RESET), false,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        ;
     if (!(status & VIRTIO_CONFIG_S_DRIVER_OK))
         return;
     if (msix_enabled(&pci->msix))
@@ -115,7 +119,7 @@ int virtio_pci_connect_calls(struct virtio_pci *pci)
 
 void virtio_pci_disconnect_calls(struct virtio_pci *pci)
 {
-    for (unsigned i = 0; i < pci->device->n_queues; i++) {
+    for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++) {
         if (pci->pin_calls[i]) {
             g_source_destroy(pci->pin_calls[i]);
             g_source_unref(pci->pin_calls[i]);

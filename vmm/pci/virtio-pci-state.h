@@ -35,6 +35,7 @@ struct virtio_pci {
     uint16_t queue_select;
     uint8_t status;            /* atomic, likewise */
     bool is_live;              /* the device is started */
+    bool is_resetting;         /* it is stopping: registers stay, and take nothing, until it has */
     uint8_t config_generation; /* atomic, likewise */
     uint64_t next_log_ns;
     uint64_t notify_gpa; /* where the ioeventfds are; 0: nowhere. The bridge's lock's */
@@ -47,8 +48,10 @@ struct virtio_pci {
 
 uint64_t virtio_pci_common_read(struct virtio_pci *pci, uint64_t offset, unsigned len);
 void virtio_pci_common_write(struct virtio_pci *pci, uint64_t offset, unsigned len, uint64_t value);
-/* Stops the device; registers as after power-on. */
+/* Stops the device; once it has stopped, registers are as after power-on. */
 void virtio_pci_reset_locked(struct virtio_pci *pci);
+/* Whether no reset is on its way; ends one whose device has stopped. */
+bool virtio_pci_settle_locked(struct virtio_pci *pci);
 
 /* --- virtio-pci-irq.c: interrupts --- */
 

@@ -201,15 +201,15 @@ static void pci_destroy(struct pci_device *device)
 {
     struct virtio_pci *pci = (struct virtio_pci *)device;
 
-    if (pci->is_live) {
+    if (pci->is_live)
         pci->device->ops->stop(pci->device);
-        virtio_pci_disconnect_calls(pci);
-    }
     __atomic_store_n(&pci->status, 0, __ATOMIC_RELEASE); /* the device has no driver to tell */
     virtio_pci_take_isr(pci);
-    for (unsigned i = 0; i < pci->device->n_queues; i++)
-        vu_clear_fd(&pci->queues[i].kick_fd);
     pci->device->ops->destroy(pci->device);
+    /* Nobody signals any more. */
+    virtio_pci_disconnect_calls(pci);
+    for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
+        vu_clear_fd(&pci->queues[i].kick_fd);
     msix_finish(&pci->msix);
     pthread_mutex_destroy(&pci->isr_lock);
     pthread_mutex_destroy(&pci->lock);
@@ -283,4 +283,18 @@ struct virtio_pci *virtio_pci_create(struct vmm_vm *vm, GMainContext *context,
 struct pci_device *virtio_pci_device(struct virtio_pci *pci)
 {
     return &pci->pci;
+}
+
+void virtio_pci_stop(struct virtio_pci *pci)
+{
+    VU_LOCK_SCOPE(&pci->lock);
+
+    virtio_pci_reset_locked(pci);
+}
+
+bool virtio_pci_is_stopped(struct virtio_pci *pci)
+{
+    VU_LOCK_SCOPE(&pci->lock);
+
+    return virtio_pci_settle_locked(pci);
 }

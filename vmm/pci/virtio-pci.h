@@ -9,10 +9,12 @@
  *           0x3000  notifications, 4 bytes for each queue: an ioeventfd each, which is the queue's
  *                   kick; what nevertheless arrives here is a kick too
  *
- *   RESET --ACKNOWLEDGE, DRIVER, FEATURES_OK--> configured --DRIVER_OK--> LIVE --0--> RESET
+ *   RESET --ACKNOWLEDGE, DRIVER, FEATURES_OK--> configured --DRIVER_OK--> LIVE
+ *   any --0--> stopping, until the device lets its queues go --> RESET
  *
- * A live queue's registers are frozen. Without MSI-X the main loop turns the queues' calls into
- * INTA.
+ * The status reads as 0 only then, which is what drivers wait for (4.1.4.3.1); until then registers
+ * take nothing. A live queue's registers are frozen. Without MSI-X the main loop turns the queues'
+ * calls into INTA.
  */
 #pragma once
 
@@ -27,3 +29,6 @@ struct virtio_pci;
 struct virtio_pci *virtio_pci_create(struct vmm_vm *vm, GMainContext *context,
                                      struct virtio_device *device, int *ret_error);
 struct pci_device *virtio_pci_device(struct virtio_pci *pci);
+/* As the driver's own reset. */
+void virtio_pci_stop(struct virtio_pci *pci);
+bool virtio_pci_is_stopped(struct virtio_pci *pci);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A device with a back-end elsewhere: its life, and what the transport asks of it; see
- * vhost-device.h. The thread is in vhost-link.c. */
+ * vhost-device.h. It leaves word for the thread, which is in vhost-link.c and vhost-queues.c. */
 #include "vmm/vhost/vhost-device.h"
 
 #include <errno.h>
@@ -9,6 +9,7 @@
 #include <linux/virtio_ring.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
@@ -16,6 +17,9 @@
 #include "vmm/vhost/vhost-link.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
+
+/* How long a vCPU waits until the back-end has what it writes to the configuration space. */
+#define WRITE_MS 100
 
 #define RING_FEATURES \
     (BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_F_VERSION_1))
@@ -29,7 +33,7 @@ static struct vhost_device *vhost_of(struct virtio_device *device)
     return (struct vhost_device *)device;
 }
 
-/* The thread looks whether the connection has outlived a call. */
+/* The thread looks what there is to do. */
 static void vhost_wake(const struct vhost_device *vhost)
 {
     eventfd_write(vhost->wake_fd, 1);
@@ -52,40 +56,54 @@ static void vhost_read_config(struct virtio_device *device, uint32_t offset, voi
     memcpy(buf, vhost->space + offset, len);
 }
 
+/* Whether no write is on its way; waits a moment for that. */
+static bool vhost_await_write_locked(struct vhost_device *vhost)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += WRITE_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    while (vhost->has_write)
+        if (pthread_cond_timedwait(&vhost->written, &vhost->lock, &until) != 0)
+            break;
+    return !vhost->has_write;
+}
+
+/* What a back-end that is stuck with one write is to be told beside it is lost. */
 static void vhost_write_config(struct virtio_device *device, uint32_t offset, const void *buf,
                                uint32_t len)
 {
     struct vhost_device *vhost = vhost_of(device);
-    int rc =
-        vhost->knows_config ? -ENOTSUP : vu_frontend_set_config(vhost->frontend, offset, buf, len);
 
-    if (rc < 0) {
-        vhost_wake(vhost);
+    VU_LOCK_SCOPE(&vhost->lock);
+
+    if (vhost->knows_config || !vhost->is_alive || len > sizeof(vhost->write.bytes) ||
+        !vhost_await_write_locked(vhost))
         return;
-    }
-    VU_LOCK_SCOPE(&vhost->config_lock);
-
-    memcpy(vhost->space + offset, buf, len);
+    vhost->write = (struct vhost_write){.offset = offset, .len = len};
+    memcpy(vhost->write.bytes, buf, len);
+    vhost->has_write = true;
+    vhost_wake(vhost);
+    if (!vhost_await_write_locked(vhost))
+        vhost->is_write_late = true;
 }
 
 static int vhost_start(struct virtio_device *device, uint64_t features,
                        const struct virtio_queue *queues, unsigned n_queues)
 {
     struct vhost_device *vhost = vhost_of(device);
-    int rc;
 
     VU_LOCK_SCOPE(&vhost->lock);
 
+    if (!vhost->is_alive)
+        return -ENODEV;
     memcpy(vhost->queues, queues, n_queues * sizeof(queues[0]));
     vhost->driver_features = features;
     vhost->is_wanted = true;
-    rc = vhost_link_run_locked(vhost);
     vhost_wake(vhost);
-    /* One that is away runs the queues when it is back. */
-    if (rc == 0 || !vhost_device_is_connected(device))
-        return 0;
-    vhost->is_wanted = false;
-    return rc;
+    return 0;
 }
 
 static void vhost_stop(struct virtio_device *device)
@@ -95,8 +113,17 @@ static void vhost_stop(struct virtio_device *device)
     VU_LOCK_SCOPE(&vhost->lock);
 
     vhost->is_wanted = false;
-    vhost_link_halt_locked(vhost);
+    vhost->is_stopping = vhost->is_alive;
     vhost_wake(vhost);
+}
+
+static bool vhost_is_stopped(struct virtio_device *device)
+{
+    struct vhost_device *vhost = vhost_of(device);
+
+    VU_LOCK_SCOPE(&vhost->lock);
+
+    return !vhost->is_stopping;
 }
 
 static void vhost_destroy(struct virtio_device *device)
@@ -106,6 +133,7 @@ static void vhost_destroy(struct virtio_device *device)
     vhost_link_stop(vhost);
     vu_frontend_destroy(vhost->frontend);
     vu_clear_fd(&vhost->wake_fd);
+    pthread_cond_destroy(&vhost->written);
     pthread_mutex_destroy(&vhost->config_lock);
     pthread_mutex_destroy(&vhost->lock);
     g_free(vhost->name);
@@ -119,6 +147,7 @@ static const struct virtio_device_ops vhost_ops = {
     .write_config = vhost_write_config,
     .start = vhost_start,
     .stop = vhost_stop,
+    .is_stopped = vhost_is_stopped,
     .destroy = vhost_destroy,
 };
 
@@ -140,7 +169,7 @@ static bool vhost_fail(GError **error, const struct vhost_device *vhost, const c
     return false;
 }
 
-static bool vhost_connect(struct vhost_device *vhost, GError **error)
+static void vhost_create_frontend(struct vhost_device *vhost)
 {
     const struct vu_frontend_config config = {
         .name = vhost->name,
@@ -153,10 +182,14 @@ static bool vhost_connect(struct vhost_device *vhost, GError **error)
         .ops = {.config_changed = vhost_link_config_changed},
         .opaque = vhost,
     };
-    int rc;
 
     vhost->frontend = vu_frontend_create(&config);
-    rc = vu_frontend_connect(vhost->frontend, vhost->path, VHOST_CONNECT_MS);
+}
+
+static bool vhost_connect(struct vhost_device *vhost, GError **error)
+{
+    int rc = vu_frontend_connect(vhost->frontend, vhost->path, VHOST_CONNECT_MS);
+
     if (rc == -ENOTSUP)
         return vhost_fail(error, vhost, "it lacks VIRTIO_F_VERSION_1");
     if (rc < 0)
@@ -223,9 +256,12 @@ static bool vhost_settle_config(struct vhost_device *vhost, GError **error)
 
 bool vhost_link_open(struct vhost_device *vhost, GError **error)
 {
-    return vhost_connect(vhost, error) && vhost_check_memory(vhost, error) &&
-           vhost_settle_queues(vhost, vhost->config->smp.n_cpus, error) &&
-           vhost_settle_config(vhost, error);
+    if (!vhost_connect(vhost, error) || !vhost_check_memory(vhost, error) ||
+        !vhost_settle_queues(vhost, vhost->config->smp.n_cpus, error) ||
+        !vhost_settle_config(vhost, error))
+        return false;
+    (void)vhost_link_is_there(vhost);
+    return true;
 }
 
 static bool vhost_start_thread(struct vhost_device *vhost, GError **error)
@@ -259,7 +295,12 @@ struct virtio_device *vhost_device_create(const struct vmm_config *config,
     const struct vhost_kind *kind = &vhost_kinds[device_config->kind];
     const struct vmm_chardev *chardev = vmm_config_find_chardev(config, device_config->chardev);
     struct vhost_device *vhost = g_new0(struct vhost_device, 1);
+    pthread_condattr_t monotonic;
 
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&vhost->written, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&vhost->lock, NULL);
     pthread_mutex_init(&vhost->config_lock, NULL);
     vhost->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -277,14 +318,18 @@ struct virtio_device *vhost_device_create(const struct vmm_config *config,
     vhost->device.class_code = kind->class_code;
     vhost->device.queue_size =
         device_config->queue_size ? (uint16_t)device_config->queue_size : kind->queue_size;
+    vhost_create_frontend(vhost);
     return &vhost->device;
+}
+
+void vhost_device_interrupt(struct virtio_device *device)
+{
+    vhost_link_interrupt(vhost_of(device));
 }
 
 bool vhost_device_is_connected(struct virtio_device *device)
 {
-    int fds[2];
-
-    return vu_frontend_get_poll_fds(vhost_of(device)->frontend, fds) > 0;
+    return __atomic_load_n(&vhost_of(device)->is_connected, __ATOMIC_RELAXED);
 }
 
 unsigned vhost_device_n_reconnects(struct virtio_device *device)

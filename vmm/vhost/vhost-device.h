@@ -5,9 +5,10 @@
  *   CONNECTED <--start, stop--> RUNNING
  *   any --the back-end dies--> AWAY --it is back: memory, rings, inflight log--> as before
  *
- * The guest's vCPUs start and stop it (virtio-device.h); a thread of its own ("vhost-N") listens to
- * the back-end, notices that it has gone, and connects again for as long as it takes. Requests wait
- * in the rings meanwhile.
+ * The guest's vCPUs start and stop it (virtio-device.h), which a thread of its own ("vhost") does
+ * for them: it speaks with the back-end, notices that it has gone, and connects again for as long
+ * as it takes. Requests wait in the rings meanwhile. Nobody but the thread ever waits for a
+ * back-end (but for a moment where a vCPU writes to the configuration space).
  */
 #pragma once
 
@@ -32,6 +33,9 @@ bool vhost_device_open(struct virtio_device *device, GError **error);
 typedef void (*vhost_device_opened_fn)(void *opaque, GError *error);
 bool vhost_device_open_later(struct virtio_device *device, vhost_device_opened_fn done,
                              void *opaque, GError **error);
+
+/* One that is being opened on its thread, and not wanted any more: that fails soon. Any thread. */
+void vhost_device_interrupt(struct virtio_device *device);
 
 /* Whether the back-end is there just now. Any thread. */
 bool vhost_device_is_connected(struct virtio_device *device);

@@ -18,69 +18,6 @@
 #define RETRY_FIRST_MS 10
 #define RETRY_MOST_MS  1000
 
-/* --- the queues --- */
-
-static int link_start_queue(struct vhost_device *vhost, unsigned index)
-{
-    const struct virtio_queue *queue = &vhost->queues[index];
-    const struct vu_frontend_ring ring = {
-        .num = queue->size,
-        .desc_gpa = queue->desc,
-        .avail_gpa = queue->driver,
-        .used_gpa = queue->device,
-        /* A packed ring begins with both wrap counters set. */
-        .base = vhost->driver_features >> VU_F_RING_PACKED & 1 ? 0x80008000u : 0,
-        .kick_fd = queue->kick_fd,
-        .call_fd = queue->call_fd,
-        .err_fd = -1,
-    };
-
-    return vu_frontend_start_ring(vhost->frontend, index, &ring);
-}
-
-static int link_try_run(struct vhost_device *vhost)
-{
-    unsigned largest = 0;
-    int rc = vu_frontend_set_features(vhost->frontend, vhost->driver_features);
-
-    if (rc == 0)
-        rc = vu_frontend_set_memory(vhost->frontend, &vhost->ram->shmem);
-    for (unsigned i = 0; i < vhost->device.n_queues; i++)
-        if (vhost->queues[i].enabled)
-            largest = MAX(largest, vhost->queues[i].size);
-    if (rc == 0 && largest > 0 &&
-        vu_frontend_protocol_features(vhost->frontend) >> VU_PF_INFLIGHT_SHMFD & 1)
-        rc = vu_frontend_setup_inflight(vhost->frontend, vhost->device.n_queues, largest);
-    for (unsigned i = 0; rc == 0 && i < vhost->device.n_queues; i++)
-        if (vhost->queues[i].enabled)
-            rc = link_start_queue(vhost, i);
-    return rc;
-}
-
-int vhost_link_run_locked(struct vhost_device *vhost)
-{
-    int rc = link_try_run(vhost);
-
-    vhost->is_running = true;
-    if (rc == 0)
-        return 0;
-    if (vu_log_is_due(&vhost->next_log_ns))
-        vu_warning("%s: the back-end does not start: %s", vhost->name, strerror(-rc));
-    vhost_link_halt_locked(vhost);
-    return rc;
-}
-
-void vhost_link_halt_locked(struct vhost_device *vhost)
-{
-    if (!vhost->is_running)
-        return;
-    for (unsigned i = 0; i < vhost->device.n_queues; i++)
-        if (vhost->queues[i].enabled)
-            vu_frontend_stop_ring(vhost->frontend, i, NULL);
-    vu_frontend_forget(vhost->frontend);
-    vhost->is_running = false;
-}
-
 void vhost_link_learn_features(struct vhost_device *vhost)
 {
     uint64_t features =
@@ -93,8 +30,7 @@ void vhost_link_learn_features(struct vhost_device *vhost)
 
 /* --- the configuration space --- */
 
-/* As `changed` of virtio-device.h has it. Until there is a transport, nobody needs to know. */
-static void link_tell(struct vhost_device *vhost, bool is_broken)
+void vhost_link_tell(struct vhost_device *vhost, bool is_broken)
 {
     void (*changed)(void *transport, bool is_broken) =
         __atomic_load_n(&vhost->device.changed, __ATOMIC_ACQUIRE);
@@ -117,7 +53,7 @@ int vhost_link_fetch_config(struct vhost_device *vhost)
     vhost_kind_amend_config(vhost->device_config, vhost->device.n_queues, space);
     VU_LOCK_SCOPE(&vhost->config_lock);
 
-    link_tell(vhost, false);
+    vhost_link_tell(vhost, false);
     memcpy(vhost->space, space, sizeof(space));
     return 0;
 }
@@ -147,52 +83,29 @@ static void link_pause(struct vhost_device *vhost, unsigned ms)
         eventfd_read(vhost->wake_fd, &count);
 }
 
-/* What the predecessor may have left unsaid, in both directions. */
-static void link_kick_all_locked(struct vhost_device *vhost)
+bool vhost_link_is_there(struct vhost_device *vhost)
 {
-    for (unsigned i = 0; i < vhost->device.n_queues && vhost->is_running; i++) {
-        if (!vhost->queues[i].enabled)
-            continue;
-        eventfd_write(vhost->queues[i].kick_fd, 1);
-        eventfd_write(vhost->queues[i].call_fd, 1);
-    }
+    int fds[2];
+    bool is_there = vu_frontend_get_poll_fds(vhost->frontend, fds) > 0;
+
+    __atomic_store_n(&vhost->is_connected, is_there, __ATOMIC_RELAXED);
+    return is_there;
 }
 
 /* One attempt to have a successor. 0 or -errno. */
 static int link_try_reconnect(struct vhost_device *vhost)
 {
-    int rc;
+    int rc = vu_frontend_reconnect(vhost->frontend, vhost->path, 0);
 
-    VU_LOCK_SCOPE(&vhost->lock);
-
-    rc = vu_frontend_reconnect(vhost->frontend, vhost->path, 0);
     if (rc == 0 && !vhost->is_running)
         vhost_link_learn_features(vhost);
-    if (rc == 0 && vhost->is_wanted && !vhost->is_running)
-        rc = vhost_link_run_locked(vhost);
     if (rc == 0)
-        link_kick_all_locked(vhost);
+        rc = vhost_queues_settle(vhost);
+    if (rc == 0)
+        vhost_queues_kick(vhost);
     else
         vu_frontend_disconnect(vhost->frontend);
     return rc;
-}
-
-/*
- * Only the inflight log says where a packed ring stood. Without one a successor would take what is
- * old for new: the driver has to begin anew, and is told so.
- */
-static bool link_drop_lost_rings(struct vhost_device *vhost)
-{
-    uint64_t has = vu_frontend_protocol_features(vhost->frontend);
-
-    VU_LOCK_SCOPE(&vhost->lock);
-
-    if (!vhost->is_running || !(vhost->driver_features >> VU_F_RING_PACKED & 1) ||
-        has >> VU_PF_INFLIGHT_SHMFD & 1)
-        return false;
-    vhost_link_halt_locked(vhost);
-    vhost->is_wanted = false;
-    return true;
 }
 
 /* Until there is a successor, or nobody wants one. */
@@ -201,23 +114,23 @@ static void link_reconnect(struct vhost_device *vhost)
     unsigned pause_ms = RETRY_FIRST_MS, most = vhost->retry_ms ? vhost->retry_ms : RETRY_MOST_MS;
     int last = 0;
 
+    if (link_is_ending(vhost))
+        return;
     vu_warning("%s: the back-end has gone; its requests wait for another at %s", vhost->name,
                vhost->path);
-    if (link_drop_lost_rings(vhost)) {
-        vu_error("%s: packed rings without an inflight log: the guest must reset the device",
-                 vhost->name);
-        link_tell(vhost, true);
-    }
+    vhost_queues_drop_lost(vhost);
     while (!link_is_ending(vhost)) {
-        int rc = link_try_reconnect(vhost);
+        int rc;
 
+        (void)vhost_queues_settle(vhost); /* the driver may have left meanwhile */
+        rc = link_try_reconnect(vhost);
         if (rc == 0) {
             __atomic_fetch_add(&vhost->n_reconnects, 1, __ATOMIC_RELAXED);
             vu_info("%s: the back-end is back", vhost->name);
             (void)vhost_link_fetch_config(vhost);
             return;
         }
-        if (rc != last && rc != -ENOENT && rc != -ECONNREFUSED)
+        if (rc != last && rc != -ENOENT && rc != -ECONNREFUSED && !link_is_ending(vhost))
             vu_warning("%s: connecting again: %s", vhost->name, strerror(-rc));
         last = rc;
         link_pause(vhost, MIN(pause_ms, most));
@@ -247,54 +160,70 @@ static bool link_begin(struct vhost_device *vhost)
         return true;
     is_open = !link_is_ending(vhost) && vhost_link_open(vhost, &error);
     if (!is_open && !error)
-        g_set_error(&error, G_FILE_ERROR, G_FILE_ERROR_PERM, "device %s: its thread has no filter",
+        g_set_error(&error, G_FILE_ERROR, G_FILE_ERROR_PERM, "device %s: it is given up",
                     vhost->name);
     vhost->on_opened(vhost->opened_opaque, error);
     return is_open;
+}
+
+/* Until the back-end says something, or somebody wakes us. */
+static void link_listen(struct vhost_device *vhost)
+{
+    struct pollfd poll_fds[3] = {{.fd = vhost->wake_fd, .events = POLLIN}};
+    int fds[2];
+    unsigned n = vu_frontend_get_poll_fds(vhost->frontend, fds);
+    eventfd_t count;
+
+    for (unsigned i = 0; i < n; i++)
+        poll_fds[i + 1] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+    poll(poll_fds, n + 1, -1);
+    if (poll_fds[0].revents)
+        eventfd_read(vhost->wake_fd, &count);
+    vu_frontend_dispatch(vhost->frontend);
+    if (__atomic_exchange_n(&vhost->has_config_changed, false, __ATOMIC_ACQ_REL))
+        (void)vhost_link_fetch_config(vhost); /* one that fails has said so */
 }
 
 static void *link_run(void *opaque)
 {
     struct vhost_device *vhost = opaque;
 
-    if (!link_begin(vhost))
-        return NULL;
-    while (!link_is_ending(vhost)) {
-        struct pollfd poll_fds[3] = {{.fd = vhost->wake_fd, .events = POLLIN}};
-        int fds[2];
-        unsigned n = vu_frontend_get_poll_fds(vhost->frontend, fds);
-        eventfd_t count;
-
-        if (n == 0) {
-            link_reconnect(vhost);
-            continue;
+    if (link_begin(vhost))
+        while (!link_is_ending(vhost)) {
+            (void)vhost_queues_settle(vhost);
+            if (vhost_link_is_there(vhost))
+                link_listen(vhost);
+            else
+                link_reconnect(vhost);
         }
-        for (unsigned i = 0; i < n; i++)
-            poll_fds[i + 1] = (struct pollfd){.fd = fds[i], .events = POLLIN};
-        poll(poll_fds, n + 1, -1);
-        if (poll_fds[0].revents)
-            eventfd_read(vhost->wake_fd, &count);
-        vu_frontend_dispatch(vhost->frontend);
-        if (__atomic_exchange_n(&vhost->has_config_changed, false, __ATOMIC_ACQ_REL))
-            (void)vhost_link_fetch_config(vhost); /* one that fails has said so */
-    }
+    vhost_queues_end(vhost);
     return NULL;
 }
 
 int vhost_link_start(struct vhost_device *vhost)
 {
-    int rc = vu_thread_create("vhost", link_run, vhost, &vhost->thread);
+    int rc;
 
+    vhost->is_alive = true; /* nobody else is there yet */
+    rc = vu_thread_create("vhost", link_run, vhost, &vhost->thread);
     vhost->has_thread = rc == 0;
+    if (rc < 0)
+        vhost->is_alive = false;
     return rc;
+}
+
+void vhost_link_interrupt(struct vhost_device *vhost)
+{
+    __atomic_store_n(&vhost->is_ending, true, __ATOMIC_RELEASE);
+    vu_frontend_interrupt(vhost->frontend);
+    eventfd_write(vhost->wake_fd, 1);
 }
 
 void vhost_link_stop(struct vhost_device *vhost)
 {
     if (!vhost->has_thread)
         return;
-    __atomic_store_n(&vhost->is_ending, true, __ATOMIC_RELEASE);
-    eventfd_write(vhost->wake_fd, 1);
+    vhost_link_interrupt(vhost);
     pthread_join(vhost->thread, NULL);
     vhost->has_thread = false;
 }
