@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads the disk that it finds, if there is one. Waits for what ACPI tells: PCI devices that come
- * (a disk is read) and are to leave (it is let go), and the power button, which ends it.
+ * (a disk is read) and are to leave (it is let go, the second time without having been reset), and
+ * the power button, which ends it.
  */
 #include "virtio.h"
 
@@ -22,6 +23,7 @@ static struct {
 } header;
 static uint8_t status;
 static struct virtio disk;
+static unsigned n_gone; /* disks */
 
 void payload_ap_main(unsigned index)
 {
@@ -61,7 +63,8 @@ static void handle_slots(void)
     }
     if (down) {
         payload_print("# slots down %x\n", (uint64_t)down);
-        virtio_reset(&disk);
+        if (n_gone++ != 1)
+            virtio_reset(&disk);
         payload_out32(ACPI_EJECT, down);
     }
 }

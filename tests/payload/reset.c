@@ -1,40 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Resets the machine, by each of the ways there are; what is to be remembered lies in the CMOS.
- * After each reset the devices are as after power-on.
- */
+/* Resets the machine, by each of the ways there are. After each reset the devices are as after
+ * power-on. */
 #include "irq.h"
 #include "payload.h"
+#include "resets.h"
 
-#define CMOS  0x70
-#define BYTE  0x40 /* of the CMOS: which reset was the last */
-#define COM1  0x3f8
-#define NEVER 0xffffffffu
+#define COM1 0x3f8
 
 void payload_ap_main(unsigned index)
 {
-}
-
-static uint8_t read_byte(void)
-{
-    payload_out8(CMOS, BYTE);
-    return payload_in8(CMOS + 1);
-}
-
-static void write_byte(uint8_t value)
-{
-    payload_out8(CMOS, BYTE);
-    payload_out8(CMOS + 1, value);
-}
-
-static void by_triple_fault(void)
-{
-    static const struct {
-        uint16_t limit;
-        uint64_t base;
-    } __attribute__((packed)) nothing;
-
-    __asm__ volatile("lidt %0; ud2" ::"m"(nothing));
 }
 
 static void dirty_devices(void)
@@ -47,7 +21,7 @@ static void dirty_devices(void)
 
 void payload_main(const struct payload_info *info)
 {
-    uint8_t n = read_byte();
+    unsigned n = resets_count();
 
     if (n > 0) {
         if (payload_in8(COM1 + 7) != 0 || payload_in8(COM1 + 1) != 0 ||
@@ -57,11 +31,8 @@ void payload_main(const struct payload_info *info)
             payload_print("# reset %u\n", (uint64_t)n);
     }
     dirty_devices();
-    write_byte((uint8_t)(n + 1));
-    if (n == 0)
-        payload_reset();
-    if (n == 1)
-        by_triple_fault();
-    payload_check(n == 2, "two resets, by its register and by a triple fault");
+    if (n < RESETS_N_WAYS)
+        resets_go(n);
+    payload_check(n == RESETS_N_WAYS, "resets by its register, by a triple fault, by the BIOS");
     payload_finish();
 }

@@ -11,6 +11,9 @@
 #define USER_DATA 0x23
 #define USER_CODE 0x2b
 #define TSS       0x30
+#define CODE_16   0x40
+
+#define LOW_PAGE  0x6000 /* of nobody else's, below 64 KiB */
 
 #define USER_FLAGS 0x202 /* the bit that is always set, and interrupts */
 #define IRQ_UD     6
@@ -121,6 +124,37 @@ ap_32:
 1:  cli
     hlt
     jmp 1b
+
+    /* payload_enter_bios(): leaves long mode, paging and protection, and goes where a BIOS begins. The
+     * last of that in a copy within reach of real mode. */
+    .global payload_enter_bios
+payload_enter_bios:
+    cli
+    cld
+    mov $bios_16, %esi
+    mov $LOW_PAGE, %edi
+    mov $bios_16_end - bios_16, %ecx
+    rep movsb
+    push $CODE_32
+    push $1f
+    lretq
+    .code32
+1:  mov %cr0, %eax
+    and $0x7fffffff, %eax
+    mov %eax, %cr0
+    mov $0xc0000080, %ecx
+    xor %eax, %eax
+    xor %edx, %edx
+    wrmsr
+    ljmp $CODE_16, $LOW_PAGE
+    .code16
+bios_16:
+    mov %cr0, %eax
+    and $0xfe, %al
+    mov %eax, %cr0
+    ljmp $0xf000, $0xfff0
+bios_16_end:
+    .code64
 
     /* An entry for each vector, 16 bytes apart: payload_irq_dispatch(vector, address). */
     .align 16
@@ -234,6 +268,7 @@ payload_gdt:
 gdt_tss:
     .quad 0x0000890000000067 /* the base is filled in */
     .quad 0
+    .quad 0x00009b000000ffff /* code of 16 bits */
 payload_gdt_end:
 payload_gdt_pointer:
     .word payload_gdt_end - payload_gdt - 1

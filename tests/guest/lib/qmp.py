@@ -58,3 +58,8 @@ class Client:
             answer = self.read()
             if "event" in answer:
                 self.events.append(answer)
+
+    def wait_end(self, event):
+        """Until that event, which is the last; it and all before it are kept."""
+        while not any(found["event"] == event for found in self.events):
+            self.events.append(self.read())
