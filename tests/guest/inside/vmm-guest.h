@@ -27,5 +27,3 @@ void guest_work(void);
 /* That disk: what is on it, what it grows to, and that it leaves again. */
 void guest_follow_disk(void);
 void guest_await_button(void);
-/* Writes to disk and share until the machine is reset. */
-void guest_work_until_reset(void) __attribute__((noreturn));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * /init of a Linux guest of vmm: loads the modules of /modules/order, tells what machine it is on,
- * does what its command line says (use=...), and switches off, or reboots; with use=reset it waits
- * to be reset first, and the next one finds a mark in the share.
+ * does what its command line says (use=...), and switches off, or reboots (use=reboot); the next
+ * one finds a mark in the share.
  *
  * Static and without a shell, since starting a program takes long where a guest's kernel is
  * emulated.
@@ -167,11 +167,9 @@ int main(void)
         guest_follow_disk();
         guest_await_button();
     }
-    if (is_wanted("use=reset")) {
-        mkdir(MARK, 0755);
-        guest_work_until_reset();
-    }
     tell_file("uptime", "/proc/uptime");
+    if (is_wanted("use=fs"))
+        mkdir(MARK, 0755);
     end(is_wanted("use=reboot") ? RB_AUTOBOOT : RB_POWER_OFF);
     return 1;
 }

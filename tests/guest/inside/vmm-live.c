@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * /init of a Linux guest of vmm: daemons die and come back, a disk comes, grows and leaves,
- * somebody presses the power button, or resets the machine. Each step ends by what the test does
- * next.
+ * somebody presses the power button. Each step ends by what the test does next.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -129,17 +128,4 @@ void guest_await_button(void)
             guest_tell("power button", "pressed");
             break;
         }
-}
-
-void guest_work_until_reset(void)
-{
-    int fd = open("/dev/vda", O_RDWR | O_DIRECT | O_CLOEXEC);
-
-    memset(block, 'g', BLOCK);
-    for (unsigned round = 0;; round++) {
-        if (pwrite(fd, block, BLOCK, BLOCK) != BLOCK || !work_on_share(round))
-            guest_tell_result("until reset", 0);
-        if (round == 0)
-            guest_tell("reset", "awaited");
-    }
 }
