@@ -251,6 +251,29 @@ static void test_again(struct fixture *f, gconstpointer data)
     close(first);
 }
 
+/* One that is about to lose its place speaks at the moment when another comes. */
+static void test_late_word(struct fixture *f, gconstpointer data)
+{
+    int silent[9], another, status;
+    char byte = 0;
+
+    start(f);
+    for (size_t i = 0; i < G_N_ELEMENTS(silent); i++)
+        silent[i] = front_end(f);
+    g_assert_cmpint(read(silent[0], &byte, 1), ==, 0); /* all have come */
+    g_assert_cmpint(kill(f->pid, SIGSTOP), ==, 0);
+    g_assert_cmpint(waitpid(f->pid, &status, WUNTRACED), ==, f->pid);
+    say(silent[1], 'b');
+    another = front_end(f);
+    g_assert_cmpint(kill(f->pid, SIGCONT), ==, 0);
+    g_assert_cmpint(read(silent[1], &byte, 1), ==, 1);
+    g_assert_cmpint(byte, ==, 'b');
+    end_by(f, SIGTERM, EXIT_SUCCESS);
+    for (size_t i = 0; i < G_N_ELEMENTS(silent); i++)
+        close(silent[i]);
+    close(another);
+}
+
 /* Who stays and says nothing keeps no front-end out, however many there are of them. */
 static void test_silent(struct fixture *f, gconstpointer data)
 {
@@ -340,6 +363,7 @@ int main(int argc, char **argv)
     ADD("/daemon/signals", test_signals);
     ADD("/daemon/again", test_again);
     ADD("/daemon/silent", test_silent);
+    ADD("/daemon/late-word", test_late_word);
     ADD("/daemon/exit-on-disconnect", test_exit_on_disconnect);
     ADD("/daemon/connected", test_connected);
     ADD("/daemon/silent-connected", test_silent_connected);

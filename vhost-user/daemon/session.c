@@ -191,11 +191,14 @@ static int session_next(struct vu_session *session, struct session_silent *silen
     int fd = silent_find(session, silent);
 
     while (fd < 0 && !fatal && session_wait_for_all(session, silent, &has_come)) {
-        int conn_fd = has_come ? session_accept(session, &fatal) : -1;
+        int conn_fd = -1;
 
+        /* Before who has just come takes the place of one that has just spoken. */
+        fd = silent_find(session, silent);
+        if (fd < 0 && has_come)
+            conn_fd = session_accept(session, &fatal);
         if (conn_fd >= 0)
             silent_add(session, silent, conn_fd);
-        fd = silent_find(session, silent);
     }
     if (fatal)
         session->exit_status = EXIT_FAILURE;
