@@ -115,12 +115,17 @@ static void queue_on_data(struct rng_request *request, const uint8_t *data, size
     vu_vring_push(elem->vring, &elem, 1);
 }
 
-static void queue_wait(struct rng_queue *queue, struct vu_elem *elem, size_t size, uint64_t now_ns)
+static size_t queue_size(const struct vu_elem *elem)
+{
+    return (size_t)MIN(elem->in_len, RNG_MAX_REQUEST);
+}
+
+static void queue_wait(struct rng_queue *queue, struct vu_elem *elem, uint64_t now_ns)
 {
     struct queue_wait *wait = g_new(struct queue_wait, 1);
 
     *wait = (struct queue_wait){
-        .request = {.size = size, .done = queue_on_data, .owner = queue},
+        .request = {.size = queue_size(elem), .done = queue_on_data, .owner = queue},
         .queue = queue,
         .elem = elem,
         .begin_ns = now_ns,
@@ -145,10 +150,10 @@ void rng_queue_quiesce(struct rng_device *device, unsigned queue)
 
 /* --- the worker --- */
 
-/* Whether it is over, and to be pushed; else it waits. */
+/* Whether it is over, and to be pushed; else it is to wait. */
 static bool queue_begin(struct rng_queue *queue, struct vu_elem *elem, uint64_t now_ns)
 {
-    size_t size = (size_t)MIN(elem->in_len, RNG_MAX_REQUEST), granted = 0;
+    size_t size = queue_size(elem), granted = 0;
 
     elem->written = 0;
     if (elem->n_out > 0) {
@@ -161,8 +166,6 @@ static bool queue_begin(struct rng_queue *queue, struct vu_elem *elem, uint64_t 
         granted = rng_client_take(queue->device->client, size, now_ns);
     if (granted > 0)
         queue_fill(queue, elem, granted);
-    else
-        queue_wait(queue, elem, size, now_ns);
     return granted > 0;
 }
 
@@ -182,14 +185,20 @@ static void queue_process(void *opaque, struct vu_vring *vring, struct vu_elem *
     unsigned n_done = 0;
 
     for (unsigned i = 0; i < n; i++) {
-        if (!queue_begin(queue, elems[i], begin_ns))
-            continue;
-        n_bytes += elems[i]->written;
-        elems[n_done++] = elems[i];
-        if (n_bytes < QUEUE_BATCH_BYTES)
+        struct vu_elem *elem = elems[i];
+        bool is_over = queue_begin(queue, elem, begin_ns);
+
+        if (is_over) {
+            n_bytes += elem->written;
+            elems[n_done++] = elem;
+        }
+        if (is_over && n_bytes < QUEUE_BATCH_BYTES)
             continue;
         queue_push(queue, elems, n_done, vu_now_ns() - begin_ns);
         n_bytes = n_done = 0;
+        /* Behind those: the feeder's answer does not overtake them. */
+        if (!is_over)
+            queue_wait(queue, elem, begin_ns);
     }
     queue_push(queue, elems, n_done, vu_now_ns() - begin_ns);
 }

@@ -19,6 +19,7 @@
 #define PACKED   VU_BIT(VU_F_RING_PACKED)
 #define STATUS   "{\"execute\":\"query-status\"}"
 #define MAX_LENS RNG_GUEST_RING
+#define N_ROUNDS 300 /* of a full ring */
 
 static const struct {
     const char *name;
@@ -177,6 +178,40 @@ static void test_windows(void)
         got += rng_guest_read(&guest, 0, 0, &slot, 64);
     /* 50 windows, of which the first and the last may be cut. */
     g_assert_cmpint(g_get_monotonic_time() - begin, >=, 48 * 5000);
+    rng_guest_stop(&guest);
+}
+
+/* Whatever comes at once when the limit is reached, what had to wait does not overtake the rest. */
+static void test_limited_order(gconstpointer features)
+{
+    const struct rng_guest_setup setup = {.options = "--max-bytes=1000 --period=1",
+                                          .n_devices = 1,
+                                          .n_queues = 1,
+                                          .features = GPOINTER_TO_SIZE(features)};
+    struct rng_guest_slot slot;
+    struct vu_driver_used used;
+    struct vu_driver *driver;
+    struct rng_guest guest;
+
+    if (!rng_guest_start(&guest, &setup))
+        return;
+    driver = guest.devices[0].queues[0];
+    rng_guest_slot_init(&guest, 0, &slot);
+    for (unsigned round = 0; round < N_ROUNDS; round++) {
+        for (unsigned i = 0; i < RNG_GUEST_RING; i++) {
+            const struct vu_sg sg = {.gpa = slot.gpa + 64 * i, .len = 64};
+
+            g_assert_cmpint(vu_driver_add(driver, &sg, 0, 1, slot.bytes + i), ==, 0);
+        }
+        vu_driver_kick(driver);
+        for (unsigned i = 0, tries = 0; i < RNG_GUEST_RING; tries++) {
+            g_assert_cmpuint(tries, <, 10 * RNG_GUEST_PATIENCE_MS);
+            if (vu_driver_harvest(driver, &used, 1) == 1)
+                g_assert_true(used.token == slot.bytes + i++);
+            else
+                g_usleep(100);
+        }
+    }
     rng_guest_stop(&guest);
 }
 
@@ -383,6 +418,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     add_for_rings("shapes", test_shapes);
     add_for_rings("many", test_many);
+    add_for_rings("limited-order", test_limited_order);
     add_for_rings("stall", test_stall);
     add_for_rings("stopped-queue", test_stopped_queue);
     add_for_rings("killed", test_killed);
