@@ -165,6 +165,8 @@ static bool connection_next_command(struct egd_connection *connection, uint64_t 
     }
     connection->in_at += (unsigned)n;
     connection->has_command = ret == 1;
+    if (connection->has_command && connection->out_len == 0)
+        connection->stall_ns = 0; /* what it began then, it has gone on with */
     connection->grace_ns = now_ns + connection->options->grace_ns;
     return connection->has_command;
 }

@@ -63,6 +63,30 @@ static void test_half_commands(struct egd_fixture *f, gconstpointer data)
     }
 }
 
+/* For longer than half a command is put up with, each time the other half and another one. */
+static bool goes_on_in_halves(struct egd_fixture *f)
+{
+    static const char halves[] = "\x08\x01x\x03\x00";
+    int fd = egd_dial(f);
+    bool is_served = send(fd, "\x03\x00", 2, MSG_NOSIGNAL) == 2;
+
+    for (int i = 0; i < 20 && is_served; i++) {
+        g_usleep(EGD_STALL_MS * 1000 / 10);
+        is_served = send(fd, halves, sizeof(halves) - 1, MSG_NOSIGNAL) > 0;
+    }
+    is_served = is_served && send(fd, "\x08\x01x\x02\x00\x04", 6, MSG_NOSIGNAL) == 6 &&
+                recv(fd, (char[1]){0}, 1, 0) == 1;
+    close(fd);
+    return is_served;
+}
+
+/* Nothing is to be said against that; but a machine may be too busy for it. */
+static void test_halves(struct egd_fixture *f, gconstpointer data)
+{
+    for (int tries = 0; !goes_on_in_halves(f); tries++)
+        g_assert_cmpint(tries, <, 20);
+}
+
 /* Idle is no offence. */
 static void test_idle(struct egd_fixture *f, gconstpointer data)
 {
@@ -208,6 +232,7 @@ int main(int argc, char **argv)
     add("garbage", &instant, test_garbage);
     add("never-reads", &instant, test_never_reads);
     add("half-commands", &instant, test_half_commands);
+    add("halves", &instant, test_halves);
     add("idle", &instant, test_idle);
     add("flood", &instant, test_flood);
     add("many", &instant, test_many);
