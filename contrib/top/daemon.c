@@ -14,6 +14,9 @@
 #define DAEMON_SUFFIX     ".control"
 #define DAEMON_FILE       "control"
 #define DAEMON_MAX_ANSWER (4u << 20)
+#define DAEMON_S_NS       UINT64_C(1000000000)
+#define DAEMON_GREETING_S 5
+#define DAEMON_RETRY_S    30 /* where there was no greeting */
 
 static const char *const daemon_questions[] = {
     "{\"execute\":\"query-status\"}\n",
@@ -92,8 +95,22 @@ static void daemon_connect(struct top_daemon *daemon)
     daemon->asked_ns = vu_now_ns();
 }
 
+/* Whoever does not greet may take us for somebody else, a vhost-user front-end for one. */
+static void daemon_give_up(struct top_daemon *daemon, uint64_t now_ns)
+{
+    daemon_drop(daemon, "no greeting: not a control socket, or it hangs");
+    daemon->retry_ns = now_ns + DAEMON_RETRY_S * DAEMON_S_NS;
+}
+
 void top_daemon_ask(struct top_daemon *daemon)
 {
+    uint64_t now_ns = vu_now_ns();
+
+    if (daemon->state == TOP_GREETING &&
+        now_ns >= daemon->asked_ns + DAEMON_GREETING_S * DAEMON_S_NS)
+        daemon_give_up(daemon, now_ns);
+    if (daemon->state == TOP_DOWN && now_ns < daemon->retry_ns)
+        return;
     daemon->is_late = daemon->state == TOP_GREETING || daemon->state == TOP_ASKED;
     if (daemon->state == TOP_DOWN)
         daemon_connect(daemon);
@@ -102,7 +119,7 @@ void top_daemon_ask(struct top_daemon *daemon)
     daemon->coming = (struct top_sample){0};
     daemon->n_answers = 0;
     daemon->state = TOP_ASKED;
-    daemon->asked_ns = vu_now_ns();
+    daemon->asked_ns = now_ns;
     for (size_t i = 0; i < G_N_ELEMENTS(daemon_questions); i++) {
         size_t len = strlen(daemon_questions[i]);
 

@@ -5,6 +5,9 @@
  *
  *   DOWN --connect--> GREETING --it greets--> IDLE --ask--> ASKED --all is answered--> IDLE
  *    ^------ it closes, or says what it should not, or cannot be reached: `why` -------'
+ *
+ * One that does not greet for a while need not be a control socket at all: it is let go, and only
+ * looked at again now and then.
  */
 #pragma once
 
@@ -27,6 +30,7 @@ struct top_daemon {
     uint64_t asked_ns; /* ASKED, GREETING: since when */
     bool is_late;      /* ... and that was in an earlier round */
     char why[128];     /* DOWN */
+    uint64_t retry_ns; /* DOWN: not to be connected to before */
 
     char program[32], version[32]; /* as it greets */
     struct top_sample coming, now;

@@ -442,6 +442,18 @@ static void test_socket_file(void)
     finish(&guest);
 }
 
+/* The socket for front-ends by mistake: whoever listens there waits for the first word, too. */
+static void give_wrong_socket(const struct blk_guest *guest, const char *program)
+{
+    g_autofree char *line = g_strdup_printf("%s -s %s query-status", program, guest->socket);
+    g_autofree char *complaint = NULL;
+    int status;
+
+    g_assert_true(g_spawn_command_line_sync(line, NULL, &complaint, &status, NULL));
+    g_assert_cmpint(WEXITSTATUS(status), ==, 1);
+    g_assert_true(g_pattern_match_simple("*no greeting for * not a control socket*", complaint));
+}
+
 /* The client for people: exit status, and what it prints. */
 static void test_vblkctl(void)
 {
@@ -465,6 +477,7 @@ static void test_vblkctl(void)
     g_assert_true(g_spawn_command_line_sync(line, &output, NULL, &status, NULL));
     g_assert_cmpint(status, ==, 0);
     g_assert_true(g_pattern_match_simple("{*\"bps\" : 67108864,*}\n", output));
+    give_wrong_socket(&guest, program);
     g_assert_cmpint(blk_guest_run("%s -s %s quit", program, guest.control), ==, 0);
     wait_for_end(&guest);
     g_assert_cmpint(blk_guest_run("%s -s %s query-status", program, guest.control), ==, 1);

@@ -6,18 +6,29 @@
 #include <gio/gio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
 
-#define CONNECTION_CHUNK    4096
-#define CONNECTION_MAX_LINE (16u << 20) /* more comes from no daemon of ours */
+#define CONNECTION_CHUNK      4096
+#define CONNECTION_MAX_LINE   (16u << 20) /* more comes from no daemon of ours */
+#define CONNECTION_GREETING_S 10
 
 static void connection_fail(GError **error, int err, const char *what)
 {
     g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(err), "%s: %s", what,
                 g_strerror(err));
+}
+
+/* How long to wait for the other side; 0: for ever. */
+static void connection_set_patience(int fd, time_t seconds)
+{
+    const struct timeval patience = {.tv_sec = seconds};
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 }
 
 static int connection_open(const char *path, GError **error)
@@ -29,17 +40,42 @@ static int connection_open(const char *path, GError **error)
         connection_fail(error, ENAMETOOLONG, path);
         return -1;
     }
+    /* Connecting may wait, too: for a place in the queue of connections. */
+    connection_set_patience(fd, CONNECTION_GREETING_S);
     if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
-        connection_fail(error, errno, path);
+        connection_fail(error, errno == EAGAIN ? ETIMEDOUT : errno, path);
         return -1;
     }
     return vu_steal_fd(&fd);
 }
 
+/* Another daemon's socket, one for front-ends say, waits for us to speak. */
+static bool connection_await_greeting(struct ctl_connection *connection, const char *path,
+                                      GError **error)
+{
+    GError *why = NULL;
+    g_autoptr(JsonNode) greeting = ctl_receive_answer(connection, &why);
+
+    if (greeting && json_object_has_member(json_node_get_object(greeting), "QMP")) {
+        connection_set_patience(connection->fd, 0);
+        return true;
+    }
+    if (greeting)
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, "%s: not a control socket, or busy",
+                    path);
+    else if (g_error_matches(why, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK))
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT,
+                    "%s: no greeting for %d s: not a control socket, or it hangs", path,
+                    CONNECTION_GREETING_S);
+    else
+        g_propagate_error(error, g_steal_pointer(&why));
+    g_clear_error(&why);
+    return false;
+}
+
 struct ctl_connection *ctl_connect(const char *path, GError **error)
 {
     int fd = connection_open(path, error);
-    g_autoptr(JsonNode) greeting = NULL;
     struct ctl_connection *connection;
 
     if (fd < 0)
@@ -47,12 +83,8 @@ struct ctl_connection *ctl_connect(const char *path, GError **error)
     connection = g_new0(struct ctl_connection, 1);
     connection->fd = fd;
     connection->in = g_string_new(NULL);
-    greeting = ctl_receive_answer(connection, error);
-    if (greeting && json_object_has_member(json_node_get_object(greeting), "QMP"))
+    if (connection_await_greeting(connection, path, error))
         return connection;
-    if (greeting)
-        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, "%s: not a control socket, or busy",
-                    path);
     ctl_disconnect(connection);
     return NULL;
 }
