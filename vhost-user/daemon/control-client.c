@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "vhost-user/cleanup.h"
+#include "vhost-user/cpu.h"
 #include "vhost-user/daemon/control-request.h"
 
 #define CLIENT_CHUNK 4096 /* bytes received at a time */
@@ -19,7 +20,13 @@ struct control_client *control_client_create(int fd)
     client->fd = fd;
     client->in = g_string_new(NULL);
     client->out = g_string_new(NULL);
+    control_client_note(client);
     return client;
+}
+
+void control_client_note(struct control_client *client)
+{
+    client->active_ms = vu_now_ms();
 }
 
 void control_client_destroy(struct control_client *client)
@@ -45,7 +52,7 @@ short control_client_events(const struct control_client *client)
     return (short)((wants_in ? POLLIN : 0) | (client->out->len > 0 ? POLLOUT : 0));
 }
 
-static void client_complain(struct control_client *client, const char *why)
+void control_client_dismiss(struct control_client *client, const char *why)
 {
     g_autofree char *line =
         control_error_line(g_error_new_literal(VU_CONTROL_ERROR, VU_CONTROL_ERROR_GENERIC, why));
@@ -78,7 +85,7 @@ static void client_keep_fds(struct control_client *client, struct msghdr *messag
         }
     }
     if (is_lost)
-        client_complain(client, "too many descriptors that no command has taken");
+        control_client_dismiss(client, "too many descriptors that no command has taken");
 }
 
 void control_client_receive(struct control_client *client)
@@ -101,6 +108,7 @@ void control_client_receive(struct control_client *client)
         client->is_bad = errno != EAGAIN && errno != EINTR;
         return;
     }
+    control_client_note(client);
     client->at_end = n == 0;
     client_keep_fds(client, &message);
     g_string_append_len(client->in, data, n);
@@ -121,7 +129,7 @@ bool control_client_next_line(struct control_client *client, size_t *ret_len)
     }
     client->in_scanned = in->len;
     if (in->len >= CONTROL_MAX_LINE)
-        client_complain(client, "a line of more than 65536 bytes");
+        control_client_dismiss(client, "a line of more than 65536 bytes");
     return false;
 }
 
@@ -159,6 +167,7 @@ void control_client_send(struct control_client *client)
             client->is_bad = client->is_bad || errno != EAGAIN;
             return;
         }
+        control_client_note(client);
         g_string_erase(client->out, 0, n);
     }
 }

@@ -8,6 +8,7 @@
 #include <glib.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define CONTROL_MAX_LINE   65536u /* bytes of a command, its end included */
 #define CONTROL_MAX_FDS    8      /* that came and no command has taken yet */
@@ -21,10 +22,11 @@ struct control_client {
     size_t in_scanned; /* bytes of it that hold no end of a line */
     int fds[CONTROL_MAX_FDS];
     unsigned n_fds;
-    GString *out; /* to be sent */
-    bool is_busy; /* its slow command runs: nothing else of it is looked at */
-    bool at_end;  /* it sends no more */
-    bool is_bad;  /* to be disconnected, once what can be sent is */
+    GString *out;      /* to be sent */
+    int64_t active_ms; /* when something of it came, went or ended last */
+    bool is_busy;      /* its slow command runs: nothing else of it is looked at */
+    bool at_end;       /* it sends no more */
+    bool is_bad;       /* to be disconnected, once what can be sent is */
 };
 
 /* Takes fd over, which does not block. */
@@ -40,6 +42,10 @@ bool control_client_next_line(struct control_client *client, size_t *ret_len);
 void control_client_drop_line(struct control_client *client, size_t len);
 /* Moves the first n descriptors to ret_fds; false: there are not as many. */
 bool control_client_take_fds(struct control_client *client, int *ret_fds, unsigned n);
+/* Something of it has happened now. */
+void control_client_note(struct control_client *client);
+/* It is to be disconnected, and told why. */
+void control_client_dismiss(struct control_client *client, const char *why);
 /* Appends a line, its end included. */
 void control_client_answer(struct control_client *client, const char *line);
 /* Sends what can be sent. */

@@ -39,7 +39,9 @@ void vu_control_print_man(const struct vu_control_table *own)
     puts(".SH COMMANDS\n"
          "With \\fB\\-\\-control\\fR, the daemon takes these, from\n"
          ".BR vblkctl (1)\n"
-         "or any client of QEMU's QMP.");
+         "or any client of QEMU's QMP. Sixteen clients may be connected; one more takes the place "
+         "of\n"
+         "the one that has been idle longest, if that is for five seconds.");
     for (size_t t = 0; t < G_N_ELEMENTS(tables); t++)
         for (size_t i = 0; i < tables[t]->n_commands; i++)
             man_print_command(&tables[t]->commands[i]);

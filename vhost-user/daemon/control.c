@@ -2,11 +2,12 @@
 /*
  * The control thread: clients come and go, their commands run, events are sent.
  *
- * No client can make another wait for it, nor the daemon grow: there are at most 16, a line has at
- * most 64 KiB, who does not read its answers is not listened to, and who does not read events is
- * disconnected. One line of each client is looked at in turn.
+ * No client can make another wait for it, nor the daemon grow: there are at most 16
+ * (control-clients.h), a line has at most 64 KiB, who does not read its answers is not listened to,
+ * and who does not read events is disconnected. One line of each client is looked at in turn.
  *
- * A slow command is run by a helper ("control-slow"). It comes back by `lists`, as do events.
+ * A slow command is run by a helper ("control-slow"). It comes back by `done`, as do events by
+ * `events`.
  */
 #include "vhost-user/daemon/control.h"
 
@@ -17,15 +18,12 @@
 #include <sys/socket.h>
 
 #include "vhost-user/cleanup.h"
-#include "vhost-user/daemon/control-client.h"
+#include "vhost-user/daemon/control-clients.h"
 #include "vhost-user/daemon/control-request.h"
 #include "vhost-user/daemon/json-build.h"
 #include "vhost-user/helpers.h"
 #include "vhost-user/log.h"
 #include "vhost-user/thread.h"
-
-#define CONTROL_MAX_CLIENTS 16
-#define CONTROL_RETRY_MS    100
 
 /* A slow command on its way. */
 struct control_job {
@@ -45,9 +43,7 @@ struct vu_control {
     bool is_stopping;           /* atomic */
     struct vu_helpers *helpers; /* for slow commands */
 
-    /* the thread's */
-    struct control_client *clients[CONTROL_MAX_CLIENTS];
-    unsigned n_clients;
+    struct control_clients clients; /* the thread's */
 
     pthread_mutex_t lock; /* guards what follows */
     struct control_job *done;
@@ -128,6 +124,7 @@ static void control_run_line(struct vu_control *control, struct control_client *
 static void control_end_job(struct control_job *job)
 {
     job->client->is_busy = false;
+    control_client_note(job->client);
     control_client_answer(job->client, job->answer);
     control_request_clear(&job->request);
     g_free(job->answer);
@@ -155,75 +152,12 @@ static void control_collect(struct vu_control *control)
     control->events = g_string_new(NULL);
     pthread_mutex_unlock(&control->lock);
     /* What a command told of comes before its answer. */
-    for (unsigned i = 0; i < control->n_clients && events->len > 0; i++)
-        control_send_event(control->clients[i], events->str);
+    for (unsigned i = 0; i < control->clients.n && events->len > 0; i++)
+        control_send_event(control->clients.list[i], events->str);
     for (; job; job = next) {
         next = job->next;
         control_end_job(job);
     }
-}
-
-/* --- clients --- */
-
-static char *control_greeting(const struct vu_control *control)
-{
-    JsonBuilder *json = vu_json_begin();
-
-    vu_json_begin_object(json, "QMP");
-    vu_json_begin_object(json, "version");
-    control_add_version(json, control->room.program);
-    json_builder_end_object(json);
-    vu_json_begin_array(json, "capabilities");
-    json_builder_end_array(json);
-    json_builder_end_object(json);
-    return vu_json_to_line(vu_json_finish(json));
-}
-
-/* Tells a client beyond the limit, as far as it can be told at once. */
-static void control_turn_away(int fd)
-{
-    g_autofree char *line =
-        control_error_line(g_error_new(VU_CONTROL_ERROR, VU_CONTROL_ERROR_GENERIC,
-                                       "%d clients are connected, which is all that "
-                                       "may be",
-                                       CONTROL_MAX_CLIENTS));
-
-    (void)!send(fd, line, strlen(line), MSG_DONTWAIT | MSG_NOSIGNAL);
-    close(fd);
-}
-
-static void control_accept(struct vu_control *control)
-{
-    int fd = accept4(control->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    g_autofree char *greeting = NULL;
-
-    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
-        /* The descriptor stays readable: no spinning on it. */
-        vu_error("%s: cannot accept a control client yet: %s", control->room.program,
-                 g_strerror(errno));
-        poll(NULL, 0, CONTROL_RETRY_MS);
-    }
-    if (fd < 0)
-        return;
-    if (control->n_clients == CONTROL_MAX_CLIENTS) {
-        control_turn_away(fd);
-        return;
-    }
-    greeting = control_greeting(control);
-    control->clients[control->n_clients] = control_client_create(fd);
-    control_client_answer(control->clients[control->n_clients++], greeting);
-}
-
-static void control_drop_done(struct vu_control *control)
-{
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < control->n_clients; i++)
-        if (control_client_is_done(control->clients[i]))
-            control_client_destroy(control->clients[i]);
-        else
-            control->clients[n++] = control->clients[i];
-    control->n_clients = n;
 }
 
 /* One line of each; whether there may be more. */
@@ -232,9 +166,9 @@ static bool control_run_lines(struct vu_control *control)
     bool has_more = false;
     size_t len;
 
-    for (unsigned i = 0; i < control->n_clients; i++)
-        if (control_client_next_line(control->clients[i], &len)) {
-            control_run_line(control, control->clients[i], len);
+    for (unsigned i = 0; i < control->clients.n; i++)
+        if (control_client_next_line(control->clients.list[i], &len)) {
+            control_run_line(control, control->clients.list[i], len);
             has_more = true;
         }
     return has_more;
@@ -249,32 +183,17 @@ static void control_poll(struct vu_control *control, int timeout_ms)
         [WAKE] = {.fd = control->wake_fd, .events = POLLIN},
         [LISTEN] = {.fd = control->listen_fd, .events = POLLIN},
     };
-    unsigned n = control->n_clients;
+    unsigned n = control->clients.n;
     eventfd_t count;
 
-    for (unsigned i = 0; i < n; i++) {
-        short events = control_client_events(control->clients[i]);
-
-        /* Not even for the end of one that is not listened to: it would be told over and over. */
-        fds[CLIENTS + i] =
-            (struct pollfd){.fd = events ? control->clients[i]->fd : -1, .events = events};
-    }
+    control_clients_prepare_poll(&control->clients, &fds[CLIENTS]);
     if (poll(fds, CLIENTS + n, timeout_ms) < 0)
         return;
     if (fds[WAKE].revents)
         (void)eventfd_read(control->wake_fd, &count);
-    for (unsigned i = 0; i < n; i++)
-        if (fds[CLIENTS + i].revents & (POLLIN | POLLHUP | POLLERR) &&
-            fds[CLIENTS + i].events & POLLIN)
-            control_client_receive(control->clients[i]);
+    control_clients_receive(&control->clients, &fds[CLIENTS]);
     if (fds[LISTEN].revents)
-        control_accept(control);
-}
-
-static void control_send_all(struct vu_control *control)
-{
-    for (unsigned i = 0; i < control->n_clients; i++)
-        control_client_send(control->clients[i]);
+        control_clients_accept(&control->clients, &control->room, control->listen_fd);
 }
 
 static void *control_thread(void *opaque)
@@ -289,15 +208,13 @@ static void *control_thread(void *opaque)
         control_collect(control);
         has_more = control_run_lines(control);
         control_collect(control);
-        control_send_all(control);
-        control_drop_done(control);
+        control_clients_send(&control->clients);
+        control_clients_drop_done(&control->clients);
     }
     g_clear_pointer(&control->helpers, vu_helpers_destroy); /* waits for the slow one */
     control_collect(control);
-    control_send_all(control);
-    for (unsigned i = 0; i < control->n_clients; i++)
-        control_client_destroy(control->clients[i]);
-    control->n_clients = 0;
+    control_clients_send(&control->clients);
+    control_clients_clear(&control->clients);
     return NULL;
 }
 
