@@ -237,6 +237,17 @@ static bool has_answered(const struct vu_driver *driver)
     return false;
 }
 
+/* Two guests, each with memory for a request; the other one keeps the rules. */
+static bool start_both(struct rng_guest *guest, const struct rng_guest_setup *setup,
+                       struct rng_guest_slot *slot, struct rng_guest_slot *other)
+{
+    if (!rng_guest_start(guest, setup))
+        return false;
+    rng_guest_slot_init(guest, 0, slot);
+    rng_guest_slot_init(guest, 1, other);
+    return true;
+}
+
 /* The other guest goes on; with less than it asked for where bytes were being read for this one. */
 static void expect_served(struct rng_guest *guest, struct rng_guest_slot *other)
 {
@@ -251,10 +262,8 @@ static void run_breakage(const struct breakage *breakage, uint64_t features)
     struct rng_guest guest;
     struct rig rig;
 
-    if (!rng_guest_start(&guest, &setup))
+    if (!start_both(&guest, &setup, &slot, &other))
         return;
-    rng_guest_slot_init(&guest, 0, &slot);
-    rng_guest_slot_init(&guest, 1, &other);
     rig = (struct rig){.slot = &slot, .driver = guest.devices[0].queues[0], .table_gpa = slot.gpa};
     breakage->make(&rig);
     rng_guest_expect_log(&guest, "it is stopped");
@@ -283,12 +292,10 @@ static void test_truncated(gconstpointer options)
     struct vu_driver *driver;
     struct rng_guest guest;
 
-    if (!rng_guest_start(&guest, &setup))
+    if (!start_both(&guest, &setup, &slot, &other))
         return;
     driver = guest.devices[0].queues[0];
     region = &guest.devices[0].shmem.regions[0];
-    rng_guest_slot_init(&guest, 0, &slot);
-    rng_guest_slot_init(&guest, 1, &other);
     const struct vu_sg sg = {.gpa = slot.gpa, .len = 4096};
 
     g_assert_cmpint(ftruncate(region->fd, (off_t)(slot.gpa - region->gpa)), ==, 0);
@@ -352,10 +359,8 @@ static void test_race(gconstpointer options)
     struct race race = {.is_over = false};
     pthread_t thread;
 
-    if (!rng_guest_start(&guest, &setup))
+    if (!start_both(&guest, &setup, &slot, &other))
         return;
-    rng_guest_slot_init(&guest, 0, &slot);
-    rng_guest_slot_init(&guest, 1, &other);
     race.rig =
         (struct rig){.slot = &slot, .driver = guest.devices[0].queues[0], .table_gpa = slot.gpa};
     write_indirect(&race.rig, 3);
@@ -393,10 +398,8 @@ static void test_empty(gconstpointer options)
     struct rng_guest guest;
     struct rig rig;
 
-    if (!rng_guest_start(&guest, &setup))
+    if (!start_both(&guest, &setup, &slot, &other))
         return;
-    rng_guest_slot_init(&guest, 0, &slot);
-    rng_guest_slot_init(&guest, 1, &other);
     rig = (struct rig){.slot = &slot, .driver = guest.devices[0].queues[0]};
     avail = rig.driver->avail;
     used = rig.driver->used;
@@ -422,11 +425,9 @@ static void test_thousands(gconstpointer options)
     struct rng_guest guest;
     unsigned n_done = 0;
 
-    if (!rng_guest_start(&guest, &setup))
+    if (!start_both(&guest, &setup, &slot, &other))
         return;
     driver = guest.devices[0].queues[0];
-    rng_guest_slot_init(&guest, 0, &slot);
-    rng_guest_slot_init(&guest, 1, &other);
     for (unsigned i = 0; i < BIG_RING; i++) {
         const struct vu_sg sg = {.gpa = slot.gpa + i, .len = 1};
 
@@ -459,10 +460,8 @@ static void test_long_chain(gconstpointer options)
     struct rng_guest guest;
     struct rig rig;
 
-    if (!rng_guest_start(&guest, &setup))
+    if (!start_both(&guest, &setup, &slot, &other))
         return;
-    rng_guest_slot_init(&guest, 0, &slot);
-    rng_guest_slot_init(&guest, 1, &other);
     rig = (struct rig){.slot = &slot, .driver = guest.devices[0].queues[0]};
     for (unsigned i = 0; i < CHAIN_MAX; i++)
         write_ring(&rig, i, slot.gpa + 2 * i, i % 2, VU_DESC_F_WRITE | VU_DESC_F_NEXT,
