@@ -14,6 +14,7 @@
 #include "vhost-user/daemon/ready.h"
 #include "vhost-user/daemon/sandbox.h"
 #include "vhost-user/daemon/seccomp.h"
+#include "vhost-user/daemon/supervise.h"
 
 static const struct vu_program program = {
     .name = "vrngd",
@@ -102,7 +103,7 @@ static bool open_all(struct vrngd *vrngd, GError **error)
     return false;
 }
 
-/* Those that the process outside of the sandbox has no use for. */
+/* Those that the process outside of the sandbox has no use for, and might wait for at its end. */
 static unsigned list_fds(const struct vrngd *vrngd, int *ret_fds)
 {
     unsigned n = 0;
@@ -114,12 +115,13 @@ static unsigned list_fds(const struct vrngd *vrngd, int *ret_fds)
     for (unsigned i = 0; i < EGD_MAX_LISTEN; i++)
         ret_fds[n++] = vrngd->egd_sockets.fds[i];
     ret_fds[n++] = vrngd->egd_sockets.mix_fd;
+    ret_fds[n++] = vrngd->source->fd;
     return n;
 }
 
 static int start(struct vrngd *vrngd)
 {
-    int fds[VU_DAEMON_N_SOCKETS + VU_DAEMON_MAX_DEVICES + EGD_MAX_LISTEN + 1];
+    int fds[VU_DAEMON_N_SOCKETS + VU_DAEMON_MAX_DEVICES + EGD_MAX_LISTEN + 2];
     struct vu_sandbox_options sandbox_options = {
         .program = program.name,
         .mode = (enum vu_sandbox_mode)vrngd->options.sandbox,
@@ -140,8 +142,10 @@ static int start(struct vrngd *vrngd)
                           &status))
         return status;
     status = serve(vrngd);
-    rng_source_destroy(vrngd->source);
     vu_daemon_remove_socket();
+    /* A file may be one whose end somebody has to be told of, who does not listen. */
+    vu_supervise_take_leave();
+    rng_source_destroy(vrngd->source);
     vu_sandbox_clear(&sandbox);
     return status;
 }

@@ -3,9 +3,7 @@
 #include "contrib/vrngd/service.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
-#include "vhost-user/daemon/listen.h"
 #include "vhost-user/log.h"
 
 static bool service_is_tested(const struct rng_options *options, const struct rng_source *source)
@@ -75,8 +73,7 @@ static int service_serve(struct rng_service *service, const struct vu_daemon_opt
     if (!rng_feeder_stop(service->feeder)) {
         /* Its locks and memory cannot be taken down. */
         vu_error("vrngd: %s: hangs, leaving it behind", service->source->name);
-        vu_daemon_remove_socket();
-        _exit(EXIT_FAILURE);
+        vu_daemon_abandon();
     }
     return err;
 }

@@ -91,6 +91,7 @@ static struct rng_source *source_egd_create(const char *what, bool polls, GError
     }
     egd = g_new0(struct rng_egd, 1);
     egd->source.ops = &source_egd_ops;
+    egd->source.fd = fd;
     egd->client = egd_client_create(&(struct egd_client_options){
         .connector_fd = fd, .polls = polls, .patience_ms = EGD_CLIENT_PATIENCE_MS});
 out:

@@ -20,23 +20,15 @@
 #define FILE_URANDOM_MINOR 9
 #define FILE_HWRNG_MINOR   183 /* of the misc devices: /dev/hwrng, whatever it is called */
 
-struct rng_file {
-    struct rng_source source; /* first */
-    int fd;
-};
-
 static int file_poll_fd(const struct rng_source *source, short *ret_events)
 {
-    const struct rng_file *file = (const struct rng_file *)source;
-
     *ret_events = POLLIN;
-    return file->fd;
+    return source->fd;
 }
 
 static ssize_t file_read(struct rng_source *source, void *to, size_t size)
 {
-    const struct rng_file *file = (const struct rng_file *)source;
-    ssize_t n = read(file->fd, to, size);
+    ssize_t n = read(source->fd, to, size);
 
     if (n < 0)
         return errno == EINTR ? -EAGAIN : -errno;
@@ -45,10 +37,8 @@ static ssize_t file_read(struct rng_source *source, void *to, size_t size)
 
 static void file_destroy(struct rng_source *source)
 {
-    struct rng_file *file = (struct rng_file *)source;
-
-    vu_clear_fd(&file->fd);
-    g_free(file);
+    vu_clear_fd(&source->fd);
+    g_free(source);
 }
 
 static const struct rng_source_ops file_ops = {
@@ -73,7 +63,7 @@ static bool file_is_empty_promise(const struct stat *st)
 struct rng_source *rng_source_create_file(const char *what, GError **error)
 {
     vu_autofd int fd = open(what, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    struct rng_file *file;
+    struct rng_source *source;
     struct stat st;
 
     if (fd < 0 || fstat(fd, &st) < 0) {
@@ -89,9 +79,9 @@ struct rng_source *rng_source_create_file(const char *what, GError **error)
                     "expected a character device, a FIFO or a file, got %s", what);
         return NULL;
     }
-    file = g_new0(struct rng_file, 1);
-    file->source.ops = &file_ops;
-    file->source.is_raw = file_is_hwrng(&st);
-    file->fd = vu_steal_fd(&fd);
-    return &file->source;
+    source = g_new0(struct rng_source, 1);
+    source->ops = &file_ops;
+    source->is_raw = file_is_hwrng(&st);
+    source->fd = vu_steal_fd(&fd);
+    return source;
 }

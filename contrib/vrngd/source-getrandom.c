@@ -45,5 +45,6 @@ struct rng_source *rng_source_create_getrandom(const char *what, GError **error)
     }
     source = g_new0(struct rng_source, 1);
     source->ops = &getrandom_ops;
+    source->fd = -1;
     return source;
 }

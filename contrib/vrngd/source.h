@@ -51,6 +51,7 @@ struct rng_source_ops {
 struct rng_source {
     const struct rng_source_ops *ops;
     char *name;  /* as --source has it, for messages; rng_source_create's */
+    int fd;      /* what it has had open since it was made; -1: nothing */
     bool is_raw; /* straight from hardware: to be tested (health.h), unless --health=off */
 };
 

@@ -59,6 +59,9 @@ static void disk_answer(fuse_req_t req, enum slow_disk_kind kind)
     case SLOW_DISK_READ:
         fuse_reply_buf(req, data, sizeof(data));
         break;
+    case SLOW_DISK_FLUSH:
+        fuse_reply_err(req, 0);
+        break;
     case SLOW_DISK_DEAF:
         break;
     }
@@ -130,11 +133,20 @@ static void disk_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
         disk_take(req, SLOW_DISK_READ);
 }
 
+static void disk_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+    if (ino == DISK_LAZY)
+        disk_take(req, SLOW_DISK_FLUSH);
+    else
+        fuse_reply_err(req, ENOSYS);
+}
+
 static const struct fuse_lowlevel_ops disk_ops = {
     .lookup = disk_lookup,
     .getattr = disk_getattr,
     .open = disk_open,
     .read = disk_read,
+    .flush = disk_flush,
 };
 
 static void *disk_run(void *arg)

@@ -4,7 +4,7 @@
  * as a test needs it. Nothing of it is cached by the kernel.
  *
  *   file   4096 bytes       always at once
- *   lazy   4096 bytes       its attributes and data wait while they are shut
+ *   lazy   4096 bytes       its attributes, data and being closed wait while they are shut
  *   slow*  does not exist   which takes a while to find out while that is shut
  */
 #pragma once
@@ -18,6 +18,7 @@ enum slow_disk_kind {
     SLOW_DISK_GETATTR = 2,
     SLOW_DISK_READ = 4,
     SLOW_DISK_DEAF = 8,
+    SLOW_DISK_FLUSH = 16, /* when it is closed; not once `file` has been */
 };
 
 /* Mounts it on dir, in a mount namespace of the process's own. False with the reason in *ret_why

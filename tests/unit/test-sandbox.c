@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
+#include "vhost-user/daemon/supervise.h"
 #include "vhost-user/log.h"
 
 #define NOBODY     65534
@@ -285,6 +286,13 @@ static int body_sleep(const struct fixture *f, const struct vu_sandbox *sandbox)
     return 70;
 }
 
+/* Says that it ends, and never does. */
+static int body_take_leave(const struct fixture *f, const struct vu_sandbox *sandbox)
+{
+    vu_supervise_take_leave();
+    return body_sleep(f, sandbox);
+}
+
 /* Whatever mode makes a child here. */
 static bool skip_unless_forking(struct fixture *f)
 {
@@ -340,6 +348,13 @@ static void test_outside_killed(struct fixture *f, gconstpointer data)
     g_assert_cmpint(read(f->pipe_fd[0], &byte, 1), ==, 0);
 }
 
+/* The process outside does not wait for what may take for ever. */
+static void test_left_behind(struct fixture *f, gconstpointer data)
+{
+    if (!skip_unless_forking(f))
+        expect(f, body_take_leave, EXIT_FAILURE);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -352,5 +367,6 @@ int main(int argc, char **argv)
     ADD("status", test_status);
     ADD("signal", test_signal);
     ADD("outside-killed", test_outside_killed);
+    ADD("left-behind", test_left_behind);
     return g_test_run();
 }

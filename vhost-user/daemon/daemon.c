@@ -15,6 +15,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include "vhost-user/cleanup.h"
 #include "vhost-user/daemon/listen.h"
@@ -27,6 +29,7 @@
 #include "vhost-user/log.h"
 
 #define DAEMON_STOP_SECONDS 5
+#define DAEMON_MAX_FD       (1 << 20) /* numbers of sockets are lower */
 
 struct daemon {
     const char *name;
@@ -70,6 +73,29 @@ static bool daemon_watch_failure(int stop_fd)
     return daemon_failure.has_failed;
 }
 
+/*
+ * Sockets only: to close a file may wait for what hangs. Their numbers stay taken, for other
+ * threads may still use these, and close them. To a sanitizer, dup3(2) would be a race with them.
+ */
+static void daemon_close_all_sockets(void)
+{
+    vu_autofd int nothing = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    socklen_t len = sizeof(int);
+    int type;
+
+    for (int fd = STDERR_FILENO + 1; fd < DAEMON_MAX_FD; fd++)
+        if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0)
+            syscall(SYS_dup3, nothing, fd, O_CLOEXEC);
+}
+
+void vu_daemon_abandon(void)
+{
+    vu_daemon_remove_socket();
+    vu_supervise_take_leave();
+    daemon_close_all_sockets();
+    _exit(EXIT_FAILURE);
+}
+
 /* A session is over; behind the last of them everything is. Its thread, or main. */
 static void daemon_release(struct daemon *daemon)
 {
@@ -107,8 +133,7 @@ static gboolean daemon_on_stuck(void *opaque)
 
     vu_error("%s: a request hangs for more than %d seconds, leaving it behind", daemon->name,
              DAEMON_STOP_SECONDS);
-    vu_daemon_remove_socket();
-    _exit(EXIT_FAILURE);
+    vu_daemon_abandon();
 }
 
 static gboolean daemon_on_stop(int fd, GIOCondition condition, void *opaque)

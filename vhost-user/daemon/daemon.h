@@ -116,6 +116,13 @@ int vu_daemon_run(const struct vu_daemon_options *options, const struct vu_devic
  * it again: something is gone that it had from outside its sandbox. The caller says what. */
 void vu_daemon_fail(void);
 
+/*
+ * Ends the process now, with exit status 1, for a thread of it hangs in the kernel. That thread
+ * keeps the process's descriptors open for as long as it hangs: sockets are closed before, so that
+ * whoever is connected knows, and a successor can listen. Any thread. The caller says what hangs.
+ */
+G_NORETURN void vu_daemon_abandon(void);
+
 /* One of several devices. */
 struct vu_daemon_device {
     const struct vu_device *device;

@@ -9,8 +9,8 @@
  *   none        the host's tree; descriptors and capabilities are limited all the same
  *
  * In the first two modes the daemon is a child, and the process that was started stays outside: it
- * passes SIGTERM and the like on, removes the socket file and ends as the child did. The child does
- * not outlive it.
+ * passes SIGTERM and the like on, removes the socket file and ends as the child did, or without it
+ * where the kernel does not let it go (supervise.h). The child does not outlive it otherwise.
  *
  * Start-up only, in the main thread, before any other exists.
  */

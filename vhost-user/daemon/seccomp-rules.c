@@ -86,9 +86,7 @@ static const struct vu_syscall_rule rules_daemon[] = {
     VU_SYSCALL_IF("fcntl", 1, F_DUPFD_CLOEXEC),
     VU_SYSCALL_IF("fcntl", 1, F_ADD_SEALS),
     VU_SYSCALL_IF("fcntl", 1, F_GET_SEALS),
-    VU_SYSCALL_IF("dup3", 1, STDIN_FILENO), /* by /dev/null, in the background */
-    VU_SYSCALL_IF("dup3", 1, STDOUT_FILENO),
-    VU_SYSCALL_IF("dup3", 1, STDERR_FILENO),
+    VU_SYSCALL("dup3"), /* by what is nothing: of terminals, and of sockets at a hard end */
     VU_SYSCALL("eventfd2"),
     VU_SYSCALL("epoll_create1"),
     VU_SYSCALL("epoll_ctl"),

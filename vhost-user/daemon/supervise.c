@@ -16,13 +16,18 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "vhost-user/cleanup.h"
+#include "vhost-user/cpu.h"
 #include "vhost-user/daemon/listen.h"
 #include "vhost-user/daemon/ready.h"
 #include "vhost-user/log.h"
+
+/* In the child, once it is bound: its end of life_fd. */
+static int supervise_bond_fd = -1;
 
 void vu_supervise_signals(sigset_t *ret_set)
 {
@@ -48,7 +53,7 @@ static int supervise_open(const sigset_t *set, int *ret_life, int *ret_ready, in
 {
     vu_autofd int signal_fd = signalfd(-1, set, SFD_CLOEXEC);
 
-    if (signal_fd < 0 || pipe2(ret_life, O_CLOEXEC) < 0)
+    if (signal_fd < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ret_life) < 0)
         return -errno;
     if (pipe2(ret_ready, O_CLOEXEC) < 0) {
         int err = errno;
@@ -61,7 +66,7 @@ static int supervise_open(const sigset_t *set, int *ret_life, int *ret_ready, in
     return 0;
 }
 
-/* In the child: it keeps the reading end of one pipe and the writing end of the other. */
+/* In the child: it keeps one end of the pair and the writing end of the pipe. */
 static void supervise_become_child(struct vu_supervision *supervision, const int *life,
                                    const int *ready, int signal_fd)
 {
@@ -99,7 +104,11 @@ int vu_supervise_fork(struct vu_supervision *ret_supervision)
     close(life[0]);
     close(ready[1]);
     *ret_supervision = (struct vu_supervision){
-        .child = child, .life_fd = life[1], .ready_fd = ready[0], .signal_fd = signal_fd};
+        .child = child,
+        .life_fd = life[1],
+        .ready_fd = ready[0],
+        .signal_fd = signal_fd,
+    };
     if (ret < 0) {
         sigprocmask(SIG_SETMASK, &saved, NULL);
         supervise_close(ret_supervision);
@@ -114,8 +123,13 @@ bool vu_supervise_bind(struct vu_supervision *supervision)
 
     /* First the request, then the look: the end of the other cannot fall between them. */
     alive = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && poll(&fd, 1, 0) == 0;
-    vu_clear_fd(&supervision->life_fd);
+    supervise_bond_fd = vu_steal_fd(&supervision->life_fd);
     return alive;
+}
+
+void vu_supervise_take_leave(void)
+{
+    vu_clear_fd(&supervise_bond_fd);
 }
 
 /* The child's end as our own. */
@@ -138,36 +152,61 @@ static int supervise_end(const char *program, int status)
     return 128 + sig;
 }
 
-/* Waits for something to pass on, one way or the other, or for the child's end. */
+/* It is about to end, or would but for a thread that the kernel holds, until when there is nothing
+ * to wait for. */
+static void supervise_expect_end(struct vu_supervision *supervision)
+{
+    vu_clear_fd(&supervision->life_fd);
+    if (supervision->leave_ms == 0)
+        supervision->leave_ms = vu_now_ms() + VU_SUPERVISE_END_S * 1000;
+}
+
+static int supervise_timeout_ms(const struct vu_supervision *supervision)
+{
+    return supervision->leave_ms == 0 ? -1 : (int)MAX(supervision->leave_ms - vu_now_ms(), 0);
+}
+
+/* Waits for something to pass on, one way or the other, or for news of the child's end. */
 static void supervise_pass_on(struct vu_supervision *supervision)
 {
+    enum { SIGNALS, READY, LIFE };
     struct pollfd fds[] = {
-        {.fd = supervision->signal_fd, .events = POLLIN},
-        {.fd = supervision->ready_fd, .events = POLLIN},
+        [SIGNALS] = {.fd = supervision->signal_fd, .events = POLLIN},
+        [READY] = {.fd = supervision->ready_fd, .events = POLLIN},
+        [LIFE] = {.fd = supervision->life_fd},
     };
     struct signalfd_siginfo info;
     char byte;
 
-    if (poll(fds, G_N_ELEMENTS(fds), -1) < 0)
+    if (poll(fds, G_N_ELEMENTS(fds), supervise_timeout_ms(supervision)) < 0)
         return;
-    if (fds[1].revents != 0) {
+    if (fds[READY].revents != 0) {
         if (read(supervision->ready_fd, &byte, 1) == 1)
             vu_ready_announce();
         vu_clear_fd(&supervision->ready_fd);
     }
-    if (fds[0].revents != 0 && read(supervision->signal_fd, &info, sizeof(info)) == sizeof(info) &&
+    if (fds[SIGNALS].revents != 0 &&
+        read(supervision->signal_fd, &info, sizeof(info)) == sizeof(info) &&
         info.ssi_signo != SIGCHLD)
         kill(supervision->child, (int)info.ssi_signo);
+    if (fds[LIFE].revents != 0)
+        supervise_expect_end(supervision);
 }
 
 int vu_supervise_wait(struct vu_supervision *supervision, const char *program)
 {
+    pid_t ended;
     int status;
 
     /* A child that was stopped or continued raises SIGCHLD, too. */
-    while (waitpid(supervision->child, &status, WNOHANG) != supervision->child)
+    while ((ended = waitpid(supervision->child, &status, WNOHANG)) != supervision->child &&
+           supervise_timeout_ms(supervision) != 0)
         supervise_pass_on(supervision);
     supervise_close(supervision);
     vu_daemon_remove_socket();
-    return supervise_end(program, status);
+    if (ended == supervision->child)
+        return supervise_end(program, status);
+    vu_error("%s: process %d hangs in the kernel, leaving it behind", program,
+             (int)supervision->child);
+    return EXIT_FAILURE;
 }
