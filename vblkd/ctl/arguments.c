@@ -114,6 +114,23 @@ static JsonNode *arguments_read(JsonObject *row, const char *value, GError **err
     return arguments_read_text(row, value, error);
 }
 
+/* Of a command that has no rows: text, or JSON where it begins like an object or an array. */
+static JsonNode *arguments_read_any(const char *name, const char *value, GError **error)
+{
+    JsonNode *node;
+
+    if (!g_utf8_validate(value, -1, NULL)) {
+        arguments_fail(error, "%s: expected UTF-8", name);
+        return NULL;
+    }
+    if (value[0] != '{' && value[0] != '[')
+        return json_node_init_string(json_node_alloc(), value);
+    node = json_from_string(value, error);
+    if (!node)
+        g_prefix_error(error, "%s: ", name);
+    return node;
+}
+
 /* --- files --- */
 
 static const struct arguments_open {
@@ -167,20 +184,24 @@ static bool arguments_open_files(struct ctl_arguments *arguments, JsonArray *row
 
 /* --- words --- */
 
-static bool arguments_add(struct ctl_arguments *arguments, JsonArray *rows, const char *command,
-                          const char *word, GError **error)
+static bool arguments_add(struct ctl_arguments *arguments, JsonObject *command, const char *word,
+                          GError **error)
 {
     const char *equals = strchr(word, '=');
     g_autofree char *name = equals ? g_strndup(word, (size_t)(equals - word)) : NULL;
-    JsonObject *row = name ? arguments_find(rows, name) : NULL;
+    bool is_open = json_object_get_boolean_member_with_default(command, "open", FALSE);
+    JsonObject *row =
+        name ? arguments_find(json_object_get_array_member(command, "arguments"), name) : NULL;
     JsonNode *value;
 
     if (!equals)
         return arguments_fail(error, "%s: expected KEY=VALUE", word);
-    if (!row)
-        return arguments_fail(error, "%s has no argument \"%s\"; \"help %s\" lists them", command,
-                              name, command);
-    value = arguments_read(row, equals + 1, error);
+    if (!row && !is_open)
+        return arguments_fail(error, "%s has no argument \"%s\"; \"help %s\" lists them",
+                              arguments_text(command, "name"), name,
+                              arguments_text(command, "name"));
+    value =
+        row ? arguments_read(row, equals + 1, error) : arguments_read_any(name, equals + 1, error);
     if (!value)
         return false;
     json_object_set_member(json_node_get_object(arguments->node), name, value);
@@ -201,7 +222,7 @@ bool ctl_arguments_parse(struct ctl_arguments *arguments, JsonArray *commands, c
             arguments_fail(error, "the daemon has no command \"%s\"; \"help\" lists them", command);
     rows = ok ? json_object_get_array_member(row, "arguments") : NULL;
     for (; ok && *words; words++)
-        ok = arguments_add(arguments, rows, command, *words, error);
+        ok = arguments_add(arguments, row, *words, error);
     ok = ok && arguments_open_files(arguments, rows, error);
     if (!ok)
         ctl_arguments_clear(arguments, true);

@@ -87,6 +87,8 @@ static void builtin_add_commands(JsonBuilder *json, const struct vu_control_tabl
         for (size_t k = 0; k < command->n_arguments; k++)
             builtin_add_argument(json, &command->arguments[k]);
         json_builder_end_array(json);
+        if (command->is_open)
+            vu_json_add_bool(json, "open", true);
         json_builder_end_object(json);
     }
 }

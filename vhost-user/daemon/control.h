@@ -80,7 +80,7 @@ struct vu_control_command {
     const struct vu_control_argument *arguments;
     size_t n_arguments;
     bool is_slow; /* may wait for a disk: runs beside the others */
-    bool is_open; /* has no rows: run looks at call->arguments by itself */
+    bool is_open; /* has no rows: run looks at call->arguments by itself; clients are told */
     /*
      * Returns what goes under "return" (vu_control_nothing for {}), or NULL with *error: one of
      * domain VU_CONTROL_ERROR has its class, any other is a GenericError.

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Goes through vmm's QMP while a bare-metal guest waits for events: SOCKET DISK-SOCKET OUTPUT-OF-THE-GUEST."""
 
+import json
+import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -97,14 +100,18 @@ def silent_backend(client, path):
     client.run("chardev-remove", id="silent")
 
 
-def hot_plug(client, output, disk_socket):
+def vblkctl(path, *words):
+    subprocess.run([os.environ["VBLKCTL"], "-s", path, *words], check=True, timeout=60)
+
+
+def hot_plug(client, path, output, disk_socket):
     refused(client, "no -chardev", "device_add", driver="vhost-user-blk-pci", chardev="disk", id="d")
     backend = {"type": "socket", "data": {"server": False, "addr": {"type": "unix", "data": {"path": disk_socket}}}}
     refused(client, "unix socket", "chardev-add", id="disk", backend={"type": "file"})
     backend["data"]["reconnect"] = -1
     refused(client, "reconnect", "chardev-add", id="disk", backend=backend)
     backend["data"]["reconnect"] = 1
-    client.run("chardev-add", id="disk", backend=backend)
+    vblkctl(path, "chardev-add", "id=disk", f"backend={json.dumps(backend)}")
     refused(client, "another's", "chardev-add", id="disk", backend=backend)
     refused(client, "not known", "device_add", driver="virtio-net-pci", chardev="disk")
     refused(client, "power of two", "device_add", driver="vhost-user-blk-pci", chardev="disk", **{"queue-size": 100})
@@ -112,7 +119,10 @@ def hot_plug(client, output, disk_socket):
             numa_node=1)
     refused(client, "not known", "device_add", driver="pxb-pcie", id="late")
     for turn in (1, 2):
-        client.run("device_add", driver="vhost-user-blk-pci", chardev="disk", id="d", addr="0x7", **{"num-queues": 1})
+        if turn == 1:
+            client.run("device_add", driver="vhost-user-blk-pci", chardev="disk", id="d", addr="0x7", **{"num-queues": 1})
+        else:
+            vblkctl(path, "device_add", "driver=vhost-user-blk-pci", "chardev=disk", "id=d", "addr=0x7", "num-queues=1")
         refused(client, "another device's", "device_add", driver="vhost-user-blk-pci", chardev="disk", id="e")
         wait_for(output, "# it begins with d", 2 * turn - 1)
         # A reboot keeps the back-end, and brings its device.
@@ -136,7 +146,7 @@ def main():
     client = qmp.Client(path)
     questions(client)
     life(client, output)
-    hot_plug(client, output, disk_socket)
+    hot_plug(client, path, output, disk_socket)
     silent_backend(client, path)
     client.run("system_powerdown")
     client.wait("POWERDOWN")
