@@ -38,7 +38,7 @@ struct bench_options {
     bool packed, poll, count, help;
 };
 
-#define BENCH_FIELD(field) .offset = offsetof(struct bench_options, field)
+#define BENCH_FIELD(field) .group = "Options", .offset = offsetof(struct bench_options, field)
 
 static const struct vu_option bench_option_rows[] = {
     {.name = "socket-path",
