@@ -39,7 +39,9 @@ static const char man_description[] =
 
 static const char man_text[] =
     ".SH EXIT STATUS\n"
-    "0 after SIGTERM, SIGINT or the end of an only session; 1 where it could not start.\n"
+    "0 after SIGTERM, SIGINT, SIGHUP or the end of an only session; 1 where it could not start, "
+    "or\n"
+    "where a request hung for five seconds when it was to end.\n"
     ".SH EXAMPLES\n"
     "A disk for QEMU, with options as its\n"
     ".B \\-drive\n"

@@ -1,48 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* --help and the man page, from the rows of cmdline.h. */
+/* --help, the man page's OPTIONS and what a shell completes, from the rows of cmdline.h. */
 #include <stdio.h>
 #include <string.h>
 
 #include "vhost-user/daemon/options-words.h"
 #include "vmm/cmdline.h"
-
-static const char print_man_text[] =
-    ".SH EXAMPLES\n"
-    "A guest with a shared folder and a disk, whose daemons run already, and a socket for QMP:\n"
-    ".PP\n"
-    ".EX\n"
-    "vmm \\-smp 2 \\-m 2G \\-kernel vmlinuz \\-initrd initrd \\e\n"
-    "    \\-append \"console=ttyS0 root=/dev/vda\" \\e\n"
-    "    \\-object memory\\-backend\\-memfd,id=mem,size=2G \\-machine memory\\-backend=mem \\e\n"
-    "    \\-chardev socket,id=share,path=/run/share.sock \\e\n"
-    "    \\-device vhost\\-user\\-fs\\-pci,chardev=share,tag=myfs \\e\n"
-    "    \\-chardev socket,id=disk,path=/run/disk.sock \\e\n"
-    "    \\-device vhost\\-user\\-blk\\-pci,chardev=disk \\e\n"
-    "    \\-qmp unix:/run/vm.qmp\n"
-    ".EE\n"
-    ".PP\n"
-    "Two nodes of memory, each in huge pages of a host node:\n"
-    ".PP\n"
-    ".EX\n"
-    "vmm \\-smp 4 \\-m 8G \\-kernel vmlinuz \\e\n"
-    "    \\-object memory\\-backend\\-memfd,id=m0,size=4G,hugetlb=on,host\\-nodes=0,policy=bind "
-    "\\e\n"
-    "    \\-object memory\\-backend\\-memfd,id=m1,size=4G,hugetlb=on,host\\-nodes=1,policy=bind "
-    "\\e\n"
-    "    \\-numa node,cpus=0\\-1,memdev=m0 \\-numa node,cpus=2\\-3,memdev=m1 ...\n"
-    ".EE\n"
-    ".PP\n"
-    "What a running machine can be asked and told, by vblkctl(1) or any client of QMP:\n"
-    ".PP\n"
-    ".EX\n"
-    "vblkctl \\-\\-socket=/run/vm.qmp query\\-status\n"
-    "vblkctl \\-\\-socket=/run/vm.qmp system_reset\n"
-    ".EE\n"
-    ".SH SEE ALSO\n"
-    ".BR virtiofsd (1),\n"
-    ".BR vblkd (1),\n"
-    ".BR vblkctl (1),\n"
-    ".BR outboard (7)\n";
 
 static const char *const print_questions[] = {"-help", "-version", "-print-man", NULL};
 
@@ -119,23 +81,8 @@ static void print_man_row(const struct vmm_cmdline_option *option)
 
 void vmm_cmdline_print_man(void)
 {
-    puts(".TH VMM 1 " VU_PACKAGE_DATE " \"Outboard " VU_PACKAGE_VERSION "\" \"User Commands\"\n"
-         ".SH NAME\n"
-         "vmm \\- run a virtual machine whose devices are vhost\\-user back\\-ends\n"
-         ".SH SYNOPSIS\n"
-         "\\fBvmm\\fR \\fB\\-kernel\\fR \\fIFILE\\fR [\\fIOPTION\\fR]...\n"
-         ".SH DESCRIPTION\n"
-         "Boots a Linux kernel on KVM. Guest memory lies in a sealed memfd for each NUMA node and "
-         "is\n"
-         "shared with the back\\-ends, which serve the guest directly. Options are QEMU's, with "
-         "one\n"
-         "dash or two.\n"
-         ".SH OPTIONS");
+    puts(".SH OPTIONS");
     print_all(print_man_group, print_man_row);
-    puts(".SH EXIT STATUS\n"
-         "0 when the guest has switched itself off, or after quit; 1 where it could not start or "
-         "go on.");
-    fputs(print_man_text, stdout);
 }
 
 /* --- completion --- */

@@ -52,5 +52,6 @@ bool vmm_cmdline_parse_slot(const char *value, int *ret_slot, GError **error);
 /* --- cmdline-print.c --- */
 
 void vmm_cmdline_print_help(void);
+/* Of the man page, OPTIONS. */
 void vmm_cmdline_print_man(void);
 void vmm_cmdline_print_completion(void);

@@ -10,6 +10,7 @@
 #include "vhost-user/daemon/ready.h"
 #include "vmm/cmdline.h"
 #include "vmm/machine.h"
+#include "vmm/manual.h"
 #include "vmm/pidfile.h"
 #include "vmm/probe.h"
 #include "vmm/qmp.h"
@@ -88,7 +89,7 @@ int main(int argc, char **argv)
         printf("vmm (Outboard) %s\n", VU_PACKAGE_VERSION);
         break;
     case VMM_CMDLINE_MAN:
-        vmm_cmdline_print_man();
+        vmm_manual_print();
         break;
     case VMM_CMDLINE_COMPLETION:
         vmm_cmdline_print_completion();

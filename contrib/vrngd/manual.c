@@ -36,7 +36,8 @@ const char rng_manual_description[] =
 
 const char rng_manual_sections[] =
     ".SH EXIT STATUS\n"
-    "0 after SIGTERM, SIGINT or the end of an only session; 1 where it could not start, where\n"
+    "0 after SIGTERM, SIGINT, SIGHUP or the end of an only session; 1 where it could not start, "
+    "where\n"
     "reading the source hung when it was to end, and where its process that connects to an EGD\n"
     "server has ended and another connection was needed.\n"
     ".SH EXAMPLES\n"
@@ -76,4 +77,8 @@ const char rng_manual_sections[] =
     ".SH NOTES\n"
     "QEMU before 8.1 aborts where a vhost\\-user\\-rng device is on its command line together with "
     "a\n"
-    "socket that is to reconnect, whatever the daemon; plugged in later it reconnects.\n";
+    "socket that is to reconnect, whatever the daemon; plugged in later it reconnects.\n"
+    ".SH SEE ALSO\n"
+    ".BR vblkctl (1),\n"
+    ".BR random (4),\n"
+    ".BR outboard (7)\n";

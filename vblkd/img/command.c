@@ -264,6 +264,44 @@ static void command_print_man_entry(const struct img_command *command)
     putchar('\n');
 }
 
+static const char command_man_text[] =
+    ".SH EXIT STATUS\n"
+    "0 on success, 1 on failure. check: 2 for corruptions, 3 for leaked clusters alone, 63\n"
+    "where the format has no checks. compare: 1 for images that differ, 2 where one cannot be\n"
+    "opened, 3 where it cannot be told what it has, 4 where it cannot be read.\n"
+    ".SH EXAMPLES\n"
+    "A disk, another that begins as a copy of it, and what they take of the host:\n"
+    ".PP\n"
+    ".EX\n"
+    "vblk\\-img create \\-f qcow2 disk.qcow2 100G\n"
+    "vblk\\-img create \\-f qcow2 \\-b disk.qcow2 \\-F qcow2 overlay.qcow2\n"
+    "vblk\\-img info \\-\\-backing\\-chain overlay.qcow2\n"
+    ".EE\n"
+    ".PP\n"
+    "What was written to the second one moves into the first:\n"
+    ".PP\n"
+    ".EX\n"
+    "vblk\\-img commit \\-p overlay.qcow2\n"
+    ".EE\n"
+    ".PP\n"
+    "A state to come back to, and back to it:\n"
+    ".PP\n"
+    ".EX\n"
+    "vblk\\-img snapshot \\-c before\\-upgrade disk.qcow2\n"
+    "vblk\\-img snapshot \\-a before\\-upgrade disk.qcow2\n"
+    ".EE\n"
+    ".PP\n"
+    "A packed copy, and whether it is one:\n"
+    ".PP\n"
+    ".EX\n"
+    "vblk\\-img convert \\-p \\-c \\-O qcow2 \\-o compression_type=zstd disk.qcow2 packed.qcow2\n"
+    "vblk\\-img compare disk.qcow2 packed.qcow2\n"
+    ".EE\n"
+    ".SH SEE ALSO\n"
+    ".BR vblkd (1),\n"
+    ".BR qemu\\-img (1),\n"
+    ".BR outboard (7)\n";
+
 void img_command_print_man(void)
 {
     struct vu_option_table tables[G_N_ELEMENTS(commands) + 2] = {0};
@@ -290,12 +328,7 @@ void img_command_print_man(void)
     tables[G_N_ELEMENTS(commands) + 1] =
         (struct vu_option_table){command_rows, G_N_ELEMENTS(command_rows), NULL};
     vu_options_print_man(tables, G_N_ELEMENTS(tables));
-    puts(
-        ".SH EXIT STATUS\n"
-        "0 on success, 1 on failure. check: 2 for corruptions, 3 for leaked clusters alone, 63\n"
-        "where the format has no checks. compare: 1 for images that differ, 2 where one cannot be\n"
-        "opened, 3 where it cannot be told what it has, 4 where it cannot be read.\n"
-        ".SH SEE ALSO\n.BR vblkd (1),\n.BR outboard (7)");
+    fputs(command_man_text, stdout);
 }
 
 void img_command_print_completion(void)

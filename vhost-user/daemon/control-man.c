@@ -32,12 +32,13 @@ static void man_print_command(const struct vu_control_command *command)
     puts(".RE");
 }
 
-void vu_control_print_man(const struct vu_control_table *own)
+void vu_control_print_man(const struct vu_control_table *own, const char *option)
 {
     const struct vu_control_table *tables[] = {own, &control_builtin_table};
 
-    puts(".SH COMMANDS\n"
-         "With \\fB\\-\\-control\\fR, the daemon takes these, from\n"
+    fputs(".SH COMMANDS\nWith \\fB", stdout);
+    vu_options_print_roff(option);
+    puts("\\fR, it takes these, from\n"
          ".BR vblkctl (1)\n"
          "or any client of QEMU's QMP. Sixteen clients may be connected; one more takes the place "
          "of\n"

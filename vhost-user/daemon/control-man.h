@@ -4,5 +4,6 @@
 
 #include "vhost-user/daemon/control.h"
 
-/* Prints the section COMMANDS (roff) to stdout: the daemon's own, and those that all have. */
-void vu_control_print_man(const struct vu_control_table *own);
+/* Prints the section COMMANDS (roff) to stdout: the program's own, and those that all have. option:
+ * what it takes for them to be there. */
+void vu_control_print_man(const struct vu_control_table *own, const char *option);

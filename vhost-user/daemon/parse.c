@@ -196,7 +196,7 @@ static void parse_print_man(const struct vu_program *program, const struct vu_op
         fputs(program->man_description, stdout);
     vu_options_print_man(tables, n_tables);
     if (program->commands != NULL)
-        vu_control_print_man(program->commands);
+        vu_control_print_man(program->commands, "--control");
     if (program->man_text != NULL)
         fputs(program->man_text, stdout);
 }
