@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "vhost-user/daemon/listen.h"
+#include "vhost-user/daemon/process.h"
 #include "vhost-user/daemon/ready.h"
 #include "vmm/cmdline.h"
 #include "vmm/machine.h"
@@ -51,6 +52,7 @@ static int main_run(struct vmm_config *config)
 
     if (!vu_ready_prepare("vmm", config->daemonize, &status))
         return status;
+    vu_process_prepare();
     if (config->process_name)
         (void)prctl(PR_SET_NAME, config->process_name);
     if (!vmm_drop_privileges(config, &error))

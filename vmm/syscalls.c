@@ -154,6 +154,12 @@ static const struct vu_syscall_rule accepting[] = {
 };
 RULES_OF(accepting);
 
+/* What the process takes of the host: /proc/self/stat, opened at the start. */
+static const struct vu_syscall_rule telling[] = {
+    VU_SYSCALL("pread64"),
+};
+RULES_OF(telling);
+
 /* Pauses and resets of the machine, and its end. */
 static const struct vu_syscall_rule main_thread[] = {
     VU_SYSCALL_IF("tgkill", 2, SIGUSR1), /* vCPUs are to leave the guest */
@@ -184,8 +190,8 @@ const struct vu_syscall_rules *const *const vmm_thread_syscalls[VMM_N_THREAD_KIN
     [VMM_THREAD_VCPU_PVM] =
         TABLES(&common_table, &devices_table, &vcpu_table, &vcpu_pvm_table, &not_connecting_table),
     [VMM_THREAD_LINK] = TABLES(&common_table, &connecting_table, &link_thread_table),
-    [VMM_THREAD_CONTROL] =
-        TABLES(&common_table, &accepting_table, &threads_table, &not_connecting_table),
+    [VMM_THREAD_CONTROL] = TABLES(&common_table, &accepting_table, &telling_table, &threads_table,
+                                  &not_connecting_table),
 };
 
 bool vmm_confine(const struct vmm_config *config, enum vmm_thread_kind kind, GError **error)

@@ -102,6 +102,15 @@ static void test_json(void)
     tear_down(backend);
 }
 
+/* A program without a device, as vmm is. */
+static void test_no_device(void)
+{
+    JsonNode *node = vu_stats_to_json(NULL, 0, true);
+
+    g_assert_cmpuint(json_object_get_size(json_node_get_object(node)), ==, 0);
+    json_node_unref(node);
+}
+
 static void test_metrics(void)
 {
     static const char *const samples[] = {
@@ -145,6 +154,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/stats/sums", test_sums);
     g_test_add_func("/stats/json", test_json);
+    g_test_add_func("/stats/no-device", test_no_device);
     g_test_add_func("/stats/metrics", test_metrics);
     g_test_add_func("/stats/process", test_process);
     return g_test_run();

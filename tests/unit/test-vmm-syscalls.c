@@ -166,7 +166,7 @@ static const struct {
     {"KVM_IRQ_LINE", call_irq, ALL & ~BIT(CONTROL)},
     {"KVM_SET_FPU", call_fpu, BIT(VCPU_PVM)},
     {"KVM_SET_MP_STATE", call_reset, BIT(MAIN) | BIT(MAIN_QMP)},
-    {"pread", call_read_kernel, BIT(MAIN) | BIT(MAIN_QMP)},
+    {"pread", call_read_kernel, BIT(MAIN) | BIT(MAIN_QMP) | BIT(CONTROL)},
     {"unlinkat", call_remove, BIT(MAIN) | BIT(MAIN_QMP)},
     {"a thread", call_thread, BIT(MAIN_QMP) | BIT(CONTROL)},
     {"exec", call_exec, 0},

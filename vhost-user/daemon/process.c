@@ -57,9 +57,11 @@ void vu_process_read(struct vu_process_usage *ret_usage)
     char text[PROCESS_MAX_STAT];
     struct timespec cpu = {0};
     struct stat st;
-    ssize_t n = pread(process_own.stat_fd, text, sizeof(text) - 1, 0);
+    ssize_t n = -1;
 
     *ret_usage = (struct vu_process_usage){.start_s = process_own.start_s};
+    if (process_own.stat_fd >= 0)
+        n = pread(process_own.stat_fd, text, sizeof(text) - 1, 0);
     if (n > 0) {
         text[n] = '\0';
         process_parse(text, ret_usage);

@@ -69,8 +69,8 @@ static void stats_read_device(struct stats *stats, struct vu_backend *backend, u
 /* False where the devices count nothing, and there is nothing to be cleared. */
 static bool stats_read(struct stats *stats, struct vu_backend *const *backends, unsigned n_backends)
 {
-    const struct vu_device *first = vu_backend_device(backends[0], NULL);
-    const struct vu_stats *what = first->stats;
+    const struct vu_device *first = n_backends > 0 ? vu_backend_device(backends[0], NULL) : NULL;
+    const struct vu_stats *what = first ? first->stats : NULL;
 
     if (!what)
         return false;

@@ -51,6 +51,11 @@ def questions(client):
     expect([m["size"] for m in memdevs] == [32 << 20, 32 << 20], "two memory backends")
     expect(client.run("query-name")["name"] == "test", "the name")
     expect(len(client.run("query-pci")[0]["devices"]) == 1, "a bridge alone on the bus")
+    for command in client.run("query-commands"):
+        if command["name"].startswith("query-"):
+            client.run(command["name"])
+    process = client.run("query-process")
+    expect(process["pid"] > 0 and process["resident-bytes"] > 100000, "every question has an answer")
 
 
 def life(client, output):
