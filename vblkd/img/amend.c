@@ -6,11 +6,12 @@
 
 #include "vblkd/format/qcow2-amend.h"
 #include "vblkd/img/commands.h"
+#include "vblkd/img/new-image.h"
 #include "vblkd/img/open-image.h"
 #include "vblkd/img/progress.h"
 #include "vblkd/img/size.h"
 
-#define AMEND_SECTOR UINT64_C(512)
+#define AMEND_SECTOR 512
 
 enum { AMEND_UNSAID = 0, AMEND_OFF, AMEND_ON }; /* of the switches */
 
@@ -18,11 +19,10 @@ struct amend_options {
     char *format, *cache;
     bool progress, quiet, force;
     /* -o */
-    bool help;
-    unsigned version; /* 0: not said */
-    bool has_size;
-    uint64_t size;
-    int lazy_refcounts, data_file_raw, refcount_bits; /* 0: not said */
+    bool help, says_something;
+    unsigned version;                                 /* 0: not to be changed */
+    uint64_t size;                                    /* likewise */
+    int lazy_refcounts, data_file_raw, refcount_bits; /* likewise */
     char *data_file, *backing_file, *backing_format;
 };
 
@@ -43,26 +43,32 @@ static bool amend_parse_compat(void *target, const char *name, const char *value
     return options->version != 0;
 }
 
+/* Bare, it is on. */
 static bool amend_parse_switch(void *target, const char *name, const char *value, GError **error)
 {
     struct amend_options *options = target;
     int *field =
         strcmp(name, "data_file_raw") == 0 ? &options->data_file_raw : &options->lazy_refcounts;
+    bool is_on;
 
-    if (strcmp(value, "on") == 0 || strcmp(value, "off") == 0) {
-        *field = value[1] == 'n' ? AMEND_ON : AMEND_OFF;
-        return true;
-    }
-    g_set_error(error, VU_OPTION_ERROR, 0, "expected on or off, got \"%s\"", value);
-    return false;
+    if (!img_new_image_parse_switch(value, &is_on, error))
+        return false;
+    *field = is_on ? AMEND_ON : AMEND_OFF;
+    return true;
 }
 
+/* Nothing is no size of a disk: it stays as it is then. */
 static bool amend_parse_size(void *target, const char *name, const char *value, GError **error)
 {
     struct amend_options *options = target;
 
-    options->has_size = true;
-    return img_size_parse(value, &options->size, error);
+    options->says_something = true;
+    if (!img_size_parse(value, &options->size, error))
+        return false;
+    if (options->size % AMEND_SECTOR == 0)
+        return true;
+    g_set_error(error, VU_OPTION_ERROR, 0, "expected a multiple of 512, got \"%s\"", value);
+    return false;
 }
 
 static bool amend_refuse(void *target, const char *name, const char *value, GError **error)
@@ -99,7 +105,7 @@ static const struct vu_option amend_rows[] = {
      .metavar = "SIZE", .group = AMEND_KEY_GROUP,
      .help = "The size of the disk. What is cut off is gone."},
     {.name = "lazy_refcounts", .in_o_list = true, .type = VU_OPTION_CALL,
-     .parse = amend_parse_switch, .metavar = "on|off", .group = AMEND_KEY_GROUP,
+     .parse = amend_parse_switch, .value_optional = true, .metavar = "on|off", .group = AMEND_KEY_GROUP,
      .help = "Whether reference counts may be written late, to be counted anew after a crash."},
     {.name = "refcount_bits", .in_o_list = true, .type = VU_OPTION_INT, .min = 1, .max = 64,
      .offset = AMEND_OFFSET(refcount_bits), .group = AMEND_KEY_GROUP,
@@ -108,7 +114,7 @@ static const struct vu_option amend_rows[] = {
      .offset = AMEND_OFFSET(data_file), .group = AMEND_KEY_GROUP,
      .help = "The name of the raw file that holds the data, if there is one already."},
     {.name = "data_file_raw", .in_o_list = true, .type = VU_OPTION_CALL,
-     .parse = amend_parse_switch, .metavar = "on|off", .group = AMEND_KEY_GROUP,
+     .parse = amend_parse_switch, .value_optional = true, .metavar = "on|off", .group = AMEND_KEY_GROUP,
      .help = "off: the data file alone need no longer be readable as a raw image."},
     {.name = "backing_file", .in_o_list = true, .type = VU_OPTION_STRING, .metavar = "NAME",
      .offset = AMEND_OFFSET(backing_file), .group = AMEND_KEY_GROUP,
@@ -130,7 +136,7 @@ static const struct vu_option amend_rows[] = {
 
 static bool amend_says_something(const struct amend_options *options)
 {
-    return options->version || options->has_size || options->lazy_refcounts ||
+    return options->version || options->says_something || options->lazy_refcounts ||
            options->refcount_bits || options->data_file || options->data_file_raw ||
            options->backing_file || options->backing_format;
 }
@@ -164,11 +170,12 @@ static bool amend_check(const struct amend_options *options, const struct vblk_i
         problem = "refcount_bits is a power of two from 1 to 64";
     else if (version < 3 && options->refcount_bits && options->refcount_bits != 16)
         problem = "refcount_bits other than 16 need compat=1.1 or later";
-    else if (version < 3 && !options->version && options->lazy_refcounts == AMEND_ON)
+    else if (version < 3 && options->lazy_refcounts == AMEND_ON &&
+             !(header->compatible & QCOW2_COMPAT_LAZY_REFCOUNTS))
         problem = "lazy_refcounts needs compat=1.1 or later";
     else if (options->data_file_raw == AMEND_ON)
         problem = "data_file_raw can only be said of a new image";
-    else if (options->data_file && options->has_size)
+    else if (options->data_file && options->size)
         problem = "data_file and size cannot be changed at once";
     if (problem)
         g_set_error(error, VU_OPTION_ERROR, 0, "%s", problem);
@@ -210,9 +217,8 @@ static bool amend_lazy(struct vblk_image *image, const struct amend_options *opt
 static bool amend_size(struct vblk_image *image, const struct amend_options *options,
                        GError **error)
 {
-    uint64_t size = (options->size + AMEND_SECTOR - 1) & ~(AMEND_SECTOR - 1);
-
-    return !options->has_size || size == image->size || image->format->resize(image, size, error);
+    return options->size == 0 || options->size == image->size ||
+           image->format->resize(image, options->size, error);
 }
 
 static bool amend_downgrade(struct vblk_image *image, const struct amend_options *options,

@@ -46,13 +46,22 @@ static bool new_parse_compat(void *target, const char *name, const char *value, 
     return false;
 }
 
-/* Bare, as the list of qemu-img has it, it is on. */
-static bool new_parse_switch(void *target, const char *name, const char *value, GError **error)
+bool img_new_image_parse_switch(const char *value, bool *ret_is_on, GError **error)
 {
     static const char *const on[] = {"on", "yes", "true", "y", NULL};
     static const char *const off[] = {"off", "no", "false", "n", NULL};
+
+    *ret_is_on = !value || g_strv_contains(on, value);
+    if (*ret_is_on || g_strv_contains(off, value))
+        return true;
+    g_set_error(error, VU_OPTION_ERROR, 0, "expected on or off, got \"%s\"", value);
+    return false;
+}
+
+static bool new_parse_switch(void *target, const char *name, const char *value, GError **error)
+{
     struct img_new_image *new = target;
-    bool is_on = !value || g_strv_contains(on, value);
+    bool is_on;
     const struct {
         const char *name;
         int *field;
@@ -62,10 +71,8 @@ static bool new_parse_switch(void *target, const char *name, const char *value, 
         {"data_file_raw", &new->data_file_raw},
     };
 
-    if (!is_on && !g_strv_contains(off, value)) {
-        g_set_error(error, VU_OPTION_ERROR, 0, "expected on or off, got \"%s\"", value);
+    if (!img_new_image_parse_switch(value, &is_on, error))
         return false;
-    }
     for (size_t i = 0; i < G_N_ELEMENTS(fields); i++)
         if (strcmp(fields[i].name, name) == 0)
             *fields[i].field = is_on;

@@ -23,6 +23,9 @@ struct img_new_image {
 extern const struct vu_option img_new_image_rows[];
 extern const size_t img_n_new_image_rows;
 
+/* A switch as the list of qemu-img has it; bare (NULL), it is on. False with *error. */
+bool img_new_image_parse_switch(const char *value, bool *ret_is_on, GError **error);
+
 void img_new_image_init(struct img_new_image *new);
 void img_new_image_clear(struct img_new_image *new);
 /* Lists the options of a format (NULL: raw). The exit status: 1 where there is no such format. */
