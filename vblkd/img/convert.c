@@ -192,9 +192,15 @@ static struct vblk_image *convert_open_one(const struct convert *convert, const 
                                            GError **error)
 {
     const struct convert_options *options = convert->options;
+    struct vblk_image *image =
+        img_open(path, options->format, options->source_cache,
+                 convert->run->open_flags | (options->force_share ? IMG_OPEN_SHARE : 0), error);
 
-    return img_open(path, options->format, options->source_cache,
-                    convert->run->open_flags | (options->force_share ? IMG_OPEN_SHARE : 0), error);
+    /* Locks do not tell of it with -U. */
+    if (image && !options->no_create &&
+        !img_open_spares(image, convert->target_path, convert->run->new->data_file, error))
+        g_clear_pointer(&image, vblk_image_close);
+    return image;
 }
 
 static bool convert_open_source(struct convert *convert, GError **error)
@@ -227,8 +233,7 @@ static bool convert_create_target(struct convert *convert, GError **error)
         new->size = (convert->source->size + CONVERT_SECTOR - 1) & ~(CONVERT_SECTOR - 1);
     if (new->size < convert->source->size)
         return convert_fail(error, path, "-o size: smaller than the source");
-    if (new->backing_file &&
-        !img_open_look_behind(path, new->backing_file, new->backing_format, &new->size, error))
+    if (new->backing_file && !img_open_look_behind(path, new, error))
         return false;
     new->unflushed = true;
     return img_new_image_create(path, new, convert->options->output_format, error);

@@ -57,8 +57,7 @@ static bool create_prepare(const struct create_options *options, const char *pat
                         "%s: the format of the backing image must be said (-F)", path);
             return false;
         }
-        if (!options->unsafe &&
-            !img_open_look_behind(path, new->backing_file, new->backing_format, &new->size, error))
+        if (!options->unsafe && !img_open_look_behind(path, new, error))
             return false;
     }
     if (new->backing_format && !new->backing_file) {

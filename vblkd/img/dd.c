@@ -108,7 +108,8 @@ static int dd_copy(const struct dd_options *options, const struct dd_operands *o
     int ret;
 
     new->size = (len + DD_BLOCK - 1) & ~(uint64_t)(DD_BLOCK - 1);
-    if (!img_new_image_create(operands->target, new, format, &error))
+    if (!img_open_spares(source, operands->target, NULL, &error) ||
+        !img_new_image_create(operands->target, new, format, &error))
         return img_fail(1, error);
     copy.target = img_open(operands->target, format, NULL, IMG_OPEN_WRITE, &error);
     if (!copy.target)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "vblkd/format/qcow2-backing.h"
+#include "vblkd/format/qcow2-image.h"
 #include "vblkd/img/command.h"
 #include "vblkd/img/image-name.h"
 #include "vblkd/img/image-opts.h"
@@ -145,37 +146,66 @@ struct vblk_image *img_open(const char *path, const char *format, const char *ca
     return img_open_chain(path, format, cache, flags, 0, error);
 }
 
-/* Whether an image of the chain is the file that a new image is going to overwrite. */
+/* --- what must not be overwritten --- */
+
+static bool open_is_file(const struct vblk_storage *storage, const struct stat *file)
+{
+    struct stat opened;
+
+    return fstat(storage->fd, &opened) == 0 && opened.st_dev == file->st_dev &&
+           opened.st_ino == file->st_ino;
+}
+
+/* Whether an image of the chain, or what it keeps its data in, is that file. */
 static bool open_chain_has(const struct vblk_image *image, const char *path)
 {
-    struct stat there, other;
+    struct stat file;
 
-    if (stat(path, &there) < 0)
+    if (stat(path, &file) < 0)
         return false;
-    for (; image; image = image->backing)
-        if (fstat(image->storage->fd, &other) == 0 && other.st_dev == there.st_dev &&
-            other.st_ino == there.st_ino)
+    for (; image; image = image->backing) {
+        bool is_qcow2 = strcmp(image->format->name, "qcow2") == 0;
+
+        if (open_is_file(image->storage, &file) ||
+            (is_qcow2 && open_is_file(qcow2_of(image)->data_storage, &file)))
             return true;
+    }
     return false;
 }
 
+bool img_open_spares(const struct vblk_image *image, const char *name, const char *data_file,
+                     GError **error)
+{
+    g_autofree char *path = img_image_name_path(name, error);
+    g_autofree char *data_path = NULL;
+    const char *lost = path;
+
+    if (path && data_file)
+        data_path = qcow2_backing_path(path, data_file, error);
+    if (!path || (data_file && !data_path))
+        return false;
+    if (!open_chain_has(image, path))
+        lost = data_path && open_chain_has(image, data_path) ? data_path : NULL;
+    if (lost)
+        g_set_error(error, VU_OPTION_ERROR, 0, "%s: is read from, and would be overwritten", lost);
+    return !lost;
+}
+
 /* Though a guest may be writing to it: an overlay is how it is made to write elsewhere. */
-bool img_open_look_behind(const char *path, const char *name, const char *format, uint64_t *size,
-                          GError **error)
+bool img_open_look_behind(const char *path, struct img_new_image *new, GError **error)
 {
     g_autofree char *image_path = img_image_name_path(path, error);
-    g_autofree char *backing_path = image_path ? qcow2_backing_path(image_path, name, error) : NULL;
+    g_autofree char *backing_path =
+        image_path ? qcow2_backing_path(image_path, new->backing_file, error) : NULL;
     struct vblk_image *backing =
-        backing_path ? open_path(backing_path, format, NULL, IMG_OPEN_SHARE, 0, error) : NULL;
-    bool is_behind_itself = backing && open_chain_has(backing, image_path);
+        backing_path ? open_path(backing_path, new->backing_format, NULL, IMG_OPEN_SHARE, 0, error)
+                     : NULL;
+    bool ok = backing && img_open_spares(backing, path, new->data_file, error);
 
-    if (is_behind_itself)
-        g_set_error(error, VU_OPTION_ERROR, 0, "it would lie behind itself, and be overwritten");
-    else if (backing && *size == UINT64_MAX)
-        *size = backing->size;
+    if (ok && new->size == UINT64_MAX)
+        new->size = backing->size;
     vblk_image_close(backing);
-    if (backing && !is_behind_itself)
-        return true;
-    g_prefix_error(error, "%s: the backing image: ", path);
-    return false;
+    if (!ok)
+        g_prefix_error(error, "%s: the backing image: ", path);
+    return ok;
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "vblkd/format/image.h"
+#include "vblkd/img/new-image.h"
 
 enum img_open_flags {
     IMG_OPEN_WRITE = 1 << 0,
@@ -27,6 +28,9 @@ struct vblk_image *img_open_chain(const char *path, const char *format, const ch
                                   unsigned flags, unsigned depth, GError **error);
 
 /* Whether the backing image that a new image at `path` is to name is there, and is what it was said
- * to be. *size, where it is UINT64_MAX, becomes its own. False with *error. */
-bool img_open_look_behind(const char *path, const char *name, const char *format, uint64_t *size,
-                          GError **error);
+ * to be. new->size, where it is not said, becomes its own. False with *error. */
+bool img_open_look_behind(const char *path, struct img_new_image *new, GError **error);
+/* Whether a new image called `name`, with that data file (may be NULL), takes the place of no file
+ * that an image or its chain lies in. False with *error. */
+bool img_open_spares(const struct vblk_image *image, const char *name, const char *data_file,
+                     GError **error);
