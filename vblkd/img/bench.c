@@ -214,7 +214,8 @@ static int bench_run_all(struct bench *bench)
     int interval = options->flush_interval, ret = 0;
 
     while (bench->result == 0 && ret == 0 && bench->n_done < options->count) {
-        while (bench->free_requests && bench->n_sent < options->count && bench->result == 0) {
+        while (bench->free_requests && bench->n_sent < options->count && bench->result == 0 &&
+               ret == 0) {
             bench_send(bench);
             if (interval == 0 || bench->n_sent % interval != 0)
                 continue;

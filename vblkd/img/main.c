@@ -52,6 +52,8 @@ int main(int argc, char **argv)
     vu_log_set_level(VU_LOG_WARNING);
     /* Those that show no progress are not ended by being asked for it. */
     signal(SIGUSR1, SIG_IGN);
+    /* A file that may not become larger is an error like a full disk. */
+    signal(SIGXFSZ, SIG_IGN);
     argc -= n_trace;
     argv += n_trace;
     if (argc < 2)

@@ -290,6 +290,15 @@ static bool rebase_make_alike(struct rebase *rebase, const struct rebase_options
     return ret == 0;
 }
 
+/* Who asked for it sees that nothing was to be copied. */
+static void rebase_copy_nothing(bool shows_progress)
+{
+    struct img_progress progress;
+
+    img_progress_begin(&progress, shows_progress, 1);
+    img_progress_end(&progress, true);
+}
+
 static bool rebase_do(struct rebase *rebase, const struct rebase_options *options, GError **error)
 {
     const char *name = rebase_backing_name(options);
@@ -297,6 +306,8 @@ static bool rebase_do(struct rebase *rebase, const struct rebase_options *option
     if (!rebase_check(options, rebase->image, error) ||
         (!options->unsafe && !rebase_make_alike(rebase, options, error)))
         return false;
+    if (options->unsafe)
+        rebase_copy_nothing(options->progress && !options->quiet);
     if (qcow2_amend_backing(rebase->image, name, options->backing_format, error))
         return true;
     g_prefix_error(error, "%s: ", rebase->image->storage->path);
