@@ -76,13 +76,18 @@ static bool bench_parse_size(void *target, const char *name, const char *value, 
 static bool bench_parse_count(void *target, const char *name, const char *value, GError **error)
 {
     struct bench_options *options = target;
-    guint64 count;
+    char *end;
+    long count;
 
-    if (!g_ascii_string_to_unsigned(value, 10, 0, INT32_MAX, &count, error))
-        return false;
-    options->count = (int)count;
-    options->has_count = true;
-    return true;
+    errno = 0;
+    count = strtol(value, &end, 0);
+    options->has_count = errno == 0 && end > value && *end == '\0' && count >= 0;
+    if (options->has_count && count <= INT32_MAX) {
+        options->count = (int)count;
+        return true;
+    }
+    g_set_error(error, VU_OPTION_ERROR, 0, "expected a number up to 2147483647, got \"%s\"", value);
+    return false;
 }
 
 /* clang-format off */
@@ -111,9 +116,9 @@ static const struct vu_option bench_rows[] = {
      .help = "Write instead of reading: the contents of the disk are lost."},
     {.name = "pattern", .is_long = true, .type = VU_OPTION_INT, .min = 0, .max = 255,
      .offset = BENCH_OFFSET(pattern), .group = BENCH_GROUP, .help = "Write that byte."},
-    {.name = "flush-interval", .is_long = true, .type = VU_OPTION_INT, .min = 1, .max = INT32_MAX,
+    {.name = "flush-interval", .is_long = true, .type = VU_OPTION_INT, .min = 0, .max = INT32_MAX,
      .offset = BENCH_OFFSET(flush_interval), .group = BENCH_GROUP,
-     .help = "With -w: flush after so many requests, which are all done by then."},
+     .help = "With -w: flush after so many requests, which are all done by then; 0: never."},
     {.name = "no-drain", .is_long = true, .type = VU_OPTION_FLAG,
      .offset = BENCH_OFFSET(no_drain), .group = BENCH_GROUP,
      .help = "With --flush-interval: do not wait for those that are on their way."},

@@ -31,8 +31,10 @@ bool img_size_parse(const char *text, uint64_t *ret_size, GError **error)
     whole = g_ascii_strtoull(number, &end, g_str_has_prefix(number, "0x") ? 16 : 10);
     if (errno != 0 || !g_ascii_isdigit(number[0]))
         return size_fail(text, error);
-    if (*end == '.')
+    if (*end == '.' && g_ascii_isdigit(end[1]))
         fraction = g_ascii_strtod(end, &end);
+    else if (*end == '.')
+        end++;
     if (*end != '\0') {
         suffix = strchr(size_suffixes, g_ascii_toupper(*end));
         if (!suffix || end[1] != '\0')
