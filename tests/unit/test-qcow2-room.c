@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "tests/unit/qcow2-fixture.h"
+#include "vblkd/format/qcow2-create.h"
+#include "vblkd/format/qcow2-image.h"
 
 #define TEST_SIZE  (UINT64_C(64) << 20)
 #define TEST_PIECE UINT64_C(4096)
@@ -115,6 +117,96 @@ static void test_killed(void)
     qcow2_fixture_destroy(&fixture);
 }
 
+/* Each that is killed leaves some, and the next one takes that first. */
+static void test_killed_often(void)
+{
+    struct qcow2_fixture fixture;
+    uint64_t size = 0;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    qcow2_fixture_create(&fixture, TEST_SIZE, "");
+    for (unsigned i = 0; i < 12; i++) {
+        pid_t pid = fork();
+
+        if (pid == 0) {
+            test_open(&fixture);
+            qcow2_fixture_write(&fixture, i * TEST_STEP, TEST_PIECE, 1);
+            g_assert_cmpint(vblk_image_flush(fixture.image), ==, 0);
+            qcow2_fixture_write(&fixture, (i + 100) * TEST_STEP, TEST_PIECE, 1);
+            g_assert_cmpint(vblk_image_flush(fixture.image), ==, 0);
+            raise(SIGKILL);
+        }
+        g_assert_cmpint(waitpid(pid, NULL, 0), ==, pid);
+        if (i == 0)
+            size = test_file_size(&fixture);
+    }
+    qcow2_fixture_check(&fixture, true);
+    g_assert_cmpuint(test_file_size(&fixture), <=, size + 24 * TEST_STEP + size / 2);
+    qcow2_fixture_destroy(&fixture);
+}
+
+/* Where an image says that its free clusters are far behind the end of its file, what lies between
+ * takes no space. */
+static void test_far(void)
+{
+    struct qcow2_fixture fixture;
+    struct stat st;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    qcow2_fixture_create(&fixture, TEST_SIZE, "");
+    test_open(&fixture);
+    qcow2_of(fixture.image)->refcounts.hint = 4096;
+    test_write(&fixture, 0, 8 * TEST_STEP, 1);
+    g_assert_cmpint(vblk_image_flush(fixture.image), ==, 0);
+    g_assert_cmpint(stat(fixture.path, &st), ==, 0);
+    g_assert_cmpuint((uint64_t)st.st_size, >, 4096 * TEST_STEP);
+    g_assert_cmpuint((uint64_t)st.st_blocks * 512, <, 64 << 20);
+    test_verify(&fixture);
+    qcow2_fixture_destroy(&fixture);
+}
+
+/* The last cluster ends within a block of the file. */
+static void test_small_clusters(void)
+{
+    struct qcow2_fixture fixture;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    for (unsigned n = 1; n < 12; n++) {
+        qcow2_fixture_create(&fixture, TEST_SIZE, "-o cluster_size=512");
+        test_open(&fixture);
+        qcow2_fixture_write(&fixture, 0, n * UINT64_C(512), 1);
+        g_assert_cmpuint(test_file_size(&fixture), >, 1 << 20);
+        test_verify(&fixture);
+        g_assert_cmpuint(test_file_size(&fixture), <, 1 << 19);
+        qcow2_fixture_destroy(&fixture);
+    }
+}
+
+/* Space is set aside in front of what is in use: the file does not end there, and what was there
+ * before does not show. */
+static void test_set_aside(gconstpointer how)
+{
+    struct qcow2_fixture fixture;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    qcow2_fixture_create(&fixture, TEST_SIZE, "");
+    fixture.options.discard_in_format = false;
+    qcow2_fixture_open(&fixture);
+    test_write(&fixture, 0, 64 * TEST_STEP, 1);
+    qcow2_fixture_discard(&fixture, 0, 32 * TEST_STEP);
+    for (unsigned i = 0; i < 3; i++)
+        g_assert_cmpint(vblk_image_flush(fixture.image), ==, 0);
+    g_assert_cmpint(qcow2_preallocate(fixture.image, 0, 4 * TEST_STEP,
+                                      (enum qcow2_preallocation)GPOINTER_TO_UINT(how)),
+                    ==, 0);
+    test_verify(&fixture);
+    qcow2_fixture_destroy(&fixture);
+}
+
 /* Clusters that lay behind the end of a file that was too short, and are written in place. */
 static void test_short_file(void)
 {
@@ -166,6 +258,13 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/qcow2/room/given-back", test_given_back);
     g_test_add_func("/qcow2/room/killed", test_killed);
+    g_test_add_func("/qcow2/room/killed-often", test_killed_often);
+    g_test_add_func("/qcow2/room/far", test_far);
+    g_test_add_func("/qcow2/room/small-clusters", test_small_clusters);
+    g_test_add_data_func("/qcow2/room/set-aside", GUINT_TO_POINTER(QCOW2_PREALLOC_METADATA),
+                         test_set_aside);
+    g_test_add_data_func("/qcow2/room/set-aside-falloc", GUINT_TO_POINTER(QCOW2_PREALLOC_FALLOC),
+                         test_set_aside);
     g_test_add_func("/qcow2/room/short-file", test_short_file);
     g_test_add_func("/qcow2/room/refused", test_refused);
     return g_test_run();

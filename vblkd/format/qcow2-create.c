@@ -290,7 +290,7 @@ static int preallocate_place(struct vblk_storage *storage, uint64_t offset, uint
                              enum qcow2_preallocation how)
 {
     g_autofree void *zeros = NULL;
-    uint64_t size = __atomic_load_n(&storage->size, __ATOMIC_RELAXED);
+    uint64_t size;
     int ret = 0;
 
     if (how == QCOW2_PREALLOC_FULL) {
@@ -301,13 +301,20 @@ static int preallocate_place(struct vblk_storage *storage, uint64_t offset, uint
         }
         return ret;
     }
-    if (how == QCOW2_PREALLOC_FALLOC && !storage->is_block_device) {
+    /* It may have grown since it was measured, and must not become shorter. */
+    ret = vblk_storage_refresh_size(storage);
+    size = __atomic_load_n(&storage->size, __ATOMIC_RELAXED);
+    /* Clusters that were something else before, or have never been written on a device. */
+    if (ret == 0 && offset < size)
+        ret = vblk_storage_zero(storage, offset, MIN(len, size - offset),
+                                how == QCOW2_PREALLOC_METADATA);
+    if (ret < 0 || storage->is_block_device)
+        return ret;
+    if (how == QCOW2_PREALLOC_FALLOC) {
         ret = fallocate(storage->fd, 0, (off_t)offset, (off_t)len) < 0 ? -errno : 0;
         return ret < 0 ? ret : vblk_storage_refresh_size(storage);
     }
-    return offset + len > size && !storage->is_block_device
-               ? vblk_storage_truncate(storage, offset + len)
-               : 0;
+    return offset + len > size ? vblk_storage_truncate(storage, offset + len) : 0;
 }
 
 int qcow2_preallocate(struct vblk_image *image, uint64_t offset, uint64_t len,

@@ -55,7 +55,7 @@ struct qcow2_refblock {
 /* See qcow2-room.h. Under `lock`. */
 struct qcow2_room {
     uint64_t end;      /* bytes; 0: none was made */
-    uint64_t asked_at; /* bytes in use when somebody was sent to make it; 0: nobody */
+    uint64_t asked_at; /* where allocation was when somebody was sent to make it; 0: nobody */
     bool is_growing;
     bool has_failed; /* and is not tried again */
 };

@@ -327,7 +327,7 @@ static int close_write_back(struct qcow2 *q)
         }
     }
     if (ret == 0 && !qcow2_is_corrupt(q))
-        ret = qcow2_room_give_back(q);
+        qcow2_room_give_back(q);
     return ret;
 }
 

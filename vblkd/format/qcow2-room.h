@@ -19,5 +19,5 @@
 int qcow2_room_want(struct qcow2 *q, unsigned flags, struct qcow2_need *need);
 /* Fulfils that: the file reaches to `end`, in bytes, where it can be made to. Lets go of `lock`. */
 void qcow2_room_make(struct qcow2 *q, uint64_t end);
-/* Nobody writes, and all metadata is on the disk: what is not in use is given back. 0 or -errno. */
-int qcow2_room_give_back(struct qcow2 *q);
+/* Nobody writes, and all metadata is on the disk: what is not in use is given back, if possible. */
+void qcow2_room_give_back(struct qcow2 *q);

@@ -352,7 +352,7 @@ int vblk_storage_truncate(struct vblk_storage *storage, uint64_t size)
     return vblk_storage_refresh_size(storage);
 }
 
-int vblk_storage_reserve(struct vblk_storage *storage, uint64_t end)
+int vblk_storage_reserve(struct vblk_storage *storage, uint64_t from, uint64_t end)
 {
     struct stat st;
 
@@ -360,9 +360,8 @@ int vblk_storage_reserve(struct vblk_storage *storage, uint64_t end)
         return -EOPNOTSUPP;
     if (fstat(storage->fd, &st) < 0)
         return -errno;
-    if (end <= (uint64_t)st.st_size)
-        return 0;
-    return storage_fallocate(storage, 0, (uint64_t)st.st_size, end - (uint64_t)st.st_size);
+    from = MAX(from, (uint64_t)st.st_size);
+    return from < end ? storage_fallocate(storage, 0, from, end - from) : 0;
 }
 
 int vblk_storage_map(struct vblk_storage *storage, uint64_t offset, bool *ret_is_data,

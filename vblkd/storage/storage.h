@@ -111,9 +111,9 @@ int vblk_storage_zero(struct vblk_storage *storage, uint64_t offset, uint64_t le
 int vblk_storage_discard(struct vblk_storage *storage, uint64_t offset, uint64_t len);
 /* -ENOTSUP for a block device that is not as large. */
 int vblk_storage_truncate(struct vblk_storage *storage, uint64_t size);
-/* A file that ends before `end` ends there, with blocks for all that is new, which reads as zeros.
- * -EOPNOTSUPP where there is no such thing. */
-int vblk_storage_reserve(struct vblk_storage *storage, uint64_t end);
+/* A file that ends before `end` ends there, with blocks for what is new from `from` on, which reads
+ * as zeros. -EOPNOTSUPP where there is no such thing. */
+int vblk_storage_reserve(struct vblk_storage *storage, uint64_t from, uint64_t end);
 /* What lies at offset: *ret_is_data, and how far that goes on in *ret_len (at least 1; to the end
  * of the file at most). SEEK_DATA and SEEK_HOLE; all data where these are not known. */
 int vblk_storage_map(struct vblk_storage *storage, uint64_t offset, bool *ret_is_data,
