@@ -191,8 +191,9 @@ static const struct vu_option options_rows[] = {
              "that is killed loses nothing the guest was told is written: the next one, started "
              "with the same, makes them again. With another image it does not start as long as the "
              "first one waits for its changes. Others must not be able to write it. Default: SOCKET-PATH.journal. Beside it, with .guest at the end, is whether the guest switched "
-             "its write cache off. An image of version 2 has "
-             "its metadata written before a write is acknowledged instead, unless this is none."},
+             "its write cache off. Without a place for it (--fd alone), and where the image is of "
+             "version 2, metadata is written before a write is acknowledged instead, which is "
+             "slower, unless this is none."},
 
     {.name = "serial", .in_o_list = true, .is_long = true, .type = VU_OPTION_STRING, FIELD(serial),
      .metavar = "TEXT", .group = GROUP_DEVICE,

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,7 +18,18 @@ static bool journal_file_is_ours(int fd)
     struct stat st;
 
     return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
-           (st.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+           st.st_nlink <= 1 && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+static bool journal_file_make_there(struct blk_journal_file *file)
+{
+    file->fd = openat(file->dir_fd, file->name,
+                      O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+    if (file->fd < 0 || journal_file_is_ours(file->fd))
+        return file->fd >= 0;
+    vu_clear_fd(&file->fd);
+    errno = EPERM;
+    return false;
 }
 
 static bool journal_file_make(const char *path, struct blk_journal_file *file)
@@ -26,15 +38,7 @@ static bool journal_file_make(const char *path, struct blk_journal_file *file)
 
     file->name = g_path_get_basename(path);
     file->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (file->dir_fd < 0)
-        return false;
-    file->fd = openat(file->dir_fd, file->name,
-                      O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
-    if (file->fd < 0 || journal_file_is_ours(file->fd))
-        return file->fd >= 0;
-    vu_clear_fd(&file->fd);
-    errno = EPERM;
-    return false;
+    return file->dir_fd >= 0 && journal_file_make_there(file);
 }
 
 bool blk_journal_file_open(const char *place, const char *socket_path,
@@ -45,20 +49,47 @@ bool blk_journal_file_open(const char *place, const char *socket_path,
     *ret_file = (struct blk_journal_file){.fd = -1, .dir_fd = -1};
     if (place && strcmp(place, "none") == 0)
         return true;
+    ret_file->is_missed = true;
     if (!place && !socket_path)
         return true;
     path = place ? g_strdup(place) : g_strconcat(socket_path, ".journal", NULL);
-    if (journal_file_make(path, ret_file))
+    if (journal_file_make(path, ret_file)) {
+        ret_file->is_missed = false;
         return true;
+    }
     if (place) {
         g_set_error(error, G_FILE_ERROR, (int)g_file_error_from_errno(errno), "--journal=%s: %s",
                     place, g_strerror(errno));
         return false;
     }
-    vu_warning(
-        "no journal %s (%s): if this daemon is killed, writes that were not flushed are lost", path,
-        g_strerror(errno));
+    vu_warning("no journal %s: %s", path, g_strerror(errno));
     return true;
+}
+
+bool blk_journal_file_lock(struct blk_journal_file *file, GError **error)
+{
+    struct stat st;
+
+    if (file->fd < 0)
+        return true;
+    /* A file system that has no locks is no reason to do without a journal. */
+    if (flock(file->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_AGAIN,
+                    "the journal %s is another vblkd's: each needs one of its own (--journal)",
+                    file->name);
+        return false;
+    }
+    if (fstat(file->fd, &st) < 0 || st.st_nlink > 0)
+        return true;
+    /* Removed by the one that had it, so that nobody will find in it what we note. */
+    vu_clear_fd(&file->fd);
+    if (journal_file_make_there(file))
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_AGAIN, "the journal %s is being removed",
+                    file->name);
+    else
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "the journal %s: %s", file->name,
+                    g_strerror(errno));
+    return false;
 }
 
 void blk_journal_file_open_choice(const char *place, const char *socket_path,

@@ -13,6 +13,7 @@ struct blk_journal_file {
     int fd; /* -1: none */
     int dir_fd;
     char *name;
+    bool is_missed; /* there is none, and nobody said that there should not be */
 };
 
 /*
@@ -21,6 +22,9 @@ struct blk_journal_file {
  */
 bool blk_journal_file_open(const char *place, const char *socket_path,
                            struct blk_journal_file *ret_file, GError **error);
+/* Ours alone until the process ends. False with *error, G_FILE_ERROR_AGAIN: another daemon has it,
+ * or has just ended and removed it; file->fd may be another one afterwards. */
+bool blk_journal_file_lock(struct blk_journal_file *file, GError **error);
 /* The same for what the guest chose: the journal's place with ".guest" behind, or
  * SOCKET_PATH.guest. Without it one can do. */
 void blk_journal_file_open_choice(const char *place, const char *socket_path,

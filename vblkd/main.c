@@ -2,6 +2,7 @@
 /*
  * vblkd: parse, open the socket and the image, go into the sandbox, give up rights, serve.
  */
+#include <signal.h>
 #include <stdio.h>
 
 #include "vblkd/blk-options.h"
@@ -34,6 +35,16 @@ static const char man_description[] =
     "A qcow2 file that grows past the page cache (cache=none, directsync) is made longer ahead\n"
     "of what is written, by an eighth, 64 MiB at most. What is left is given back at the end, or\n"
     "used by the next daemon where this one was killed.\n"
+    ".PP\n"
+    "A daemon that was killed has lost nothing of a qcow2 image that the guest was told is "
+    "written:\n"
+    "it is in the journal, for the next one to find. Where no place for a journal is known\n"
+    ".RB ( \\-\\-fd\n"
+    "without\n"
+    ".BR \\-\\-journal )\n"
+    "or none can be made there, the metadata of each new cluster is written and flushed before "
+    "its\n"
+    "write is acknowledged, which is much slower: then give it a place.\n"
     ".PP\n"
     "On SIGUSR1 a summary of the requests so far goes to the log.\n";
 
@@ -109,7 +120,7 @@ static int fail(GError *error)
     return 1;
 }
 
-/* The journal is the image's if there is one. */
+/* The journal is the image's if there is one, or else the image does what it would be for. */
 static struct vblk_image_options image_options_of(const struct blk_options *options,
                                                   const struct blk_journal_file *journal)
 {
@@ -117,24 +128,27 @@ static struct vblk_image_options image_options_of(const struct blk_options *opti
 
     image_options.has_journal = journal->fd >= 0;
     image_options.journal_fd = journal->fd;
+    image_options.is_eager = journal->is_missed;
     return image_options;
 }
 
 static struct vblk_image *open_image(const struct blk_options *options,
-                                     const struct blk_journal_file *journal, GError **error)
+                                     struct blk_journal_file *journal, GError **error)
 {
-    const struct vblk_image_options image_options = image_options_of(options, journal);
+    struct vblk_image_options image_options;
     struct vblk_image *image = NULL;
     int n_tries = vu_daemon_is_successor() ? LOCK_TRIES_SUCCESSOR : LOCK_TRIES;
 
     qcow2_journals_init();
-    if (journal->fd >= 0 && !qcow2_journal_check(journal->fd, options->file, error))
-        return NULL;
     for (int i = 0; i < n_tries && !image; i++) {
         if (i > 0)
             g_usleep(LOCK_PAUSE_US);
         g_clear_error(error);
-        image = vblk_image_open(options->file, &image_options, error);
+        if (blk_journal_file_lock(journal, error) &&
+            (journal->fd < 0 || qcow2_journal_check(journal->fd, options->file, error))) {
+            image_options = image_options_of(options, journal);
+            image = vblk_image_open(options->file, &image_options, error);
+        }
         if (!image && !g_error_matches(*error, G_FILE_ERROR, G_FILE_ERROR_AGAIN))
             break;
     }
@@ -219,13 +233,14 @@ static int start(const struct vu_daemon_options *daemon, const struct blk_option
                           &status))
         return status;
     status = serve(daemon, options, &opened);
+    /* While nobody else has the image, and may have a file of that name. */
+    if (!opened.has_choice)
+        blk_journal_file_remove(&opened.choice);
     /* What could not be written (a disk that is full) can be from the journal, another time. */
     is_written = vblk_image_flush(opened.image) == 0;
     vblk_image_close(opened.image);
     if (is_written)
         blk_journal_file_remove(&opened.journal);
-    if (!opened.has_choice)
-        blk_journal_file_remove(&opened.choice);
     blk_journal_file_clear(&opened.journal);
     blk_journal_file_clear(&opened.choice);
     vu_daemon_remove_socket();
@@ -240,6 +255,8 @@ int main(int argc, char **argv)
     struct vu_option_table table;
     int status = 1;
 
+    /* A file that may not be as long as that is an error of one write. */
+    signal(SIGXFSZ, SIG_IGN);
     vu_daemon_options_init(&daemon);
     blk_options_init(&options);
     table = blk_options_table(&options);

@@ -80,6 +80,9 @@ static void guest_make_image(struct blk_guest *guest)
                                      : g_build_filename(guest->dir, "image", NULL);
     guest->socket = g_build_filename(guest->dir, "socket", NULL);
     guest->control = g_build_filename(guest->dir, "control", NULL);
+    guest->journal = g_strconcat(guest->socket, ".journal", NULL);
+    if (guest->setup.no_journal)
+        g_assert_cmpint(g_mkdir(guest->journal, 0700), ==, 0);
     if (guest->setup.path)
         return;
     if (guest->setup.qcow2) {
@@ -213,7 +216,10 @@ void blk_guest_clear(struct blk_guest *guest)
     if (!guest->setup.path)
         g_unlink(guest->image);
     g_unlink(guest->control);
+    if (guest->setup.no_journal)
+        g_rmdir(guest->journal);
     g_rmdir(guest->dir);
+    g_free(guest->journal);
     g_free(guest->socket);
     g_free(guest->control);
     g_free(guest->image);

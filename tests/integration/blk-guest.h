@@ -28,6 +28,7 @@ struct blk_guest_setup {
     const char *qcow2; /* the image is one, made with these options of qemu-img's; NULL: raw */
     bool control;      /* the daemon takes commands at guest->control */
     const char *path;  /* the image is there; NULL: it is made */
+    bool no_journal;   /* where the daemon would have one, it cannot */
 };
 
 /* One request's buffers. */
@@ -43,7 +44,7 @@ struct blk_guest_slot {
 
 struct blk_guest {
     struct blk_guest_setup setup;
-    char *dir, *image, *socket, *control;
+    char *dir, *image, *socket, *control, *journal;
     int pid; /* of the daemon */
     GRand *rand;
     struct vu_shmem shmem;

@@ -162,6 +162,7 @@ struct scenario {
     unsigned n_queues, n_kills;
     uint32_t block;
     const char *qcow2;
+    bool no_journal;
 };
 
 #define INDIRECT VU_BIT(VU_F_RING_INDIRECT_DESC)
@@ -193,6 +194,8 @@ static const struct scenario scenarios[] = {
     {"qcow2/kill-direct", "--format=qcow2 --cache=none --sandbox=none", INDIRECT | EVENT, 2,
      N_KILLS, 4096, "cluster_size=512"},
     {"qcow2/kill-v2", "--format=qcow2", INDIRECT | EVENT, 2, N_KILLS, 512, "compat=0.10"},
+    {"qcow2/kill-no-journal", "--format=qcow2", INDIRECT | EVENT, 2, N_KILLS, 512,
+     "lazy_refcounts=on", true},
     {"kill/split", NULL, INDIRECT | EVENT, 2, N_KILLS, 512},
     {"kill/packed", "--cache=none --sandbox=none", INDIRECT | EVENT | PACKED, 2, N_KILLS, 4096},
 };
@@ -208,6 +211,7 @@ static void test_data(gconstpointer data)
         .inflight = scenario->n_kills > 0,
         .image_len = IMAGE_LEN,
         .qcow2 = scenario->qcow2,
+        .no_journal = scenario->no_journal,
     };
     g_autofree struct rig *rig = g_new0(struct rig, 1);
 

@@ -5,9 +5,15 @@
  * somebody else has written.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <gio/gio.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,8 +21,10 @@
 #include "tests/unit/storage-recorder.h"
 #include "vblkd/format/qcow2-journal.h"
 
-#define TEST_SIZE  (UINT64_C(2) << 20)
-#define TEST_LARGE (UINT64_C(8) << 20)
+#define TEST_SIZE    (UINT64_C(2) << 20)
+#define TEST_LARGE   (UINT64_C(8) << 20)
+
+#define TEST_SKIPPED 77 /* a child's exit status */
 
 static void test_init_sized(struct qcow2_fixture *fixture, uint64_t size, const char *args)
 {
@@ -250,6 +258,117 @@ static void test_other_image(void)
     test_clear(&fixture);
 }
 
+/* Settling fails at any one thing that it does, and the disk goes on: the journal still counts. */
+static void test_failed_settle(void)
+{
+    struct qcow2_fixture fixture;
+    bool is_over = false;
+    int status;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    for (unsigned n = 1; !is_over; n++) {
+        pid_t pid;
+
+        test_init(&fixture, "");
+        pid = fork();
+        if (pid == 0) {
+            qcow2_fixture_open(&fixture);
+            qcow2_fixture_write(&fixture, 0, TEST_SIZE / 4, 1);
+            storage_fail_at = n;
+            storage_fail_errno = EIO;
+            (void)fixture.image->format->settle(fixture.image);
+            *fixture.shadow = storage_fail_at > 0;
+            storage_fail_at = 0;
+            qcow2_fixture_write(&fixture, TEST_SIZE / 2, TEST_SIZE / 4, 2);
+            raise(SIGKILL);
+        }
+        g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+        g_assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        is_over = *fixture.shadow;
+        qcow2_fixture_open(&fixture);
+        qcow2_fixture_write(&fixture, 0, 512, 3);
+        qcow2_fixture_verify(&fixture, 0, TEST_SIZE);
+        qcow2_fixture_close(&fixture);
+        qcow2_fixture_check(&fixture, true);
+        qcow2_fixture_compare(&fixture);
+        test_clear(&fixture);
+    }
+}
+
+/* --- a file system that cannot set space aside --- */
+
+static bool test_has_fallocate = true;
+
+/* In front of the system's. */
+int fallocate(int fd, int mode, off_t offset, off_t len)
+{
+    if (test_has_fallocate)
+        return (int)syscall(SYS_fallocate, fd, mode, offset, len);
+    errno = EOPNOTSUPP;
+    return -1;
+}
+
+/* What is in the journal stays there. */
+static void test_without_fallocate(void)
+{
+    struct qcow2_fixture fixture;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    test_init(&fixture, "");
+    test_has_fallocate = false;
+    test_do_and_kill(&fixture, run_lazily);
+    qcow2_fixture_open(&fixture);
+    test_has_fallocate = true;
+    test_verify(&fixture);
+    test_clear(&fixture);
+}
+
+/* In a child: a small file system is all there is for the journal. */
+static void run_full(const struct qcow2_fixture *fixture, const char *place)
+{
+    g_autofree char *journal = g_build_filename(place, "journal", NULL);
+    struct vblk_image_options options = fixture->options;
+    g_autoptr(GError) error = NULL;
+
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("tmpfs", place, "tmpfs", 0, "size=1M") < 0)
+        _exit(TEST_SKIPPED);
+    options.journal_fd = open(journal, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    g_assert_cmpint(options.journal_fd, >=, 0);
+    test_has_fallocate = false;
+    g_assert_null(vblk_image_open(fixture->path, &options, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_NO_SPACE);
+    _exit(0);
+}
+
+/* It is full: the image does not open, rather than that a write ends the process. */
+static void test_full(void)
+{
+    g_autofree char *place = NULL;
+    struct qcow2_fixture fixture;
+    int status;
+    pid_t pid;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    test_init(&fixture, "");
+    place = qcow2_fixture_path(&fixture, "full");
+    g_assert_cmpint(mkdir(place, 0700), ==, 0);
+    pid = fork();
+    if (pid == 0)
+        run_full(&fixture, place);
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    g_assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == TEST_SKIPPED)
+        g_test_skip("no file system can be mounted here");
+    else
+        g_assert_cmpint(WEXITSTATUS(status), ==, 0);
+    g_assert_cmpint(rmdir(place), ==, 0);
+    test_clear(&fixture);
+}
+
 /* Another program has written to the image since: its changes stand, ours are gone. */
 static void test_stale(void)
 {
@@ -352,6 +471,9 @@ int main(int argc, char **argv)
                          test_killed_in_flush);
     g_test_add_func("/qcow2/journal/killed-rebuilds", test_killed_rebuilds);
     g_test_add_func("/qcow2/journal/failed-replay", test_failed_replay);
+    g_test_add_func("/qcow2/journal/failed-settle", test_failed_settle);
+    g_test_add_func("/qcow2/journal/without-fallocate", test_without_fallocate);
+    g_test_add_func("/qcow2/journal/full", test_full);
     g_test_add_func("/qcow2/journal/other-image", test_other_image);
     g_test_add_func("/qcow2/journal/stale", test_stale);
     g_test_add_data_func("/qcow2/journal/other-journal", "yes", test_other_journal);

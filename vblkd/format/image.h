@@ -135,6 +135,7 @@ struct vblk_image_options {
     bool discard_in_format; /* pass_discard: freed clusters give their space back */
     bool has_journal;       /* qcow2: journal_fd, a file that survives us, see qcow2-journal.h */
     int journal_fd;         /* stays the caller's */
+    bool is_eager;          /* qcow2 without a journal: see struct vblk_image */
     bool repair;            /* opened to be repaired: inconsistencies are no reason to refuse */
 };
 

@@ -421,12 +421,13 @@ int qcow2_prepare(struct qcow2 *q)
     autoclear = q->header.autoclear;
     q->header.autoclear &= QCOW2_AUTOCLEAR_KNOWN;
     q->header.autoclear |= qcow2_journal_claim(q);
-    if (q->header.autoclear != autoclear)
+    if (q->header.autoclear != autoclear || q->is_doubtful)
         ret = qcow2_write_header_held(q);
     if (ret < 0) {
         q->header.autoclear = autoclear;
         return ret;
     }
+    q->is_doubtful = false;
     /* After that, for what the journal has of them counts only with it. */
     ret = qcow2_bitmaps_begin(q);
     if (ret == -EBADMSG) {

@@ -102,6 +102,7 @@ struct qcow2 {
     bool has_extended_l2, has_data_file, discards;
     unsigned n_tracked;  /* atomic; bitmaps that follow what is written */
     bool is_prepared;    /* atomic: the header says what it must for us to write */
+    bool is_doubtful;    /* settling has failed: the header may not say that; under flush_lock */
     bool is_repairing;   /* atomic: opened to be repaired, which has not been done yet */
     bool will_be_backed; /* what reads as zeros is not to read as something else soon */
 

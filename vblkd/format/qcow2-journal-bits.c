@@ -3,6 +3,7 @@
 #include "vblkd/format/qcow2-journal-bits.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,6 +22,34 @@ static uint64_t journal_region_len(uint64_t n_bits)
     return journal_pages(n_bits / 8 + 16);
 }
 
+/* One page, by writing what it has. */
+static int journal_write_again(int fd, void *page, uint64_t len, uint64_t offset)
+{
+    ssize_t n = pread(fd, page, len, (off_t)offset);
+
+    if (n < 0)
+        return -errno;
+    memset((char *)page + n, 0, len - (size_t)n);
+    n = pwrite(fd, page, len, (off_t)offset);
+    if (n < 0)
+        return -errno;
+    return (uint64_t)n == len ? 0 : -ENOSPC;
+}
+
+int qcow2_journal_lay_out(int fd, uint64_t offset, uint64_t len)
+{
+    g_autofree void *page = NULL;
+    int ret = fallocate(fd, 0, (off_t)offset, (off_t)len) < 0 ? -errno : 0;
+
+    if (ret != -EOPNOTSUPP)
+        return ret;
+    page = g_malloc(JOURNAL_PAGE);
+    ret = 0;
+    for (uint64_t done = 0; done < len && ret == 0; done += JOURNAL_PAGE)
+        ret = journal_write_again(fd, page, MIN(len - done, JOURNAL_PAGE), offset + done);
+    return ret;
+}
+
 /* Bits in the file at an offset. NULL: they cannot be mapped. */
 static struct qcow2_bits *journal_map_bits(const struct qcow2 *q, uint64_t n, uint64_t offset)
 {
@@ -36,7 +65,7 @@ struct qcow2_bits *qcow2_journal_create_bits(struct qcow2 *q, uint64_t n)
     struct qcow2_bits *bits;
 
     if (!q->journal || q->journal->n_regions >= QCOW2_JOURNAL_REGIONS ||
-        fallocate(q->journal_fd, 0, (off_t)offset, (off_t)len) < 0)
+        qcow2_journal_lay_out(q->journal_fd, offset, len) < 0)
         return NULL;
     bits = journal_map_bits(q, n, offset);
     if (!bits)

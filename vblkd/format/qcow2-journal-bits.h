@@ -8,6 +8,7 @@
 #include "vblkd/format/qcow2-bits.h"
 #include "vblkd/format/qcow2-journal.h"
 
+#define QCOW2_JOURNAL_MAGIC   UINT64_C(0x6f62716a6f757235) /* "obqjour5" */
 #define QCOW2_JOURNAL_REGIONS 256
 
 struct qcow2_journal_record {
@@ -34,6 +35,12 @@ struct qcow2_journal {
     struct qcow2_journal_region regions[QCOW2_JOURNAL_REGIONS];
     struct qcow2_journal_record records[QCOW2_JOURNAL_RECORDS];
 };
+
+/*
+ * Space for a range of the file, whose contents stay (zeros behind its end): what is missing is
+ * better missed now than when a page is written that is mapped. 0 or -errno.
+ */
+int qcow2_journal_lay_out(int fd, uint64_t offset, uint64_t len);
 
 /* --- by who holds flush_lock --- */
 

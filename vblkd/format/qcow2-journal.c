@@ -20,8 +20,7 @@
 #include "vhost-user/cleanup.h"
 #include "vhost-user/log.h"
 
-#define JOURNAL_MAGIC   UINT64_C(0x6f62716a6f757235) /* "obqjour5" */
-#define JOURNAL_BOOT_ID "/proc/sys/kernel/random/boot_id"
+#define JOURNAL_EAGER "the metadata of a new cluster is written before its write is acknowledged"
 
 /* --- noting, under the lock --- */
 
@@ -75,94 +74,6 @@ static bool journal_fail(int err, GError **error)
     return false;
 }
 
-static char *journal_boot_text; /* NULL: cannot be known */
-static pthread_once_t journal_boot_once = PTHREAD_ONCE_INIT;
-
-static void journal_learn_boot(void)
-{
-    if (!g_file_get_contents(JOURNAL_BOOT_ID, &journal_boot_text, NULL, NULL))
-        journal_boot_text = NULL;
-}
-
-void qcow2_journals_init(void)
-{
-    pthread_once(&journal_boot_once, journal_learn_boot);
-    (void)g_random_int();
-}
-
-void qcow2_journals_boot_id(char *ret_id, size_t len)
-{
-    qcow2_journals_init();
-    memset(ret_id, 0, len);
-    if (journal_boot_text)
-        g_strlcpy(ret_id, journal_boot_text, len);
-}
-
-/* It is a journal, and of this boot. */
-static bool journal_counts(const struct qcow2_journal *journal)
-{
-    char boot_id[sizeof(journal->boot_id)];
-
-    qcow2_journals_boot_id(boot_id, sizeof(boot_id));
-    return journal->magic == JOURNAL_MAGIC && boot_id[0] != '\0' &&
-           memcmp(journal->boot_id, boot_id, sizeof(boot_id)) == 0;
-}
-
-bool qcow2_journal_is_of(const struct qcow2_journal *journal, const struct qcow2 *q)
-{
-    struct stat st;
-
-    return journal_counts(journal) && fstat(q->storage->fd, &st) == 0 &&
-           journal->device == st.st_dev && journal->inode == st.st_ino &&
-           journal->tail <= journal->head &&
-           journal->head - journal->tail <= QCOW2_JOURNAL_RECORDS && journal->claim != 0 &&
-           journal->claim == (q->header.autoclear & QCOW2_AUTOCLEAR_CLAIM);
-}
-
-/* Whether the image that a journal is about is still there, and nobody else has changed it. */
-static bool journal_is_awaited(const struct qcow2_journal *journal)
-{
-    struct qcow2_disk_header header;
-    vu_autofd int fd = -1;
-    struct stat st;
-
-    if (journal->head == journal->tail || journal->path[0] == '\0' || journal->claim == 0)
-        return false;
-    fd = open(journal->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    return fd >= 0 && fstat(fd, &st) == 0 && journal->device == st.st_dev &&
-           journal->inode == st.st_ino &&
-           pread(fd, &header, sizeof(header), 0) == (ssize_t)sizeof(header) &&
-           (be64_value(header.autoclear_features) & QCOW2_AUTOCLEAR_CLAIM) == journal->claim;
-}
-
-bool qcow2_journal_check(int journal_fd, const char *path, GError **error)
-{
-    size_t len = offsetof(struct qcow2_journal, regions);
-    g_autofree struct qcow2_journal *journal = g_malloc0(sizeof(*journal));
-    struct stat st;
-
-    if (pread(journal_fd, journal, len, 0) != (ssize_t)len || !journal_counts(journal) ||
-        stat(path, &st) < 0 || (journal->device == st.st_dev && journal->inode == st.st_ino))
-        return true;
-    if (journal->behind_inode != 0 && journal->behind_device == st.st_dev &&
-        journal->behind_inode == st.st_ino) {
-        g_set_error(
-            error, G_IO_ERROR, G_IO_ERROR_BUSY,
-            "%s: an overlay has come in front of it (inode %" PRIu64
-            "), and the journal has what was written to that: serve the overlay, or remove the "
-            "journal to give up what was written since",
-            path, journal->inode);
-        return false;
-    }
-    if (!journal_is_awaited(journal))
-        return true;
-    g_set_error(error, G_IO_ERROR, G_IO_ERROR_BUSY,
-                "%s: the journal has changes of %s, whose daemon was killed: serve that once, so "
-                "that they are made, or remove the journal to give them up",
-                path, journal->path);
-    return false;
-}
-
 /* What the journal has must not be lost because the disk's overlay is served before it was one. */
 static bool journal_check_behind(const struct qcow2 *q, GError **error)
 {
@@ -203,6 +114,9 @@ static bool journal_disown(struct qcow2 *q, GError **error)
 
     if (!(q->header.autoclear & QCOW2_AUTOCLEAR_CLAIM))
         return true;
+    vu_warning("%s: the daemon that served it was killed: if its journal has changes of it, they "
+               "are lost now",
+               q->name);
     q->header.autoclear &= ~QCOW2_AUTOCLEAR_CLAIM;
     ret = qcow2_write_header_held(q);
     return ret == 0 || journal_fail(-ret, error);
@@ -228,26 +142,30 @@ static void journal_begin(struct qcow2 *q, const struct stat *st, const char *pa
     __atomic_store_n(&journal->inode, st->st_ino, __ATOMIC_SEQ_CST);
     __atomic_store_n(&journal->behind_device, behind ? behind->st_dev : 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&journal->behind_inode, behind ? behind->st_ino : 0, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&journal->magic, JOURNAL_MAGIC, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&journal->magic, QCOW2_JOURNAL_MAGIC, __ATOMIC_SEQ_CST);
     q->is_noting = true;
 }
 
 /* Maps the file. 0 or -errno. */
 static int journal_map(struct qcow2 *q, int fd, struct stat *ret_st)
 {
+    vu_autofd int own = -1;
     void *map;
+    int ret;
 
     if (fstat(q->storage->fd, ret_st) < 0)
         return -errno;
-    /* Space that is missing is better missed now than when a page of it is written. */
-    if (fallocate(fd, 0, 0, sizeof(struct qcow2_journal)) < 0 &&
-        (errno != EOPNOTSUPP || ftruncate(fd, sizeof(struct qcow2_journal)) < 0))
+    ret = qcow2_journal_lay_out(fd, 0, sizeof(struct qcow2_journal));
+    if (ret < 0)
+        return ret;
+    own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (own < 0)
         return -errno;
     map = mmap(NULL, sizeof(struct qcow2_journal), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED)
         return -errno;
     q->journal = map;
-    q->journal_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    q->journal_fd = vu_steal_fd(&own);
     return 0;
 }
 
@@ -272,6 +190,23 @@ bool qcow2_journal_map(struct qcow2 *q, const struct vblk_image_options *options
     return ret == 0 || journal_fail(-ret, error);
 }
 
+/* Where that is wanted, what a journal would have is written before it is acknowledged. */
+static void journal_do_without(struct qcow2 *q, const struct vblk_image_options *options)
+{
+    qcow2_journal_close(q);
+    q->image->is_eager = options->has_journal || options->is_eager;
+    if (!q->image->is_eager)
+        return;
+    if (q->header.version < 3)
+        vu_info("%s: an image of version 2: " JOURNAL_EAGER
+                "; version 3 does not need that (vblk-img amend -o compat=1.1)",
+                q->name);
+    else
+        vu_warning("%s: there is no journal: " JOURNAL_EAGER
+                   ", which is much slower; say where one can be (--journal=FILE)",
+                   q->name);
+}
+
 bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *options, GError **error)
 {
     g_autofree char *path = NULL;
@@ -280,22 +215,18 @@ bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *option
 
     if (q->image->read_only)
         return true;
-    if (q->header.version < 3) {
-        q->image->is_eager = options->has_journal;
-        if (q->image->is_eager)
-            vu_info(
-                "%s: an image of version 2: the metadata of a new cluster is written before its "
-                "write is acknowledged; version 3 does not need that (vblk-img amend -o "
-                "compat=1.1)",
-                q->name);
-        return true;
+    if (q->header.version < 3 || !options->has_journal || !qcow2_journal_can_count()) {
+        journal_do_without(q, options);
+        return q->header.version < 3 || journal_disown(q, error);
     }
-    if (!options->has_journal)
-        return journal_disown(q, error);
     if (!journal_check_behind(q, error))
         return false;
     if (qcow2_journal_is_of(q->journal, q))
         ret = journal_take_over(q);
+    else if (qcow2_journal_is_outdated(q))
+        vu_warning("%s: the journal has changes that were not written when a daemon was killed, "
+                   "and they are lost: another program has written to the image since",
+                   q->name);
     if (ret == 0 && fstat(q->storage->fd, &st) < 0)
         ret = -errno;
     if (ret < 0)

@@ -33,12 +33,17 @@ bool qcow2_journal_check(int journal_fd, const char *path, GError **error);
 bool qcow2_journal_map(struct qcow2 *q, const struct vblk_image_options *options, GError **error);
 /*
  * Makes the changes again that it has for this image. False with *error. Without a journal nothing
- * is noted, and one that somebody has no longer counts. Version 2 of the format has no bits that
- * others clear, so no journal could be trusted: the image becomes eager instead.
+ * is noted, and one that somebody has no longer counts; the image becomes eager, if options say so.
+ * Version 2 of the format has no bits that others clear, so no journal could be trusted: the image
+ * becomes eager instead.
  */
 bool qcow2_journal_open(struct qcow2 *q, const struct vblk_image_options *options, GError **error);
+/* Whether a successor will know that what is noted is of this boot. */
+bool qcow2_journal_can_count(void);
 /* Whether what is in a journal's file counts, and is about that image. */
 bool qcow2_journal_is_of(const struct qcow2_journal *journal, const struct qcow2 *q);
+/* It is about the image, and counts no longer. */
+bool qcow2_journal_is_outdated(const struct qcow2 *q);
 /* The autoclear bits of the journal in use; 0: there is none. */
 uint64_t qcow2_journal_claim(const struct qcow2 *q);
 /* Everything is flushed: the next one begins empty. */

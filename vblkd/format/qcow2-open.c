@@ -342,8 +342,9 @@ static int qcow2_settle(struct vblk_image *image)
     if (image->read_only || !__atomic_load_n(&q->is_prepared, __ATOMIC_ACQUIRE))
         return vblk_image_flush(image);
     ret = close_write_back(q);
-    if (ret == 0)
-        __atomic_store_n(&q->is_prepared, false, __ATOMIC_RELEASE);
+    /* However far it came: bitmaps may be stored, and the header may no longer name the journal. */
+    q->is_doubtful = ret < 0;
+    __atomic_store_n(&q->is_prepared, false, __ATOMIC_RELEASE);
     return ret;
 }
 
@@ -361,8 +362,8 @@ void qcow2_close(struct vblk_image *image)
     struct qcow2 *q = qcow2_of(image);
     int ret = 0;
 
-    if (!image->read_only &&
-        (__atomic_load_n(&q->is_prepared, __ATOMIC_ACQUIRE) || qcow2_is_corrupt(q)))
+    if (!image->read_only && (__atomic_load_n(&q->is_prepared, __ATOMIC_ACQUIRE) ||
+                              q->is_doubtful || qcow2_is_corrupt(q)))
         ret = close_write_back(q);
     if (ret < 0)
         vu_error("%s: metadata could not be written at closing: %s", q->name, g_strerror(-ret));
