@@ -224,7 +224,7 @@ static const struct vu_option options_rows[] = {
              "look for the pages of each request: a fifth less CPU time past the page cache. "
              "Memory that is pinned cannot be swapped, shared or given back. auto (the default): "
              "where no limit is set to locked memory (ulimit -l, LimitMEMLOCK=infinity). on: where "
-             "the limit has room for it, once for each queue."},
+             "the limit has room for it, once for each queue; the log says where it has not."},
     {.name = "iops", .in_o_list = true, .is_long = true, .type = VU_OPTION_CALL,
      .parse = options_parse_size, .metavar = "N", .group = GROUP_DEVICE,
      .help = "Most requests a second, over all queues. Default: no limit."},
@@ -347,14 +347,22 @@ static enum vblk_aio_kind options_aio(const struct blk_options *options)
     return VBLK_AIO_THREADS;
 }
 
-/* A limit counts for all processes of the user: what is pinned might be missing elsewhere. */
-static bool options_pins(const struct blk_options *options)
+/* Bytes that may be locked in memory; UINT64_MAX: any number. */
+static uint64_t options_pin_limit(void)
 {
     struct rlimit limit;
 
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
+        return 0;
+    return limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
+}
+
+/* A limit counts for all processes of the user: what is pinned might be missing elsewhere. */
+static bool options_pins(const struct blk_options *options)
+{
     if (options->fixed_buffers != BLK_FIXED_BUFFERS_AUTO)
         return options->fixed_buffers == BLK_FIXED_BUFFERS_ON;
-    return getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY;
+    return options_pin_limit() == UINT64_MAX;
 }
 
 struct blk_device_options blk_options_device(const struct blk_options *options)
@@ -369,6 +377,7 @@ struct blk_device_options blk_options_device(const struct blk_options *options)
         .discard = !options->discard_ignored,
         .in_order = options->in_order,
         .pins_memory = options_pins(options),
+        .pin_limit = options_pin_limit(),
         .limits = options->limits,
         .detect_zeroes = (enum blk_detect_zeroes)options->detect_zeroes,
     };

@@ -179,6 +179,7 @@ bool blk_device_open(struct blk_device *device, struct vblk_image *image,
         vu_warning("%s: the last %u bytes are no whole block, and not shown to the guest",
                    image->storage->path, (unsigned)(image->size % device->logical_block_size));
     device->features = device_features(device);
+    device->pin.limit = options->pin_limit;
     blk_choice_init(&device->choice, options->has_choice_file ? options->choice_fd : -1,
                     image->storage);
     blk_throttle_init(&device->throttle, &options->limits);

@@ -12,6 +12,7 @@
 
 #include "vblkd/format/image.h"
 #include "vblkd/guest-choice.h"
+#include "vblkd/pin.h"
 #include "vblkd/throttle.h"
 #include "vblkd/virtio-blk.h"
 #include "vhost-user/backend.h"
@@ -37,7 +38,8 @@ struct blk_device_options {
     uint32_t logical_block_size, physical_block_size; /* 0: the storage's */
     bool discard;                                     /* DISCARD is offered, zeros may be holes */
     bool in_order;
-    bool pins_memory; /* the guest's, where the engine has a use for that */
+    bool pins_memory;   /* the guest's, with io_uring */
+    uint64_t pin_limit; /* bytes, of all queues together; UINT64_MAX: none */
     enum blk_detect_zeroes detect_zeroes;
     struct blk_limits limits;
     /* As the image was opened; what comes in front of it is opened likewise. Strings are the
@@ -72,6 +74,7 @@ struct blk_device {
     struct vu_helpers *helpers;
     struct blk_queue *queues; /* VBLK_MAX_QUEUES of them */
     struct blk_pause pause;
+    struct blk_pin pin;
     pthread_mutex_t live_lock;  /* one operation of live.h at a time; guards what follows */
     struct vu_backend *backend; /* NULL: there is none */
 };

@@ -243,17 +243,7 @@ static int queue_start(void *opaque, unsigned index)
 
 static void queue_use_memory(void *opaque, unsigned index, const struct vu_memory *memory)
 {
-    struct blk_device *device = opaque;
-    g_autofree struct iovec *ranges = g_new(struct iovec, memory->n_regions);
-
-    if (!device->options.pins_memory)
-        return;
-    for (unsigned i = 0; i < memory->n_regions; i++) {
-        const struct vu_region *region = memory->regions[i];
-
-        ranges[i] = (struct iovec){.iov_base = region->hva, .iov_len = region->size};
-    }
-    vblk_aio_register_memory(device->queues[index].aio, ranges, memory->n_regions);
+    blk_pin_follow(&((struct blk_device *)opaque)->queues[index], memory);
 }
 
 /* Everything that the engine has. */
@@ -276,6 +266,7 @@ static void queue_stop(void *opaque, unsigned index)
         queue_drain(queue);
     blk_queue_stop_timer(queue);
     g_clear_pointer(&queue->aio, vblk_aio_destroy);
+    blk_pin_release(queue);
 }
 
 static int queue_completion_fd(void *opaque, unsigned index)

@@ -68,6 +68,7 @@ struct blk_queue {
     struct vu_elem *done[VU_WORKER_BATCH]; /* to be pushed together */
     unsigned n_done;
     struct blk_settle settle;
+    struct blk_pinned pinned;
     uint64_t begin_ns; /* when the present batch was popped */
     uint64_t pass_ns;  /* when the present pass found requests to be over; 0: not asked yet */
     struct vu_vring *vring;

@@ -86,11 +86,11 @@ static void uring_register_file(struct vblk_aio *aio, int fd)
     uring->file = io_uring_register_files(&uring->ring, &fd, 1) == 0 ? fd : -1;
 }
 
-static void uring_register_memory(struct vblk_aio *aio, const struct iovec *ranges, unsigned n)
+static int uring_register_memory(struct vblk_aio *aio, const struct iovec *ranges, unsigned n)
 {
     struct uring *uring = uring_of(aio);
 
-    uring_buffers_follow(&uring->buffers, &uring->ring, ranges, n);
+    return uring_buffers_follow(&uring->buffers, &uring->ring, ranges, n);
 }
 
 /* Long copies out of the page cache, beside each other rather than one after the other. */

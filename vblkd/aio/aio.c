@@ -228,10 +228,9 @@ void vblk_aio_register_file(struct vblk_aio *aio, int fd)
         aio->engine->register_file(aio, fd);
 }
 
-void vblk_aio_register_memory(struct vblk_aio *aio, const struct iovec *ranges, unsigned n)
+int vblk_aio_register_memory(struct vblk_aio *aio, const struct iovec *ranges, unsigned n)
 {
-    if (aio->engine->register_memory)
-        aio->engine->register_memory(aio, ranges, n);
+    return aio->engine->register_memory ? aio->engine->register_memory(aio, ranges, n) : 0;
 }
 
 void vblk_aio_queue(struct vblk_aio *aio, struct vblk_io *io)

@@ -81,8 +81,9 @@ void vblk_aio_register_file(struct vblk_aio *aio, int fd);
  * Another one: operations on a single iovec within one of these ranges spare the kernel looking for
  * their pages, which stay pinned until a later call leaves them out, or the engine ends. Operations
  * in flight do not mind. The ranges must not come to be other memory while they are registered.
+ * 0, or -errno: none is.
  */
-void vblk_aio_register_memory(struct vblk_aio *aio, const struct iovec *ranges, unsigned n);
+int vblk_aio_register_memory(struct vblk_aio *aio, const struct iovec *ranges, unsigned n);
 
 void vblk_aio_queue(struct vblk_aio *aio, struct vblk_io *io);
 /*

@@ -16,8 +16,8 @@ struct vblk_aio_engine {
     /* Calls vblk_aio_finish for all that is finished; how many. wait: for at least one. */
     unsigned (*reap)(struct vblk_aio *aio, bool wait);
     void (*register_file)(struct vblk_aio *aio, int fd); /* NULL: makes no difference */
-    void (*register_memory)(struct vblk_aio *aio, const struct iovec *ranges,
-                            unsigned n); /* likewise */
+    int (*register_memory)(struct vblk_aio *aio, const struct iovec *ranges,
+                           unsigned n); /* likewise */
     /* A read or write that the page cache can take is dearer this way than a system call. */
     bool reads_are_dear, writes_are_dear;
 };

@@ -84,14 +84,17 @@ static void buffers_keep(struct uring_buffers *buffers, struct io_uring *ring,
             (void)buffers_set(buffers, ring, i, (struct iovec){0});
 }
 
-void uring_buffers_follow(struct uring_buffers *buffers, struct io_uring *ring,
-                          const struct iovec *ranges, unsigned n)
+int uring_buffers_follow(struct uring_buffers *buffers, struct io_uring *ring,
+                         const struct iovec *ranges, unsigned n)
 {
     struct iovec piece;
+    int ret = 0;
 
     if (!buffers->slots) {
-        if (n == 0 || io_uring_register_buffers_sparse(ring, BUFFERS_MAX) < 0)
-            return;
+        if (n > 0)
+            ret = io_uring_register_buffers_sparse(ring, BUFFERS_MAX);
+        if (n == 0 || ret < 0)
+            return ret;
         buffers->slots = g_new0(struct iovec, BUFFERS_MAX);
     }
     /* First, for they may count against a limit. */
@@ -100,12 +103,14 @@ void uring_buffers_follow(struct uring_buffers *buffers, struct io_uring *ring,
         uint64_t at = 0;
 
         while (buffers_next(&ranges[i], &at, &piece)) {
-            if (buffers_add(buffers, ring, piece) < 0) {
+            ret = buffers_add(buffers, ring, piece);
+            if (ret < 0) {
                 buffers_keep(buffers, ring, NULL, 0);
-                return;
+                return ret;
             }
         }
     }
+    return 0;
 }
 
 static bool buffers_holds(const struct iovec *slot, const struct iovec *iov)

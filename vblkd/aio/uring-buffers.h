@@ -16,10 +16,11 @@ struct uring_buffers {
 
 /*
  * Makes these ranges (n may be 0) the ones that are registered: what is not among them is let go,
- * as soon as no operation in flight uses it. All of them, or, where the kernel refuses one, none.
+ * as soon as no operation in flight uses it. All of them, or, where the kernel refuses one, none:
+ * 0 or -errno.
  */
-void uring_buffers_follow(struct uring_buffers *buffers, struct io_uring *ring,
-                          const struct iovec *ranges, unsigned n);
+int uring_buffers_follow(struct uring_buffers *buffers, struct io_uring *ring,
+                         const struct iovec *ranges, unsigned n);
 /* The buffer's index for an operation on iov, or -1. */
 int uring_buffers_find(struct uring_buffers *buffers, const struct iovec *iov);
 /* The ring lets go of them itself when it ends. */
