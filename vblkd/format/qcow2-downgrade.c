@@ -5,6 +5,7 @@
  */
 #include "vblkd/format/qcow2-amend.h"
 #include "vblkd/format/qcow2-discard.h"
+#include "vblkd/format/qcow2-expand.h"
 #include "vblkd/format/qcow2-flush.h"
 #include "vblkd/format/qcow2-snapshot.h"
 #include "vhost-user/cleanup.h"
@@ -13,50 +14,9 @@
 
 /* --- what cannot be --- */
 
-static int downgrade_read_words(const struct qcow2 *q, uint64_t offset, uint64_t n,
-                                uint64_t **ret_words)
-{
-    g_autofree uint64_t *words = g_new(uint64_t, n);
-    int ret = vblk_storage_read(q->storage, words, n * sizeof(uint64_t), offset);
-
-    for (uint64_t i = 0; i < n; i++)
-        words[i] = be64toh(words[i]);
-    if (ret == 0)
-        *ret_words = g_steal_pointer(&words);
-    return ret;
-}
-
-/* 1: an entry of the table says that a cluster is zeros. 0, -errno. */
-static int downgrade_table_has_zeros(const struct qcow2 *q, uint64_t offset)
-{
-    g_autofree uint64_t *words = NULL;
-    uint64_t n = q->cluster_size / sizeof(uint64_t);
-    int ret = downgrade_read_words(q, offset, n, &words);
-
-    for (uint64_t i = 0; ret == 0 && i < n; i++)
-        ret = (words[i] & QCOW2_ZERO) && !(words[i] & QCOW2_COMPRESSED);
-    return ret;
-}
-
-static int downgrade_snapshot_has_zeros(const struct qcow2 *q,
-                                        const struct qcow2_snapshot *snapshot)
-{
-    g_autofree uint64_t *entries = NULL;
-    int ret = downgrade_read_words(q, snapshot->l1_offset, snapshot->l1_size, &entries);
-
-    for (uint32_t i = 0; ret == 0 && i < snapshot->l1_size; i++) {
-        uint64_t offset = entries[i] & QCOW2_OFFSET_MASK;
-
-        if (offset)
-            ret = downgrade_table_has_zeros(q, offset);
-    }
-    return ret;
-}
-
 static bool downgrade_check_snapshots(struct vblk_image *image, GError **error)
 {
     g_autoptr(GPtrArray) snapshots = qcow2_snapshot_list(image, error);
-    int ret = 0;
 
     for (guint i = 0; snapshots && i < snapshots->len; i++) {
         const struct qcow2_snapshot *snapshot = g_ptr_array_index(snapshots, i);
@@ -66,15 +26,6 @@ static bool downgrade_check_snapshots(struct vblk_image *image, GError **error)
                                       "snapshot \"%s\" is of a disk of another size, which version "
                                       "2 cannot say; delete it first",
                                       snapshot->name);
-        ret = downgrade_snapshot_has_zeros(qcow2_of(image), snapshot);
-        if (ret > 0)
-            return qcow2_amend_refuse(error,
-                                      "snapshot \"%s\" has clusters that are said to be zeros, "
-                                      "which version 2 cannot say; delete it first",
-                                      snapshot->name);
-        if (ret < 0)
-            return qcow2_amend_refuse(error, "snapshot \"%s\" cannot be read: %s", snapshot->name,
-                                      g_strerror(-ret));
     }
     return snapshots != NULL;
 }
@@ -128,7 +79,8 @@ static int downgrade_beyond_end(struct vblk_image *image)
     return from < to ? qcow2_forget_range(image, from, to - from) : 0;
 }
 
-static int downgrade_expand(struct vblk_image *image)
+/* All of the disk. */
+static int downgrade_disk(struct vblk_image *image)
 {
     int ret = 0;
 
@@ -148,19 +100,34 @@ static int downgrade_expand(struct vblk_image *image)
     return ret == 0 ? qcow2_flush_all(qcow2_of(image)) : ret;
 }
 
+static bool downgrade_expand(struct vblk_image *image, GError **error)
+{
+    g_autoptr(GPtrArray) snapshots = NULL;
+    int ret = downgrade_disk(image);
+
+    if (ret < 0)
+        return qcow2_amend_refuse(error, "zeros cannot be written out: %s", g_strerror(-ret));
+    snapshots = qcow2_snapshot_list(image, error);
+    if (!snapshots)
+        return false;
+    ret = qcow2_expand_snapshots(qcow2_of(image), snapshots);
+    if (ret < 0)
+        return qcow2_amend_refuse(error, "zeros of snapshots cannot be written out: %s",
+                                  ret == -EBADMSG ? "a table of theirs makes no sense; \"vblk-img "
+                                                    "check\" says more"
+                                                  : g_strerror(-ret));
+    return true;
+}
+
 bool qcow2_downgrade(struct vblk_image *image, GError **error)
 {
     struct qcow2 *q = qcow2_of(image);
     struct qcow2_header old;
-    int ret;
 
     if (q->header.version < 3)
         return true;
-    if (!downgrade_check(image, error))
+    if (!downgrade_check(image, error) || !downgrade_expand(image, error))
         return false;
-    ret = downgrade_expand(image);
-    if (ret < 0)
-        return qcow2_amend_refuse(error, "zeros cannot be written out: %s", g_strerror(-ret));
     VU_LOCK_SCOPE(&q->flush_lock);
     if (!qcow2_amend_begin(q, error))
         return false;
