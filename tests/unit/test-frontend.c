@@ -179,7 +179,9 @@ static void test_reconnect(void)
     vu_driver_kick(f.driver);
 
     /* It dies: noticed by the one who waits for it, and by every call. */
+    pthread_mutex_lock(&f.backend.lock); /* with which its thread closes it */
     shutdown(f.backend.channel.fd, SHUT_RDWR);
+    pthread_mutex_unlock(&f.backend.lock);
     pthread_join(f.backend.thread, NULL);
     f.backend.thread = 0;
     first = f.backend;
