@@ -150,6 +150,41 @@ static void test_slow_stop(void)
     rig_clear(&rig);
 }
 
+struct complaints {
+    struct rig *rig;
+    bool is_over; /* atomic */
+};
+
+static gpointer complain(gpointer opaque)
+{
+    struct complaints *complaints = opaque;
+    struct virtio_device *virtio = &complaints->rig->device.virtio;
+
+    while (!__atomic_load_n(&complaints->is_over, __ATOMIC_ACQUIRE))
+        virtio->changed(virtio->transport, true);
+    return NULL;
+}
+
+/* A driver waits for the 0; what a device says of itself meanwhile does not get in between. */
+static void test_broken_while_reset(void)
+{
+    struct complaints complaints = {0};
+    struct rig rig;
+    GThread *thread;
+
+    rig_init(&rig);
+    complaints.rig = &rig;
+    thread = g_thread_new("complain", complain, &complaints);
+    for (unsigned round = 0; round < 500000; round++) {
+        common_write(&rig, VIRTIO_PCI_COMMON_STATUS, 1, 3);
+        common_write(&rig, VIRTIO_PCI_COMMON_STATUS, 1, 0);
+        g_assert_cmphex(common_read(&rig, VIRTIO_PCI_COMMON_STATUS, 1), ==, 0);
+    }
+    __atomic_store_n(&complaints.is_over, true, __ATOMIC_RELEASE);
+    g_thread_join(thread);
+    rig_clear(&rig);
+}
+
 /* One that leaves while it is still stopping: the guest does not find it, its slot stays taken. */
 static void test_hidden(void)
 {
@@ -306,6 +341,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vmm/virtio-pci/queue-changes-kind", test_queue_changes_kind);
     g_test_add_func("/vmm/virtio-pci/start-fails", test_start_fails);
     g_test_add_func("/vmm/virtio-pci/slow-stop", test_slow_stop);
+    g_test_add_func("/vmm/virtio-pci/broken-while-reset", test_broken_while_reset);
     g_test_add_func("/vmm/virtio-pci/hidden", test_hidden);
     g_test_add_func("/vmm/virtio-pci/device-config", test_device_config);
     g_test_add_func("/vmm/virtio-pci/msix", test_msix);
