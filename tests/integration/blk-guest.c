@@ -187,6 +187,20 @@ void blk_guest_stop(struct blk_guest *guest)
     g_assert_cmpint(status, ==, 0);
 }
 
+int blk_guest_terminate(struct blk_guest *guest)
+{
+    int status;
+
+    g_assert_cmpint(kill(guest->pid, SIGTERM), ==, 0);
+    for (unsigned i = 0; waitpid(guest->pid, &status, WNOHANG) != guest->pid; i++) {
+        g_assert_cmpuint(i, <, GUEST_PATIENCE_MS / 10);
+        g_usleep(10000);
+    }
+    guest_disconnect(guest);
+    g_assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
 uint8_t *blk_guest_read_image(struct blk_guest *guest, bool may_leak)
 {
     g_autofree char *raw = g_strconcat(guest->image, ".raw", NULL);

@@ -59,6 +59,8 @@ struct blk_guest {
 bool blk_guest_start(struct blk_guest *guest, const struct blk_guest_setup *setup);
 /* SIGTERM; the daemon must end well. The image stays until blk_guest_clear. */
 void blk_guest_stop(struct blk_guest *guest);
+/* SIGTERM while the guest is there: the daemon's exit status, which does not wait for its disk. */
+int blk_guest_terminate(struct blk_guest *guest);
 void blk_guest_clear(struct blk_guest *guest);
 /* Runs a command line made like printf's, words with one space between them; its exit status. */
 int blk_guest_run(const char *format, ...) G_GNUC_PRINTF(1, 2);
