@@ -115,6 +115,22 @@ static int create_link(const struct fs_share *share, int fd, int dir_fd, const c
     return linkat(share->proc_fds, source, dir_fd, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 }
 
+/* Makes it, and looks it up. A predecessor may have made it already. */
+static int link_name(struct fs_request *request, struct fs_inode *parent, int fd, int dir_fd)
+{
+    struct fuse_entry_out *entry = &request->reply.entry;
+    struct fs_share *share = request->share;
+    int made = create_link(share, fd, dir_fd, request->name), ret = made;
+
+    if (made == 0 || (made == -EEXIST && request->elem->is_again))
+        ret = fs_entry_lookup(share, parent, request->name, entry);
+    if (ret == 0 && made < 0 && entry->nodeid != request->args.link.oldnodeid) {
+        fs_entry_unlookup(share, entry);
+        ret = made;
+    }
+    return ret;
+}
+
 int fs_do_link(struct fs_request *request)
 {
     struct fs_share *share = request->share;
@@ -125,9 +141,7 @@ int fs_do_link(struct fs_request *request)
         return dir_fd;
     ret = fd = fs_inode_get_fd(share->inodes, request->args.link.oldnodeid, &inode);
     if (fd >= 0) {
-        ret = create_link(share, fd, dir_fd, request->name);
-        if (ret == 0)
-            ret = fs_entry_lookup(share, parent, request->name, &request->reply.entry);
+        ret = link_name(request, parent, fd, dir_fd);
         fs_inode_put(share->inodes, inode);
     }
     fs_inode_put(share->inodes, parent);

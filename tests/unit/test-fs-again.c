@@ -154,6 +154,45 @@ static void test_rename(void)
     fs_client_tear_down(&fixture);
 }
 
+static int make_link(uint64_t nodeid, const char *name)
+{
+    struct fuse_link_in in = {.oldnodeid = nodeid};
+    struct fuse_entry_out entry;
+    struct fs_call call = {.opcode = FUSE_LINK,
+                           .nodeid = ROOT,
+                           .args = &in,
+                           .args_len = sizeof(in),
+                           .name = name,
+                           .reply = &entry,
+                           .room = sizeof(entry)};
+    int ret = fs_client_call(&fixture, &call);
+
+    if (ret < 0)
+        return ret;
+    g_assert_cmpuint(entry.nodeid, ==, nodeid);
+    return 0;
+}
+
+static void test_link(void)
+{
+    uint64_t nodeid, fh;
+
+    fs_client_set_up(&fixture, FS_CACHE_AUTO, 2);
+    nodeid = create("a", &fh);
+    g_assert_cmpint(fs_client_release(&fixture, nodeid, fh), ==, 0);
+    write_on_host("other", "");
+    g_assert_cmpint(make_link(nodeid, "b"), ==, 0);
+    g_assert_cmpint(make_link(nodeid, "b"), ==, -EEXIST);
+    fixture.is_again = true;
+    g_assert_cmpint(make_link(nodeid, "b"), ==, 0);
+    g_assert_cmpint(make_link(nodeid, "c"), ==, 0);
+    g_assert_cmpint(make_link(nodeid, "other"), ==, -EEXIST);
+    fixture.is_again = false;
+    /* The lookup of what it was not is none. */
+    g_assert_cmpuint(fs_inodes_count(fixture.share.inodes), ==, 2);
+    fs_client_tear_down(&fixture);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -161,5 +200,6 @@ int main(int argc, char **argv)
     g_test_add_func("/fs-again/append", test_append);
     g_test_add_func("/fs-again/remove", test_remove);
     g_test_add_func("/fs-again/rename", test_rename);
+    g_test_add_func("/fs-again/link", test_link);
     return g_test_run();
 }
