@@ -123,10 +123,11 @@ static void test_submount(void)
     fs_succession_tear_down();
 }
 
-/* One more descriptor each time, until there are enough. How often there were not. */
-static unsigned open_with_few(const struct fs_share_place *place)
+/* One more descriptor each time, until there are enough; by two mounts in turns. How often there
+ * were not. */
+static unsigned open_with_few(struct fs_share_place *place, const int *root_fds)
 {
-    int lowest = fcntl(place->root_fd, F_DUPFD_CLOEXEC, 0);
+    int lowest = fcntl(root_fds[0], F_DUPFD_CLOEXEC, 0);
     struct rlimit all, few;
     bool is_open = false;
     unsigned n = 0;
@@ -136,6 +137,7 @@ static unsigned open_with_few(const struct fs_share_place *place)
     while (!is_open) {
         GError *error = NULL;
 
+        place->root_fd = root_fds[n % 2];
         few = (struct rlimit){(rlim_t)lowest + n, all.rlim_max};
         g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &few), ==, 0);
         is_open = fs_share_open(&fs_succession.share, &fs_succession.options, place, &error);
@@ -147,26 +149,46 @@ static unsigned open_with_few(const struct fs_share_place *place)
     return n;
 }
 
+static int open_folder(const char *path)
+{
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    g_assert_cmpint(fd, >=, 0);
+    return fd;
+}
+
 static void test_few_descriptors(void)
 {
-    vu_autofd int root_fd = -1, proc_fds = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    struct fs_share_place place = {.proc_fds = proc_fds};
+    struct fs_share_place place = {.proc_fds = -1};
+    g_autofree char *other = NULL;
     uint64_t dir, file, fh;
     GError *error = NULL;
+    int root_fds[2];
 
     if (!fs_succession_set_up())
         return;
+    other = g_strconcat(fs_succession.dir, ".mount", NULL);
+    g_assert_cmpint(g_mkdir(other, 0700), ==, 0);
     make_file(&dir, &file, &fh);
     fs_share_leave(&fs_succession.share);
     fs_succession_close();
     fs_succession_open_file();
-    place.root_fd = root_fd = open(fs_succession.dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    root_fds[0] = open_folder(fs_succession.dir);
+    /* Where there are no mounts, the same again. */
+    root_fds[1] = open_folder(
+        mount(fs_succession.dir, other, NULL, MS_BIND, NULL) == 0 ? other : fs_succession.dir);
+    place.proc_fds = open_folder("/proc/self/fd");
     place.state = fs_succession.state;
     g_assert_true(fs_fd_budget_take(fs_succession.options.rlimit_nofile, &place.budget, &error));
-    g_assert_cmpuint(open_with_few(&place), >, 5);
+    g_assert_cmpuint(open_with_few(&place, root_fds), >, 5);
     g_assert_true(fs_share_is_initialised(&fs_succession.share));
     assert_has(dir, file, fh);
+    umount2(other, MNT_DETACH);
     fs_succession_tear_down();
+    g_assert_cmpint(g_rmdir(other), ==, 0);
+    close(root_fds[0]);
+    close(root_fds[1]);
+    close(place.proc_fds);
 }
 
 int main(int argc, char **argv)
