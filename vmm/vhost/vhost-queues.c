@@ -62,14 +62,25 @@ static void queues_halt(struct vhost_device *vhost)
     vhost->is_running = false;
 }
 
+/* The driver does not wait until its queues are enabled: some back-ends throw away kicks that come
+ * before that. */
+static void queues_kick_anew(struct vhost_device *vhost)
+{
+    for (unsigned i = 0; i < vhost->device.n_queues; i++)
+        if (vhost->queues[i].enabled)
+            eventfd_write(vhost->queues[i].kick_fd, 1);
+}
+
 /* 0 or -errno; nothing runs then. */
 static int queues_run(struct vhost_device *vhost)
 {
     int rc = queues_start_all(vhost);
 
     vhost->is_running = true;
-    if (rc == 0)
+    if (rc == 0) {
+        queues_kick_anew(vhost);
         return 0;
+    }
     if (vu_log_is_due(&vhost->next_log_ns))
         vu_warning("%s: the back-end does not start: %s", vhost->name, strerror(-rc));
     queues_halt(vhost);
