@@ -51,6 +51,7 @@ def same(*args):
 
 def same_json(*args):
     ours, theirs = run_json(IMG, *args), run_json("qemu-img", *args)
+    check('" :' not in run(IMG, *args)[1], args, "names are spelled in another way")
     check(ours == theirs, args, ours, theirs)
 
 

@@ -175,6 +175,8 @@ static bool amend_check(const struct amend_options *options, const struct vblk_i
         problem = "lazy_refcounts needs compat=1.1 or later";
     else if (options->data_file_raw == AMEND_ON)
         problem = "data_file_raw can only be said of a new image";
+    else if (options->data_file && !qcow2_of(image)->has_data_file)
+        problem = "data_file is for images that keep their data in another file";
     else if (options->data_file && options->size)
         problem = "data_file and size cannot be changed at once";
     if (problem)
