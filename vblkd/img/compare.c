@@ -134,6 +134,7 @@ static int compare_next(struct compare *compare, uint64_t offset, uint64_t end, 
     if (compare->options->strict &&
         (sides[0].extent.is_present != sides[1].extent.is_present ||
          sides[0].extent.is_compressed != sides[1].extent.is_compressed ||
+         sides[0].extent.is_hole != sides[1].extent.is_hole ||
          sides[0].is_zero != sides[1].is_zero)) {
         *ret_len = len;
         return compare_differ(compare, "Strict mode: Offset", offset, " block status mismatch!");

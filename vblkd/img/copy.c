@@ -15,6 +15,7 @@
 #include "vblkd/format/qcow2-image.h"
 #include "vblkd/img/command.h"
 #include "vblkd/img/copy-offload.h"
+#include "vblkd/img/holes.h"
 #include "vblkd/img/zeros.h"
 
 #define COPY_CHUNK  (UINT64_C(2) << 20) /* the largest cluster */
@@ -51,10 +52,14 @@ static int copy_look(struct img_copy *copy, uint64_t at, struct vblk_extent *ret
 {
     uint64_t len = MIN(copy->len - at, VBLK_REQUEST_MAX);
 
-    if (copy->is_backed)
-        return copy_look_alone(copy, copy->source_offset + at, len, ret_extent);
-    return vblk_image_map(copy->source, copy->source_offset + at, len, VBLK_HOLES, ret_extent,
-                          NULL);
+    struct vblk_image *owner = copy->source;
+    int ret = copy->is_backed ? copy_look_alone(copy, copy->source_offset + at, len, ret_extent)
+                              : vblk_image_map(copy->source, copy->source_offset + at, len,
+                                               VBLK_HOLES, ret_extent, &owner);
+
+    if (ret == 0)
+        img_holes_look(owner, ret_extent);
+    return ret;
 }
 
 /*

@@ -3,6 +3,8 @@
  * image in front of it. */
 #include "vblkd/img/layers.h"
 
+#include "vblkd/img/holes.h"
+
 static void layers_take(const struct vblk_extent *extent, struct img_layer_extent *layer)
 {
     layer->is_data = extent->kind == VBLK_EXTENT_DATA || extent->kind == VBLK_EXTENT_COMPRESSED;
@@ -24,6 +26,7 @@ int img_layers_map(struct vblk_image *image, uint64_t offset, uint64_t len,
 
         if (ret < 0)
             return ret;
+        layer.is_hole = img_holes_look(image, &extent);
         layer.image = image;
         layer.len = extent.len;
         layers_take(&extent, &layer);

@@ -13,6 +13,7 @@ struct img_layer_extent {
     unsigned depth;           /* of that one; 0: the image itself */
     bool is_present;          /* some image says what is here; else it is zeros that none has */
     bool is_data;             /* else it reads as zeros */
+    bool is_hole;             /* zeros, since a cluster that is there was never written */
     bool is_compressed;
     bool has_offset;
     struct vblk_storage *storage; /* has_offset: the file */

@@ -79,8 +79,8 @@ static void map_print_json(const struct img_layer_extent *extent, bool is_first,
     printf("%s{ \"start\": %" PRIu64 ", \"length\": %" PRIu64
            ", \"depth\": %u, \"present\": %s, \"zero\": %s, \"data\": %s, \"compressed\": %s",
            is_first ? "[" : "", extent->start, extent->len, extent->depth,
-           map_bool(extent->is_present), map_bool(!extent->is_data), map_bool(extent->is_data),
-           map_bool(extent->is_compressed));
+           map_bool(extent->is_present), map_bool(!extent->is_data),
+           map_bool(extent->is_data || extent->is_hole), map_bool(extent->is_compressed));
     if (extent->has_offset)
         printf(", \"offset\": %" PRIu64, extent->offset);
     puts(is_last ? "}]" : "},");
@@ -99,7 +99,7 @@ static int map_tell(const struct img_layer_extent *extent, int output, bool is_f
 static bool map_continues(const struct img_layer_extent *a, const struct img_layer_extent *b)
 {
     return a->image == b->image && a->storage == b->storage && a->depth == b->depth &&
-           a->is_data == b->is_data && a->is_present == b->is_present &&
+           a->is_data == b->is_data && a->is_hole == b->is_hole && a->is_present == b->is_present &&
            a->is_compressed == b->is_compressed && a->has_offset == b->has_offset &&
            (!a->has_offset || b->offset == a->offset + a->len);
 }

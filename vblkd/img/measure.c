@@ -7,6 +7,7 @@
 #include "vblkd/format/qcow2-bitmap-edit.h"
 #include "vblkd/format/qcow2-image.h"
 #include "vblkd/img/commands.h"
+#include "vblkd/img/holes.h"
 #include "vblkd/img/json.h"
 #include "vblkd/img/open-image.h"
 #include "vblkd/img/open-snapshot.h"
@@ -66,12 +67,14 @@ static int measure_data(struct vblk_image *image, uint64_t cluster_size, uint64_
 
     for (uint64_t at = 0, len; at < image->size; at += len) {
         struct vblk_extent extent;
+        struct vblk_image *owner;
         int ret = vblk_image_map(image, at, MIN(image->size - at, VBLK_REQUEST_MAX), VBLK_HOLES,
-                                 &extent, NULL);
+                                 &extent, &owner);
         uint64_t first, end;
 
         if (ret < 0)
             return ret;
+        img_holes_look(owner, &extent);
         len = extent.len;
         if (extent.kind == VBLK_EXTENT_ZERO)
             continue;
