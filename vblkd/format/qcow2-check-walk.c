@@ -29,6 +29,14 @@ void qcow2_check_report(struct qcow2_check *check, uint64_t *counter, const char
     check->report(check->opaque, line);
 }
 
+/* A cluster that the file ends in was not filled; one that lies behind its end is lost. */
+static bool check_is_beyond_end(const struct qcow2 *q, uint64_t offset, uint64_t len)
+{
+    uint64_t size = __atomic_load_n(&q->storage->size, __ATOMIC_RELAXED), end = offset + len;
+
+    return !q->storage->is_block_device && end > size && end - size >= q->cluster_size;
+}
+
 /* [offset, offset + len) is referred to once more. */
 static void check_count(struct qcow2_check *check, uint64_t offset, uint64_t len)
 {
@@ -46,7 +54,12 @@ static void check_count(struct qcow2_check *check, uint64_t offset, uint64_t len
         }
         check->counts[c] += check->counts[c] < UINT32_MAX;
     }
-    check->result->image_end = MAX(check->result->image_end, (last + 1) << q->cluster_bits);
+    if (check_is_beyond_end(q, offset, len))
+        qcow2_check_report(
+            check, &check->result->n_beyond_end,
+            "ERROR: %" PRIu64 " bytes at %#" PRIx64 " lie behind the end of the file", len, offset);
+    else
+        check->result->image_end = MAX(check->result->image_end, (last + 1) << q->cluster_bits);
 }
 
 /* --- L2 --- */
@@ -221,9 +234,11 @@ static int check_walk_bitmaps(struct qcow2_check *check)
 static int check_alloc_counts(struct qcow2_check *check)
 {
     struct qcow2 *q = check->q;
-    uint64_t size = __atomic_load_n(&q->storage->size, __ATOMIC_RELAXED);
+    int ret = vblk_storage_refresh_size(q->storage);
 
-    check->n_counts = qcow2_clusters_for(q, size);
+    if (ret < 0)
+        return ret;
+    check->n_counts = qcow2_clusters_for(q, __atomic_load_n(&q->storage->size, __ATOMIC_RELAXED));
     if (!q->storage->is_block_device)
         check->n_counts += CHECK_BEYOND_END;
     check->counts = g_try_new0(uint32_t, check->n_counts);

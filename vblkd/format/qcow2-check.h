@@ -15,7 +15,8 @@ enum qcow2_check_fix {
 struct qcow2_check_result {
     uint64_t n_corruptions, n_leaks, n_check_errors;
     uint64_t n_corruptions_fixed, n_leaks_fixed; /* of those above */
-    uint64_t image_end; /* behind the last cluster in use or leaked, bytes */
+    uint64_t n_beyond_end; /* places behind the file's end, which read as zeros: it was cut off */
+    uint64_t image_end;    /* behind the last cluster in use or leaked, bytes */
     uint64_t n_clusters, n_allocated, n_fragmented, n_compressed; /* of the disk */
 };
 

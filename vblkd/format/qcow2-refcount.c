@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "vblkd/format/qcow2-flush.h"
+#include "vhost-user/log.h"
 
 #define REFCOUNT_SECTOR     512u
 #define REFCOUNT_MIN_BLOCKS 4u
@@ -262,7 +263,8 @@ static bool refcounts_check_table(struct qcow2 *q, GError **error)
             what = "has a bad offset";
         else if (!g_hash_table_add(q->metadata, GSIZE_TO_POINTER(offset >> q->cluster_bits)))
             what = "lies in other metadata";
-        if (what && q->is_repairing) {
+        /* Who only reads needs none of them, and may be here to save what there is. */
+        if (what && (q->is_repairing || q->image->read_only)) {
             q->refcounts.table[i] = 0;
             q->refcounts.n_bad++;
         } else if (what) {
@@ -273,6 +275,8 @@ static bool refcounts_check_table(struct qcow2 *q, GError **error)
             return false;
         }
     }
+    if (q->refcounts.n_bad > 0 && !q->is_repairing)
+        vu_warning("%s: entries of its refcount table make no sense", q->name);
     return true;
 }
 
@@ -296,8 +300,13 @@ bool qcow2_refcounts_open(struct qcow2 *q, uint64_t cache_len, GError **error)
                     "cannot read the refcount table: %s", g_strerror(-ret));
         return false;
     }
-    for (uint64_t i = 0; i < refcounts->n_entries; i++)
-        refcounts->table[i] = be64toh(refcounts->table[i]) & ~QCOW2_REFTABLE_RESERVED;
+    for (uint64_t i = 0; i < refcounts->n_entries; i++) {
+        uint64_t entry = be64toh(refcounts->table[i]);
+
+        if (q->is_repairing && (entry & QCOW2_REFTABLE_RESERVED))
+            refcounts->n_bad++;
+        refcounts->table[i] = entry & ~QCOW2_REFTABLE_RESERVED;
+    }
     return refcounts_check_table(q, error);
 }
 

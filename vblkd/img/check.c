@@ -142,19 +142,28 @@ static void check_print_fixed(const struct qcow2_check_result *result)
 
 /* --- doing it --- */
 
+/* What the end of the file cut off is lost: nothing mends that. */
+static int check_look(struct vblk_image *image, unsigned fix, struct qcow2_check_result *ret_result)
+{
+    int ret = qcow2_check(image, fix, check_report, NULL, ret_result);
+
+    ret_result->n_corruptions += ret_result->n_beyond_end;
+    return ret;
+}
+
 /* After a repair, what is left is what a second look finds. */
 static int check_image(struct vblk_image *image, const struct check_options *options,
                        struct qcow2_check_result *ret_result)
 {
     bool tells = !options->quiet && options->output == CHECK_HUMAN;
     struct qcow2_check_result again;
-    int ret = qcow2_check(image, check_fixes[options->repair], check_report, NULL, ret_result);
+    int ret = check_look(image, check_fixes[options->repair], ret_result);
 
     if (ret < 0 || (!ret_result->n_leaks_fixed && !ret_result->n_corruptions_fixed))
         return ret;
     if (tells)
         check_print_fixed(ret_result);
-    ret = qcow2_check(image, 0, check_report, NULL, &again);
+    ret = check_look(image, 0, &again);
     if (ret == 0) {
         again.n_leaks_fixed = ret_result->n_leaks_fixed;
         again.n_corruptions_fixed = ret_result->n_corruptions_fixed;
