@@ -67,10 +67,9 @@ bool qcow2_create_check(const struct qcow2_create_options *options, GError **err
         return CREATE_FAIL("data_file_raw needs data_file, and no backing file");
     if (options->backing_name && strlen(options->backing_name) > QCOW2_MAX_BACKING_NAME)
         return CREATE_FAIL("the name of the backing file is too long");
-    if (options->backing_name && options->preallocation != QCOW2_PREALLOC_OFF &&
-        !options->extended_l2)
-        return CREATE_FAIL("backing file and preallocation can only be used at the same time if "
-                           "extended_l2 is enabled");
+    /* What is set aside reads as zeros: nothing of the backing file would show. */
+    if (options->backing_name && options->preallocation != QCOW2_PREALLOC_OFF)
+        return CREATE_FAIL("backing file and preallocation cannot be used at the same time");
     header.incompatible = options->extended_l2 ? QCOW2_INCOMPAT_EXTENDED_L2 : 0;
     if (options->size > INT64_MAX / 2 ||
         qcow2_header_l1_entries(&header, options->size) * sizeof(be64_t) > QCOW2_MAX_L1_SIZE)
