@@ -304,6 +304,13 @@ void vu_frontend_forget(struct vu_frontend *frontend)
 
 /* --- waiting for the back-end --- */
 
+int vu_frontend_sync(struct vu_frontend *frontend)
+{
+    VU_LOCK_SCOPE(&frontend->lock);
+
+    return frontend_sync_locked(frontend);
+}
+
 unsigned vu_frontend_get_poll_fds(struct vu_frontend *frontend, int ret_fds[2])
 {
     unsigned n = 0;

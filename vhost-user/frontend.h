@@ -78,6 +78,9 @@ void vu_frontend_disconnect(struct vu_frontend *frontend);
  * others, for a call of another thread: that one returns soon, with an error. */
 void vu_frontend_interrupt(struct vu_frontend *frontend);
 
+/* Returns when the back-end has handled all that it was sent, also one without REPLY_ACK. */
+int vu_frontend_sync(struct vu_frontend *frontend);
+
 /* Virtio features: what both want; after the first set_features, what was set. */
 uint64_t vu_frontend_features(struct vu_frontend *frontend);
 uint64_t vu_frontend_protocol_features(struct vu_frontend *frontend);

@@ -102,6 +102,8 @@ static int link_try_reconnect(struct vhost_device *vhost)
     if (rc == 0)
         rc = vhost_queues_settle(vhost);
     if (rc == 0)
+        rc = vu_frontend_sync(vhost->frontend);
+    if (rc == 0)
         vhost_queues_kick(vhost);
     else
         vu_frontend_disconnect(vhost->frontend);

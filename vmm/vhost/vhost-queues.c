@@ -47,7 +47,7 @@ static int queues_start_all(struct vhost_device *vhost)
     for (unsigned i = 0; rc == 0 && i < vhost->device.n_queues; i++)
         if (vhost->queues[i].enabled)
             rc = queues_start_one(vhost, i);
-    return rc;
+    return rc == 0 ? vu_frontend_sync(vhost->frontend) : rc;
 }
 
 /* The back-end, or what comes after it, leaves the queues alone. */
