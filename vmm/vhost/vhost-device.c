@@ -18,8 +18,10 @@
 
 #define BIT(n) (UINT64_C(1) << (n))
 
-/* How long a vCPU waits until the back-end has what it writes to the configuration space. */
+/* How long a vCPU waits until the back-end has what it writes to the configuration space, or its
+ * queues. */
 #define WRITE_MS 100
+#define START_MS 500
 
 #define RING_FEATURES \
     (BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_F_VERSION_1))
@@ -56,19 +58,25 @@ static void vhost_read_config(struct virtio_device *device, uint32_t offset, voi
     memcpy(buf, vhost->space + offset, len);
 }
 
-/* Whether no write is on its way; waits a moment for that. */
-static bool vhost_await_write_locked(struct vhost_device *vhost)
+/* Waits a moment until what is on its way (one of the flags of vhost) no longer is. Whether it is
+ * not. */
+static bool vhost_await_locked(struct vhost_device *vhost, const bool *is_on_its_way, long ms)
 {
     struct timespec until;
 
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += WRITE_MS * 1000000L;
+    until.tv_nsec += ms * 1000000L;
     until.tv_sec += until.tv_nsec / 1000000000L;
     until.tv_nsec %= 1000000000L;
-    while (vhost->has_write)
+    while (*is_on_its_way)
         if (pthread_cond_timedwait(&vhost->written, &vhost->lock, &until) != 0)
             break;
-    return !vhost->has_write;
+    return !*is_on_its_way;
+}
+
+static bool vhost_await_write_locked(struct vhost_device *vhost)
+{
+    return vhost_await_locked(vhost, &vhost->has_write, WRITE_MS);
 }
 
 /* What a back-end that is stuck with one write is to be told beside it is lost. */
@@ -101,8 +109,10 @@ static int vhost_start(struct virtio_device *device, uint64_t features,
         return -ENODEV;
     memcpy(vhost->queues, queues, n_queues * sizeof(queues[0]));
     vhost->driver_features = features;
-    vhost->is_wanted = true;
+    vhost->is_wanted = vhost->is_starting = true;
     vhost_wake(vhost);
+    /* Some back-ends do not expect a driver that goes on before it has been started. */
+    (void)vhost_await_locked(vhost, &vhost->is_starting, START_MS);
     return 0;
 }
 

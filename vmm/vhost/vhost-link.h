@@ -37,11 +37,12 @@ struct vhost_device {
     pthread_mutex_t lock;
     bool is_alive;      /* there is a thread to see to it */
     bool is_wanted;     /* the driver has started the device */
+    bool is_starting;   /* and the thread has not seen to it yet */
     bool is_stopping;   /* and has reset it, and waits for the queues to be let go */
     bool has_write;     /* one is on its way */
     bool is_write_late; /* and nobody waits for it any more */
     struct vhost_write write;
-    pthread_cond_t written; /* has_write is false */
+    pthread_cond_t written; /* has_write is false, or is_starting */
     /* Set by the driver's start; the thread's from then until it says that it has stopped. */
     struct virtio_queue queues[VIRTIO_MAX_QUEUES];
     uint64_t driver_features;

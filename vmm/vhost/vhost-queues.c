@@ -165,13 +165,22 @@ static void queues_tell_stopped(struct vhost_device *vhost, bool is_alive)
 {
     pthread_mutex_lock(&vhost->lock);
     vhost->is_alive = is_alive;
-    vhost->is_stopping = false;
+    vhost->is_stopping = vhost->is_starting = false;
     if (!is_alive)
         vhost->has_write = false;
     pthread_cond_broadcast(&vhost->written);
     pthread_mutex_unlock(&vhost->lock);
     if (vhost->device.stopped)
         vhost->device.stopped(vhost->device.owner);
+}
+
+/* As far as that goes for now. */
+static void queues_tell_started(struct vhost_device *vhost)
+{
+    VU_LOCK_SCOPE(&vhost->lock);
+
+    vhost->is_starting = false;
+    pthread_cond_broadcast(&vhost->written);
 }
 
 int vhost_queues_settle(struct vhost_device *vhost)
@@ -189,9 +198,10 @@ int vhost_queues_settle(struct vhost_device *vhost)
         queues_tell_stopped(vhost, true);
         return 0;
     }
-    if (!is_wanted || vhost->is_running || !vhost_link_is_there(vhost))
+    if (!is_wanted || vhost->is_running)
         return 0;
-    rc = queues_run(vhost);
+    rc = vhost_link_is_there(vhost) ? queues_run(vhost) : 0;
+    queues_tell_started(vhost);
     /* One that has gone leaves them to its successor. */
     if (rc == 0 || !vhost_link_is_there(vhost))
         return rc;
