@@ -8,7 +8,7 @@
  * The guest's vCPUs start and stop it (virtio-device.h), which a thread of its own ("vhost") does
  * for them: it speaks with the back-end, notices that it has gone, and connects again for as long
  * as it takes. Requests wait in the rings meanwhile. Nobody but the thread ever waits for a
- * back-end (but for a moment where a vCPU writes to the configuration space).
+ * back-end (but for a moment where a vCPU starts it or writes to the configuration space).
  */
 #pragma once
 
