@@ -38,7 +38,8 @@ void backend_requests_disconnect(struct backend_requests *requests)
     request_disconnect_locked(requests);
 }
 
-void backend_requests_connect(struct backend_requests *requests, int fd, uint64_t protocol_features)
+/* Takes over fd. */
+static void request_connect(struct backend_requests *requests, int fd, uint64_t protocol_features)
 {
     VU_LOCK_SCOPE(&requests->lock);
     request_disconnect_locked(requests);
@@ -49,8 +50,8 @@ void backend_requests_connect(struct backend_requests *requests, int fd, uint64_
 
 int backend_set_backend_req_fd(struct vu_backend *backend, struct backend_call *call)
 {
-    backend_requests_connect(&backend->requests, vu_message_take_fd(&call->msg, 0),
-                             backend->protocol_features);
+    request_connect(&backend->requests, vu_message_take_fd(&call->msg, 0),
+                    backend->protocol_features);
     return 0;
 }
 

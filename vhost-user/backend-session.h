@@ -137,9 +137,6 @@ void backend_transfer_cancel(struct backend_transfer *transfer);
 /* backend-request.c */
 void backend_requests_init(struct backend_requests *requests);
 void backend_requests_destroy(struct backend_requests *requests);
-/* Takes over fd. */
-void backend_requests_connect(struct backend_requests *requests, int fd,
-                              uint64_t protocol_features);
 void backend_requests_disconnect(struct backend_requests *requests);
 /* The in-band notifications of struct vu_vring; opaque is the struct vu_backend. */
 void backend_inband_call(void *opaque, unsigned index);

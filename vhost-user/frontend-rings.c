@@ -172,14 +172,6 @@ int vu_frontend_stop_ring(struct vu_frontend *frontend, unsigned index, uint32_t
     return 0;
 }
 
-void vu_frontend_set_base(struct vu_frontend *frontend, unsigned index, uint32_t base)
-{
-    VU_LOCK_SCOPE(&frontend->lock);
-
-    if (index < VU_FRONTEND_MAX_QUEUES)
-        frontend->rings[index].config.base = base;
-}
-
 int vu_frontend_kick(struct vu_frontend *frontend, unsigned index)
 {
     struct vu_message msg = frontend_message(VU_VRING_KICK, sizeof(msg.payload.state));

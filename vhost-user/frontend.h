@@ -103,9 +103,9 @@ int vu_frontend_dispatch(struct vu_frontend *frontend);
 /*
  * After the back-end has died: connects to its successor and hands over features, memory, inflight
  * region and all started rings. Rings of a struct vu_driver go on where it stands (harvest it
- * first); other split rings at their used index; other packed rings where vu_frontend_set_base
- * says. With an inflight region the successor completes what was in flight; without, the caller has
- * reset its drivers. Kick every queue afterwards. -ENOTSUP: the successor lacks what is in use.
+ * first); other split rings at their used index; other packed rings where they were
+ * started. With an inflight region the successor completes what was in flight; without, the caller
+ * has reset its drivers. Kick every queue afterwards. -ENOTSUP: the successor lacks what is in use.
  */
 int vu_frontend_reconnect(struct vu_frontend *frontend, const char *path, unsigned timeout_ms);
 
@@ -132,8 +132,6 @@ int vu_frontend_enable_ring(struct vu_frontend *frontend, unsigned index, bool e
 /* Stops a ring; *ret_base (may be NULL) is where it stands. Waits for requests in flight. Where
  * that fails, a successor of the back-end is not given the ring any more. */
 int vu_frontend_stop_ring(struct vu_frontend *frontend, unsigned index, uint32_t *ret_base);
-/* Where a ring that is not a driver's shall go on after a reconnection. No message. */
-void vu_frontend_set_base(struct vu_frontend *frontend, unsigned index, uint32_t base);
 /* A kick by message (INBAND_NOTIFICATIONS). */
 int vu_frontend_kick(struct vu_frontend *frontend, unsigned index);
 

@@ -55,9 +55,6 @@ void vu_vring_break_locked(struct vu_vring *vring, const char *format, ...)
 /* The same for a chain that was refused. */
 void vu_vring_break_chain_locked(struct vu_vring *vring, const struct vu_chain *chain);
 
-/* Recomputes vring->poppable after a change of state. */
-void vu_vring_update_poppable_locked(struct vu_vring *vring);
-
 /* Counts elem, whose n_slots are known, as taken from the ring. */
 void vu_vring_account_locked(struct vu_vring *vring, struct vu_elem *elem);
 
@@ -66,8 +63,6 @@ void vu_vring_account_locked(struct vu_vring *vring, struct vu_elem *elem);
 void vu_vring_log_used_locked(const struct vu_vring *vring, uint64_t offset, uint64_t len);
 void vu_vring_log_desc_locked(const struct vu_vring *vring, uint64_t offset, uint64_t len);
 
-/* Lets session threads in before a worker that would spin on the lock. */
-void vu_vring_lock_worker(struct vu_vring *vring);
 /* Releases the lock and then signals what is pending: the peer, woken, never runs into our lock,
  * and the ring is not touched any more. */
 void vu_vring_unlock_and_signal(struct vu_vring *vring);

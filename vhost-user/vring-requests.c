@@ -17,7 +17,8 @@
 
 /* --- locking --- */
 
-void vu_vring_lock_worker(struct vu_vring *vring)
+/* Lets session threads in before a worker that would spin on the lock. */
+static void vring_lock_worker(struct vu_vring *vring)
 {
     /* A mutex is not fair: one that is released and taken in a loop is hardly ever got by others.
      * Waiters keep the lock for microseconds, and stop being counted once they have it. */
@@ -164,7 +165,7 @@ unsigned vu_vring_pop(struct vu_vring *vring, struct vu_elem **ret_elems, unsign
 
     if (!vring_is_poppable(vring))
         return 0;
-    vu_vring_lock_worker(vring);
+    vring_lock_worker(vring);
     if (vring->poppable && vring->resubmit != NULL)
         n = vring_pop_again_locked(vring, ret_elems, max);
     if (vring->poppable && n < max)
@@ -192,7 +193,7 @@ bool vu_vring_has_work(struct vu_vring *vring)
 
     if (!vring_is_poppable(vring))
         return false;
-    vu_vring_lock_worker(vring);
+    vring_lock_worker(vring);
     has_work = vring_has_work_locked(vring);
     pthread_mutex_unlock(&vring->lock);
     return has_work;
@@ -202,7 +203,7 @@ bool vu_vring_arm_kick(struct vu_vring *vring)
 {
     bool has_work = false;
 
-    vu_vring_lock_worker(vring);
+    vring_lock_worker(vring);
     if (vring->poppable) {
         vring->ops->set_kicks(vring, true);
         /* Pairs with the driver's full barrier between making a request available and looking
@@ -220,7 +221,7 @@ void vu_vring_disarm_kick(struct vu_vring *vring)
 {
     if (!vring_is_poppable(vring))
         return;
-    vu_vring_lock_worker(vring);
+    vring_lock_worker(vring);
     if (vring->poppable)
         vring->ops->set_kicks(vring, false);
     pthread_mutex_unlock(&vring->lock);

@@ -64,7 +64,8 @@ void vu_vring_lock_session(struct vu_vring *vring)
     __atomic_sub_fetch(&vring->waiters, 1, __ATOMIC_RELAXED);
 }
 
-void vu_vring_update_poppable_locked(struct vu_vring *vring)
+/* Recomputes vring->poppable after a change of state. */
+static void vring_update_poppable_locked(struct vu_vring *vring)
 {
     bool poppable =
         vring->started && vring->enabled && !vring->paused && !vring->broken && !vring->draining;
@@ -112,7 +113,7 @@ int vu_vring_start(struct vu_vring *vring, struct vu_memory *memory, struct vu_d
     }
     vring->log = log != NULL ? vu_dirty_log_ref(log) : NULL;
     vring->started = true;
-    vu_vring_update_poppable_locked(vring);
+    vring_update_poppable_locked(vring);
     /* A predecessor may have been killed between publishing and notifying. */
     vring->call_pending = vring->ops->has_used(vring);
     vu_vring_unlock_and_signal(vring);
@@ -140,7 +141,7 @@ static int vring_drain_locked(struct vu_vring *vring, const bool *stop)
     unsigned n_checks = 0;
 
     vring->draining = true;
-    vu_vring_update_poppable_locked(vring);
+    vring_update_poppable_locked(vring);
     while (vring->n_in_flight > 0) {
         if (stop != NULL && __atomic_load_n(stop, __ATOMIC_ACQUIRE))
             return -ECANCELED;
@@ -182,7 +183,7 @@ static void vring_end_locked(struct vu_vring *vring, bool idle)
     vring->epoch++;
     vring->n_slots = 0;
     vring->started = vring->broken = vring->draining = false;
-    vu_vring_update_poppable_locked(vring);
+    vring_update_poppable_locked(vring);
 }
 
 int vu_vring_stop(struct vu_vring *vring, const bool *stop, uint32_t *ret_base)
@@ -221,7 +222,7 @@ __attribute__((format(printf, 2, 0))) static void vring_break_va_locked(struct v
     vu_error("%s: %s; it is stopped", vring->log_tag, reason);
     vring->broken = true;
     vring->err_pending = true;
-    vu_vring_update_poppable_locked(vring);
+    vring_update_poppable_locked(vring);
     vring_drop_order_locked(vring);
 }
 
@@ -280,7 +281,7 @@ void vu_vring_set_enabled(struct vu_vring *vring, bool enabled)
 {
     vu_vring_lock_session(vring);
     vring->enabled = enabled;
-    vu_vring_update_poppable_locked(vring);
+    vring_update_poppable_locked(vring);
     pthread_mutex_unlock(&vring->lock);
 }
 
@@ -288,7 +289,7 @@ void vu_vring_set_paused(struct vu_vring *vring, bool paused)
 {
     vu_vring_lock_session(vring);
     vring->paused = paused;
-    vu_vring_update_poppable_locked(vring);
+    vring_update_poppable_locked(vring);
     pthread_mutex_unlock(&vring->lock);
 }
 

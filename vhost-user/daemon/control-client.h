@@ -10,11 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONTROL_MAX_LINE   65536u /* bytes of a command, its end included */
-#define CONTROL_MAX_FDS    8      /* that came and no command has taken yet */
-#define CONTROL_MUCH_OUT   65536u /* unread bytes beyond which no further command is looked at */
-#define CONTROL_MAX_OUT    (4u << 20) /* ... beyond which an event disconnects the client */
-#define CONTROL_SHOWN_LINE 256
+#define CONTROL_MAX_LINE 65536u     /* bytes of a command, its end included */
+#define CONTROL_MAX_FDS  8          /* that came and no command has taken yet */
+#define CONTROL_MUCH_OUT 65536u     /* unread bytes beyond which no further command is looked at */
+#define CONTROL_MAX_OUT  (4u << 20) /* ... beyond which an event disconnects the client */
 
 struct control_client {
     int fd;

@@ -106,7 +106,7 @@ enum vu_control_error {
 /* --- for a daemon's main --- */
 
 /*
- * listen_fd: of vu_daemon_open_control, taken over; NULL is returned where it is -1, which is
+ * listen_fd: of vu_daemon_open_sockets, taken over; NULL is returned where it is -1, which is
  * allowed everywhere below. program: "vblkd". The table and what opaque points to outlive it.
  */
 struct vu_control *vu_control_create(int listen_fd, const char *program,

@@ -81,10 +81,6 @@ bool vu_daemon_parse(const struct vu_program *program, struct vu_daemon_options 
  */
 int vu_daemon_open_socket(const struct vu_daemon_options *options, GError **error);
 
-/* The socket that --control asks for, mode 0600, or systemd's of the name "control", in *ret_fd;
- * -1: there is none. False with *error. */
-bool vu_daemon_open_control(const struct vu_daemon_options *options, int *ret_fd, GError **error);
-
 /* What a daemon listens on; -1: nothing. */
 enum vu_daemon_socket {
     VU_DAEMON_SESSION, /* for front-ends */

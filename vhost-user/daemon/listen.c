@@ -104,7 +104,6 @@ static bool listen_use_activated(const struct vu_daemon_options *options,
     return true;
 }
 
-/* The same as vu_daemon_open_control, for --metrics. */
 static bool listen_open_metrics(const struct vu_daemon_options *options, int *ret_fd,
                                 GError **error)
 {
@@ -114,7 +113,8 @@ static bool listen_open_metrics(const struct vu_daemon_options *options, int *re
     return *ret_fd >= 0;
 }
 
-bool vu_daemon_open_control(const struct vu_daemon_options *options, int *ret_fd, GError **error)
+static bool listen_open_control(const struct vu_daemon_options *options, int *ret_fd,
+                                GError **error)
 {
     g_autofree char *origin = g_strdup_printf("--control=%s", options->control);
 
@@ -154,7 +154,7 @@ bool vu_daemon_open_sockets(const struct vu_daemon_options *options,
         fds[i] = -1;
     ret_sockets->n_more = 0;
     /* The last of them has the environment forgotten. */
-    ok = vu_daemon_open_control(options, &fds[VU_DAEMON_CONTROL], error) &&
+    ok = listen_open_control(options, &fds[VU_DAEMON_CONTROL], error) &&
          listen_open_metrics(options, &fds[VU_DAEMON_METRICS], error) &&
          listen_fill_sessions(options, ret_sockets, error);
     if (!ok) {
