@@ -9,7 +9,6 @@ struct device {
     struct vmm_bus_range range;
     struct vmm_bus *bus;
     uint64_t last_offset, last_value;
-    unsigned last_len;
     int n_inside; /* atomic */
     int gone;     /* atomic */
     bool removes_itself;
@@ -20,7 +19,6 @@ static uint64_t device_read(void *opaque, uint64_t offset, unsigned len)
     struct device *device = opaque;
 
     device->last_offset = offset;
-    device->last_len = len;
     return UINT64_C(0x1122334455667788);
 }
 

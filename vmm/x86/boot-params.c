@@ -39,50 +39,44 @@
 #define START_INFO_RANGES     0x200
 #define START_INFO_VERSION    1
 
-struct start_info {
-    le32_t magic, version, flags, n_modules;
-    le64_t modules, cmdline, rsdp, ranges;
-    le32_t n_ranges, reserved;
-};
-G_STATIC_ASSERT(sizeof(struct start_info) == 56);
+/* --- the memory map --- */
 
-struct start_info_module {
-    le64_t gpa, len, cmdline, reserved;
-};
-G_STATIC_ASSERT(sizeof(struct start_info_module) == 32);
+#define MAP_MAX_RANGES (VU_SHMEM_MAX_REGIONS + 4)
 
-struct start_info_range {
-    le64_t gpa, len;
-    le32_t type, reserved;
-};
-G_STATIC_ASSERT(sizeof(struct start_info_range) == 24);
-G_STATIC_ASSERT(START_INFO_RANGES + VMM_BOOT_MAX_RANGES * sizeof(struct start_info_range) <=
-                VMM_BOOT_INFO_LEN);
-G_STATIC_ASSERT(sizeof(struct boot_params) <= PARAMS_SEED_AT);
-G_STATIC_ASSERT(PARAMS_SEED_AT + sizeof(struct setup_data) + PARAMS_SEED_LEN <= VMM_BOOT_INFO_LEN);
-G_STATIC_ASSERT(VMM_BOOT_MAX_RANGES <= E820_MAX_ENTRIES_ZEROPAGE);
+enum map_range_type { MAP_RAM = 1, MAP_RESERVED = 2 }; /* in both structures */
 
-static void map_add(struct vmm_boot_range *ranges, unsigned *n, uint64_t gpa, uint64_t end,
-                    enum vmm_boot_range_type type)
+struct map_range {
+    uint64_t gpa, len;
+    enum map_range_type type;
+};
+
+static void map_add(struct map_range *ranges, unsigned *n, uint64_t gpa, uint64_t end,
+                    enum map_range_type type)
 {
     if (gpa < end)
-        ranges[(*n)++] = (struct vmm_boot_range){gpa, end - gpa, type};
+        ranges[(*n)++] = (struct map_range){gpa, end - gpa, type};
 }
 
-unsigned vmm_boot_map(const struct vmm_ram *ram,
-                      struct vmm_boot_range ranges[static VMM_BOOT_MAX_RANGES])
+/* Returns how many there are. */
+static unsigned map_fill(const struct vmm_ram *ram, struct map_range ranges[static MAP_MAX_RANGES])
 {
     unsigned n = 0;
 
     /* The first region begins at 0 and is the only one below 1 MiB; ours are sorted. */
-    map_add(ranges, &n, 0, VMM_BOOT_LOW_END, VMM_BOOT_RAM);
-    map_add(ranges, &n, VMM_BOOT_LOW_END, VMM_BOOT_KERNEL_MIN, VMM_BOOT_RESERVED);
+    map_add(ranges, &n, 0, VMM_BOOT_LOW_END, MAP_RAM);
+    map_add(ranges, &n, VMM_BOOT_LOW_END, VMM_BOOT_KERNEL_MIN, MAP_RESERVED);
     for (unsigned i = 0; i < ram->n_ranges; i++)
         map_add(ranges, &n, MAX(ram->ranges[i].gpa, VMM_BOOT_KERNEL_MIN),
-                ram->ranges[i].gpa + ram->ranges[i].len, VMM_BOOT_RAM);
-    map_add(ranges, &n, VMM_ECAM, VMM_ECAM + VMM_ECAM_LEN, VMM_BOOT_RESERVED);
+                ram->ranges[i].gpa + ram->ranges[i].len, MAP_RAM);
+    map_add(ranges, &n, VMM_ECAM, VMM_ECAM + VMM_ECAM_LEN, MAP_RESERVED);
     return n;
 }
+
+/* --- boot_params --- */
+
+G_STATIC_ASSERT(sizeof(struct boot_params) <= PARAMS_SEED_AT);
+G_STATIC_ASSERT(PARAMS_SEED_AT + sizeof(struct setup_data) + PARAMS_SEED_LEN <= VMM_BOOT_INFO_LEN);
+G_STATIC_ASSERT(MAP_MAX_RANGES <= E820_MAX_ENTRIES_ZEROPAGE);
 
 /* A header such as a bzImage would have had. */
 static void params_make_header(struct setup_header *header)
@@ -110,8 +104,8 @@ static void params_add_seed(uint8_t *block, struct setup_header *header)
 void vmm_boot_fill_params(uint8_t *block, const struct vmm_boot_info *info)
 {
     struct boot_params params = {0};
-    struct vmm_boot_range ranges[VMM_BOOT_MAX_RANGES];
-    unsigned n_ranges = vmm_boot_map(info->ram, ranges);
+    struct map_range ranges[MAP_MAX_RANGES];
+    unsigned n_ranges = map_fill(info->ram, ranges);
 
     if (info->header != NULL)
         params.hdr = *info->header;
@@ -134,10 +128,32 @@ void vmm_boot_fill_params(uint8_t *block, const struct vmm_boot_info *info)
     memcpy(block, &params, sizeof(params));
 }
 
+/* --- hvm_start_info --- */
+
+struct start_info {
+    le32_t magic, version, flags, n_modules;
+    le64_t modules, cmdline, rsdp, ranges;
+    le32_t n_ranges, reserved;
+};
+G_STATIC_ASSERT(sizeof(struct start_info) == 56);
+
+struct start_info_module {
+    le64_t gpa, len, cmdline, reserved;
+};
+G_STATIC_ASSERT(sizeof(struct start_info_module) == 32);
+
+struct start_info_range {
+    le64_t gpa, len;
+    le32_t type, reserved;
+};
+G_STATIC_ASSERT(sizeof(struct start_info_range) == 24);
+G_STATIC_ASSERT(START_INFO_RANGES + MAP_MAX_RANGES * sizeof(struct start_info_range) <=
+                VMM_BOOT_INFO_LEN);
+
 void vmm_boot_fill_start_info(uint8_t *block, const struct vmm_boot_info *info)
 {
-    struct vmm_boot_range ranges[VMM_BOOT_MAX_RANGES];
-    unsigned n_ranges = vmm_boot_map(info->ram, ranges);
+    struct map_range ranges[MAP_MAX_RANGES];
+    unsigned n_ranges = map_fill(info->ram, ranges);
     struct start_info start = {
         .magic = le32_from(START_INFO_MAGIC),
         .version = le32_from(START_INFO_VERSION),

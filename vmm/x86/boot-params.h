@@ -11,7 +11,7 @@
 struct vmm_boot_info {
     const struct vmm_ram *ram;
     const struct setup_header *header; /* of a bzImage; NULL: the kernel is an ELF file */
-    uint64_t cmdline_gpa, cmdline_len; /* without its end */
+    uint64_t cmdline_gpa;
     uint64_t initrd_gpa, initrd_len;   /* 0: none */
     uint64_t rsdp_gpa;
 };
@@ -19,18 +19,3 @@ struct vmm_boot_info {
 /* Each fills VMM_BOOT_INFO_LEN bytes that lie at VMM_BOOT_INFO. */
 void vmm_boot_fill_params(uint8_t *block, const struct vmm_boot_info *info);
 void vmm_boot_fill_start_info(uint8_t *block, const struct vmm_boot_info *info);
-
-/* --- the memory map --- */
-
-#define VMM_BOOT_MAX_RANGES (VU_SHMEM_MAX_REGIONS + 4)
-
-enum vmm_boot_range_type { VMM_BOOT_RAM = 1, VMM_BOOT_RESERVED = 2 };
-
-struct vmm_boot_range {
-    uint64_t gpa, len;
-    enum vmm_boot_range_type type;
-};
-
-/* Returns how many there are. */
-unsigned vmm_boot_map(const struct vmm_ram *ram,
-                      struct vmm_boot_range ranges[static VMM_BOOT_MAX_RANGES]);

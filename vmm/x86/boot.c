@@ -149,7 +149,6 @@ static bool boot_write_cmdline(struct boot *boot, uint8_t *low, GError **error)
         return false;
     }
     boot->info.cmdline_gpa = VMM_BOOT_CMDLINE;
-    boot->info.cmdline_len = strlen(line);
     memcpy(low + VMM_BOOT_CMDLINE, line, strlen(line) + 1);
     return true;
 }

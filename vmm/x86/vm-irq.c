@@ -47,17 +47,6 @@ int vmm_vm_set_irq(struct vmm_vm *vm, unsigned gsi, bool level)
     return ioctl(vm->fd, KVM_IRQ_LINE, &line) < 0 ? -errno : 0;
 }
 
-int vmm_vm_signal_msi(struct vmm_vm *vm, uint64_t address, uint32_t data)
-{
-    struct kvm_msi msi = {
-        .address_lo = (uint32_t)address,
-        .address_hi = (uint32_t)(address >> 32),
-        .data = data,
-    };
-
-    return ioctl(vm->fd, KVM_SIGNAL_MSI, &msi) < 0 ? -errno : 0;
-}
-
 int vmm_vm_take_gsi(struct vmm_vm *vm, unsigned *ret_gsi)
 {
     VU_LOCK_SCOPE(&vm->routes_lock);

@@ -41,8 +41,6 @@ int vmm_vm_reset(struct vmm_vm *vm);
 
 /* Raises or lowers a pin of the I/O APIC. 0 or -errno. */
 int vmm_vm_set_irq(struct vmm_vm *vm, unsigned gsi, bool level);
-/* Delivers a message by itself. */
-int vmm_vm_signal_msi(struct vmm_vm *vm, uint64_t address, uint32_t data);
 
 /* Takes a GSI for an MSI; -ENOSPC. It is routed nowhere. */
 int vmm_vm_take_gsi(struct vmm_vm *vm, unsigned *ret_gsi);
