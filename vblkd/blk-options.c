@@ -20,7 +20,7 @@
 #define QUEUE_SIZE        128 /* as QEMU's front-end has it */
 #define MAX_LOGICAL_BLOCK 4096
 
-const char *const blk_formats[] = {"raw", "qcow2", NULL};
+static const char *const options_formats[] = {"raw", "qcow2", NULL};
 static const char *const options_discard[] = {"unmap", "ignore", NULL};
 static const char *const options_detect[] = {"off", "on", "unmap", NULL};
 static const char *const options_fixed_buffers[] = {
@@ -139,7 +139,7 @@ static const struct vu_option options_rows[] = {
     {.name = "file", .in_o_list = true, .type = VU_OPTION_STRING, FIELD(file), .metavar = "IMAGE",
      .group = GROUP_IMAGE, .help = "The same as --blk-file."},
     {.name = "format", .in_o_list = true, .is_long = true, .type = VU_OPTION_CHOICE, FIELD(format),
-     .choices = blk_formats, .group = GROUP_IMAGE,
+     .choices = options_formats, .group = GROUP_IMAGE,
      .help = "The image's format. Default: raw. It is never guessed: a guest can write the beginning "
              "of a raw disk, and make it look like anything."},
     {.name = "read-only", .in_o_list = true, .is_long = true, .type = VU_OPTION_CALL,
@@ -307,7 +307,7 @@ struct vblk_image_options blk_options_image(const struct blk_options *options)
         .storage = {.cache = (enum vblk_cache)options->cache,
                     .read_only = options->read_only,
                     .take_locks = options->locking},
-        .format = blk_formats[options->format],
+        .format = options_formats[options->format],
         .allow_backing = options->backing,
         .cache_size = options->cache_size,
         .l2_cache_size = options->l2_cache_size,
@@ -318,7 +318,7 @@ struct vblk_image_options blk_options_image(const struct blk_options *options)
 
 const char *blk_options_journal(const struct blk_options *options, bool has_control)
 {
-    bool is_raw = strcmp(blk_formats[options->format], "raw") == 0;
+    bool is_raw = strcmp(options_formats[options->format], "raw") == 0;
 
     return (is_raw && !has_control) || options->read_only ? "none" : options->journal;
 }

@@ -23,7 +23,7 @@ enum blk_fixed_buffers {
 
 struct blk_options {
     char *file;
-    int format; /* of blk_formats */
+    int format; /* "raw" or "qcow2": a row of options_formats */
     int cache;  /* enum vblk_cache */
     int aio;    /* enum vblk_aio_kind, or BLK_AIO_AUTO */
     bool discard_ignored;
@@ -43,8 +43,6 @@ struct blk_options {
     int sandbox; /* enum vu_sandbox_mode */
     int seccomp; /* enum vu_seccomp_mode */
 };
-
-extern const char *const blk_formats[]; /* NULL ended */
 
 void blk_options_init(struct blk_options *options);
 void blk_options_clear(struct blk_options *options);

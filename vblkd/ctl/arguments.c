@@ -37,11 +37,6 @@ static JsonObject *arguments_find(JsonArray *array, const char *name)
     return NULL;
 }
 
-JsonObject *ctl_find_command(JsonArray *commands, const char *name)
-{
-    return arguments_find(commands, name);
-}
-
 /* --- values --- */
 
 /* A number, with a suffix of K, M, G or T for bytes. */
@@ -211,7 +206,7 @@ static bool arguments_add(struct ctl_arguments *arguments, JsonObject *command, 
 bool ctl_arguments_parse(struct ctl_arguments *arguments, JsonArray *commands, const char *command,
                          char **words, GError **error)
 {
-    JsonObject *row = ctl_find_command(commands, command);
+    JsonObject *row = arguments_find(commands, command);
     JsonArray *rows;
     bool ok = true;
 

@@ -23,6 +23,3 @@ bool ctl_arguments_parse(struct ctl_arguments *arguments, JsonArray *commands, c
                          char **words, GError **error);
 /* Closes the files; where the command failed, what was created for it is removed again. */
 void ctl_arguments_clear(struct ctl_arguments *arguments, bool has_failed);
-
-/* The description of a command, or NULL. */
-JsonObject *ctl_find_command(JsonArray *commands, const char *name);

@@ -67,7 +67,6 @@ static_assert(sizeof(struct qcow2_disk_header) == 112, "header");
 
 /* compatible_features */
 #define QCOW2_COMPAT_LAZY_REFCOUNTS (UINT64_C(1) << 0)
-#define QCOW2_COMPAT_KNOWN          UINT64_C(0x1)
 
 /* autoclear_features: an unknown one is cleared before the first write */
 #define QCOW2_AUTOCLEAR_BITMAPS  (UINT64_C(1) << 0)

@@ -357,7 +357,7 @@ static void qcow2_make_read_only(struct vblk_image *image)
         vblk_storage_make_read_only(q->data_storage);
 }
 
-void qcow2_close(struct vblk_image *image)
+static void qcow2_close(struct vblk_image *image)
 {
     struct qcow2 *q = qcow2_of(image);
     int ret = 0;

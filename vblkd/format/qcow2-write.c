@@ -39,7 +39,8 @@ static uint32_t write_mask(unsigned from, unsigned to)
     return from >= to ? 0 : (uint32_t)((UINT64_C(1) << to) - (UINT64_C(1) << from));
 }
 
-uint32_t qcow2_subclusters_touched(const struct qcow2 *q, uint64_t at, uint64_t len)
+/* Subclusters that [at, at + len) of a cluster touches. */
+static uint32_t write_touched(const struct qcow2 *q, uint64_t at, uint64_t len)
 {
     return write_mask((unsigned)(at >> q->subcluster_bits),
                       (unsigned)((at + len - 1) >> q->subcluster_bits) + 1);
@@ -105,7 +106,7 @@ static struct qcow2_fresh *fresh_create(struct qcow2 *q, uint64_t guest_cluster,
 static uint32_t fresh_to_fill(const struct qcow2 *q, const struct qcow2_fresh *fresh, uint64_t at,
                               uint64_t len)
 {
-    return (fresh->must | qcow2_subclusters_touched(q, at, len)) &
+    return (fresh->must | write_touched(q, at, len)) &
            ~(qcow2_subclusters_covered(q, at, len) | fresh->defined);
 }
 
@@ -113,7 +114,7 @@ static uint32_t fresh_to_fill(const struct qcow2 *q, const struct qcow2_fresh *f
 static bool fresh_is_busy(const struct qcow2 *q, const struct qcow2_fresh *fresh, uint64_t at,
                           uint64_t len)
 {
-    return (fresh->busy & (fresh->must | qcow2_subclusters_touched(q, at, len))) != 0;
+    return (fresh->busy & (fresh->must | write_touched(q, at, len))) != 0;
 }
 
 /* A writer joins. What it fills and what it covers is not for others until that is done. */
@@ -165,7 +166,7 @@ static void fresh_leave(struct qcow2 *q, struct qcow2_fresh *fresh, struct qcow2
     fresh->busy &= ~covered;
     if (succeeded) {
         fresh->defined |= covered;
-        fresh_map(q, fresh, frame, qcow2_subclusters_touched(q, at, len));
+        fresh_map(q, fresh, frame, write_touched(q, at, len));
     }
     if (--fresh->n_writers == 0)
         fresh_destroy(q, fresh);
@@ -184,7 +185,7 @@ enum write_way {
 static enum write_way write_way_of(const struct qcow2 *q, struct qcow2_l2_entry entry, uint64_t at,
                                    uint64_t len)
 {
-    uint32_t touched = qcow2_subclusters_touched(q, at, len);
+    uint32_t touched = write_touched(q, at, len);
 
     if (qcow2_entry_kind(q, entry, 0) == QCOW2_BAD)
         return WRITE_BAD;
@@ -287,7 +288,7 @@ static int write_alloc(struct qcow2 *q, uint64_t guest_cluster, uint64_t n_max,
 /* Bytes that are zeros in the file already need not be filled where the guest has zeros. */
 static void write_skip_zeros(struct qcow2 *q, struct qcow2_fresh *fresh, uint64_t at, uint64_t len)
 {
-    uint32_t mask = fresh_to_fill(q, fresh, at, len) | qcow2_subclusters_touched(q, at, len);
+    uint32_t mask = fresh_to_fill(q, fresh, at, len) | write_touched(q, at, len);
 
     if (qcow2_cow_is_zero(q, fresh->guest, fresh->old, mask))
         fresh->defined |= mask;

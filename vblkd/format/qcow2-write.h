@@ -30,6 +30,5 @@ int qcow2_write_end(struct vblk_image *image, struct vblk_write *write, int resu
 
 /* Of a cluster of the disk; NULL: it is not fresh. Under the lock. */
 struct qcow2_fresh *qcow2_fresh_find(struct qcow2 *q, uint64_t guest_cluster);
-/* Subclusters that [at, at + len) of a cluster touches, and those that it covers. */
-uint32_t qcow2_subclusters_touched(const struct qcow2 *q, uint64_t at, uint64_t len);
+/* Subclusters that [at, at + len) of a cluster covers. */
 uint32_t qcow2_subclusters_covered(const struct qcow2 *q, uint64_t at, uint64_t len);
