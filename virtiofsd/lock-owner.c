@@ -324,8 +324,3 @@ uint32_t fs_lock_owners_find_holder(struct fs_lock_owners *owners, uint64_t node
     range.type = F_WRLCK; /* a shared one is its holder's, too */
     return fs_lock_book_find_holder(owners->book, nodeid, id, &range);
 }
-
-uint32_t fs_lock_owners_count(struct fs_lock_owners *owners)
-{
-    return __atomic_load_n(&owners->n_owners, __ATOMIC_RELAXED);
-}

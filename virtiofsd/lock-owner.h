@@ -53,4 +53,3 @@ void fs_lock_owners_clear(struct fs_lock_owners *owners);
  * described; 0: none of ours. */
 uint32_t fs_lock_owners_find_holder(struct fs_lock_owners *owners, uint64_t nodeid, uint64_t id,
                                     const struct flock *held);
-uint32_t fs_lock_owners_count(struct fs_lock_owners *owners);
