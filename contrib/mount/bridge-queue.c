@@ -30,7 +30,8 @@
 /* Pollers of all queues leave these to the program that waits and to the back-end. */
 #define QUEUE_CPUS_LEFT 2
 
-void bridge_report(struct bridge *bridge, unsigned event)
+/* Tells the main thread. */
+static void bridge_report(struct bridge *bridge, unsigned event)
 {
     static const uint64_t one = 1;
 

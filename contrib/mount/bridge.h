@@ -95,8 +95,6 @@ void bridge_queue_stop(struct bridge_queue *queue);
 void bridge_queue_wake(struct bridge_queue *queue);
 /* Adds all requests in flight to the emptied ring again, in their order. The thread is parked. */
 void bridge_queue_resubmit(struct bridge_queue *queue);
-/* Any thread of the bridge: tells the main thread. */
-void bridge_report(struct bridge *bridge, unsigned event);
 
 /* --- bridge-reply.c --- */
 

@@ -4,16 +4,22 @@
 
 #include <string.h>
 
-const struct rng_source_kind rng_source_kinds[] = {
-    {.prefix = "getrandom", .form = "getrandom", .create = rng_source_create_getrandom},
-    {.prefix = "egd:", .form = "egd:HOST:PORT", .create = rng_source_create_egd},
-    {.prefix = "egd-poll:", .form = "egd-poll:HOST:PORT", .create = rng_source_create_egd_poll},
-    {.prefix = "", .form = "PATH", .create = rng_source_create_file},
+struct source_kind {
+    const char *prefix;
+    struct rng_source *(*create)(const char *what, GError **error);
 };
 
-const struct rng_source_kind *rng_source_find_kind(const char *name)
+/* In the order in which prefixes are looked for; the last one is any path's. */
+static const struct source_kind source_kinds[] = {
+    {"getrandom", rng_source_create_getrandom},
+    {"egd:", rng_source_create_egd},
+    {"egd-poll:", rng_source_create_egd_poll},
+    {"", rng_source_create_file},
+};
+
+static const struct source_kind *source_find_kind(const char *name)
 {
-    const struct rng_source_kind *kind = rng_source_kinds;
+    const struct source_kind *kind = source_kinds;
 
     while (!g_str_has_prefix(name, kind->prefix))
         kind++;
@@ -22,7 +28,7 @@ const struct rng_source_kind *rng_source_find_kind(const char *name)
 
 struct rng_source *rng_source_create(const char *name, GError **error)
 {
-    const struct rng_source_kind *kind = rng_source_find_kind(name);
+    const struct source_kind *kind = source_find_kind(name);
     struct rng_source *source = kind->create(name + strlen(kind->prefix), error);
 
     if (source)

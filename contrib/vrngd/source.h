@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where random bytes come from. --source names a kind and a place; a kind is a row of
- * rng_source_kinds, and makes a struct rng_source.
+ * source.c, and makes a struct rng_source.
  *
  * A source is either instant (getrandom): any thread reads it at any time, and never waits. Or the
  * feeder (feeder.h) has it for its own, and does this, on one thread, while requests wait:
@@ -55,29 +55,18 @@ struct rng_source {
     bool is_raw; /* straight from hardware: to be tested (health.h), unless --health=off */
 };
 
-/* How sources are called. */
-struct rng_source_kind {
-    const char *prefix; /* "egd:"; "": any path, the last row */
-    const char *form;   /* "egd:HOST:PORT", for messages and help */
-    /*
-     * what: behind the prefix. In the main thread, outside the sandbox: a path is opened now, and
-     * what has to be looked up later is left to a process that is made now. NULL with *error, which
-     * says what is wrong with `what` and does not name the option.
-     */
-    struct rng_source *(*create)(const char *what, GError **error);
-};
-
-/* The rows, in the order in which prefixes are looked for; ends with the one of an empty prefix. */
-extern const struct rng_source_kind rng_source_kinds[];
-
-/* The row for a name. Never NULL. */
-const struct rng_source_kind *rng_source_find_kind(const char *name);
 /* name: "getrandom", "/dev/hwrng", "egd:unix:/run/egd". NULL with *error. */
 struct rng_source *rng_source_create(const char *name, GError **error);
 /* NULL is allowed. */
 void rng_source_destroy(struct rng_source *source);
 
-/* --- the kinds, each in source-*.c --- */
+/*
+ * --- the kinds, each in source-*.c ---
+ *
+ * what: behind the kind's prefix. In the main thread, outside the sandbox: a path is opened now,
+ * and what has to be looked up later is left to a process that is made now. NULL with *error, which
+ * says what is wrong with `what` and does not name the option.
+ */
 
 /* Always there, and instant. what: "". */
 struct rng_source *rng_source_create_getrandom(const char *what, GError **error);
