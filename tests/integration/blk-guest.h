@@ -16,7 +16,6 @@
 #define BLK_GUEST_MAX_QUEUES 4
 #define BLK_GUEST_RING       128
 #define BLK_GUEST_MAX_DATA   (256u << 10)
-#define BLK_GUEST_SECTOR     512u
 
 struct blk_guest_setup {
     const char *options; /* of the daemon, with a space between them; may be NULL */

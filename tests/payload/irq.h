@@ -28,22 +28,11 @@ void payload_apic_send(uint8_t apic_id, uint32_t command);
 
 #define APIC_TIMER_LVT    0x320
 #define APIC_TIMER_START  0x380
-#define APIC_TIMER_NOW    0x390
 #define APIC_TIMER_DIVIDE 0x3e0
 
 #define APIC_ICR_FIXED    0x4000u /* or the vector */
 #define APIC_ICR_INIT     0x4500u
 #define APIC_ICR_STARTUP  0x4600u /* or the page */
-
-static inline void payload_irq_enable(void)
-{
-    __asm__ volatile("sti" ::: "memory");
-}
-
-static inline void payload_irq_disable(void)
-{
-    __asm__ volatile("cli" ::: "memory");
-}
 
 /* Waits for the next interrupt; they are off again afterwards. */
 static inline void payload_irq_wait(void)
