@@ -2,12 +2,11 @@
 /* Regions of bits in the journal's file: page after page behind what it begins with. */
 #include "vblkd/format/qcow2-journal-bits.h"
 
-#include <fcntl.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vhost-user/file-room.h"
 #include "vhost-user/log.h"
 
 #define JOURNAL_PAGE 65536u /* as large as pages are anywhere */
@@ -22,32 +21,17 @@ static uint64_t journal_region_len(uint64_t n_bits)
     return journal_pages(n_bits / 8 + 16);
 }
 
-/* One page, by writing what it has. */
-static int journal_write_again(int fd, void *page, uint64_t len, uint64_t offset)
-{
-    ssize_t n = pread(fd, page, len, (off_t)offset);
-
-    if (n < 0)
-        return -errno;
-    memset((char *)page + n, 0, len - (size_t)n);
-    n = pwrite(fd, page, len, (off_t)offset);
-    if (n < 0)
-        return -errno;
-    return (uint64_t)n == len ? 0 : -ENOSPC;
-}
-
 int qcow2_journal_lay_out(int fd, uint64_t offset, uint64_t len)
 {
-    g_autofree void *page = NULL;
-    int ret = fallocate(fd, 0, (off_t)offset, (off_t)len) < 0 ? -errno : 0;
+    uint64_t end = offset + len;
+    struct stat st;
+    int ret = vu_file_room_take(fd, (off_t)offset, len);
 
-    if (ret != -EOPNOTSUPP)
+    if (ret < 0)
         return ret;
-    page = g_malloc(JOURNAL_PAGE);
-    ret = 0;
-    for (uint64_t done = 0; done < len && ret == 0; done += JOURNAL_PAGE)
-        ret = journal_write_again(fd, page, MIN(len - done, JOURNAL_PAGE), offset + done);
-    return ret;
+    if (fstat(fd, &st) < 0 || ((uint64_t)st.st_size < end && ftruncate(fd, (off_t)end) < 0))
+        return -errno;
+    return 0;
 }
 
 /* Bits in the file at an offset. NULL: they cannot be mapped. */
