@@ -146,7 +146,7 @@ guest_require()
     noted=${OUTBOARD_CACHE:-$here/../cache}/$kind/.booted-by-$(id -u)
     cmp -s /proc/sys/kernel/random/boot_id "$noted" && return
     printf '#!/bin/sh\necho up\n' >"$test_work/up"
-    if ! why=$("$here/../run-$kind" --timeout=60 "$test_work/up" 2>&1); then
+    if ! why=$("$here/../run-$kind" --timeout=240 "$test_work/up" 2>&1); then
         test_skip "a $kind guest does not run on this machine: ${why##*$'\n'}"
     fi
     cat /proc/sys/kernel/random/boot_id 2>/dev/null >"$noted"
