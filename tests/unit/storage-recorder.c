@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "vblkd/storage/storage.h"
@@ -11,6 +12,10 @@
 GArray *storage_events;
 unsigned storage_fail_at;
 int storage_fail_errno;
+unsigned storage_kill_at;
+
+/* The kernel looks for signals between pages. */
+#define RECORDER_PAGE 4096u
 
 int __real_vblk_storage_write(struct vblk_storage *storage, const void *buf, uint64_t len,
                               uint64_t offset);
@@ -47,7 +52,23 @@ void storage_recorder_stop(void)
 
 static int recorder_fail(void)
 {
+    if (storage_kill_at > 0 && --storage_kill_at == 0)
+        raise(SIGKILL);
     return storage_fail_at > 0 && --storage_fail_at == 0 ? -storage_fail_errno : 0;
+}
+
+/* A write that is the last ends somewhere within. */
+static void recorder_tear(struct vblk_storage *storage, const void *buf, uint64_t len,
+                          uint64_t offset)
+{
+    uint64_t first = -offset & (RECORDER_PAGE - 1), part;
+
+    if (storage_kill_at != 1 || first >= len || g_test_rand_bit())
+        return;
+    part = first + (uint64_t)g_test_rand_int_range(0, (gint32)((len - first) / RECORDER_PAGE) + 1) *
+                       RECORDER_PAGE;
+    if (part > 0)
+        (void)__real_vblk_storage_write(storage, buf, part, offset);
 }
 
 static void recorder_add(const struct vblk_storage *storage, enum storage_event_kind kind,
@@ -66,8 +87,10 @@ static void recorder_add(const struct vblk_storage *storage, enum storage_event_
 int __wrap_vblk_storage_write(struct vblk_storage *storage, const void *buf, uint64_t len,
                               uint64_t offset)
 {
-    int ret = recorder_fail();
+    int ret;
 
+    recorder_tear(storage, buf, len, offset);
+    ret = recorder_fail();
     if (ret == 0)
         ret = __real_vblk_storage_write(storage, buf, len, offset);
     if (ret == 0)
@@ -78,8 +101,10 @@ int __wrap_vblk_storage_write(struct vblk_storage *storage, const void *buf, uin
 int __wrap_vblk_storage_writev(struct vblk_storage *storage, const struct iovec *iov,
                                unsigned n_iov, uint64_t offset)
 {
-    int ret = recorder_fail();
+    int ret;
 
+    recorder_tear(storage, iov[0].iov_base, iov[0].iov_len, offset);
+    ret = recorder_fail();
     if (ret == 0)
         ret = __real_vblk_storage_writev(storage, iov, n_iov, offset);
     for (unsigned i = 0; ret == 0 && i < n_iov; i++) {

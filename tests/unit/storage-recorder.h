@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Stands in front of storage.h's changing calls (the linker's --wrap): records them, so that a test
- * can write the file that a power cut would have left, and lets one of them fail.
+ * can write the file that a power cut would have left, and lets one of them fail, or be the last
+ * that the process does.
  */
 #pragma once
 
@@ -28,6 +29,8 @@ extern GArray *storage_events; /* NULL: nothing is recorded */
 /* The n-th call from now on fails with this; 0: none. */
 extern unsigned storage_fail_at;
 extern int storage_fail_errno;
+/* The process is killed in the n-th call from now on, of which some is done; 0: in none. */
+extern unsigned storage_kill_at;
 
 void storage_recorder_start(void);
 void storage_recorder_stop(void);
