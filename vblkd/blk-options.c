@@ -21,6 +21,8 @@
 #define MAX_LOGICAL_BLOCK 4096
 
 static const char *const options_formats[] = {"raw", "qcow2", NULL};
+#define FORMAT_DEFAULT "raw"
+
 static const char *const options_discard[] = {"unmap", "ignore", NULL};
 static const char *const options_detect[] = {"off", "on", "unmap", NULL};
 static const char *const options_fixed_buffers[] = {
@@ -252,6 +254,7 @@ static const struct vu_option options_rows[] = {
 void blk_options_init(struct blk_options *options)
 {
     *options = (struct blk_options){
+        .format = BLK_FORMAT_UNSAID,
         .aio = BLK_AIO_AUTO,
         .locking = true,
         .queue_size = QUEUE_SIZE,
@@ -301,13 +304,18 @@ bool blk_options_check(const struct blk_options *options, GError **error)
     return true;
 }
 
+static const char *options_format(const struct blk_options *options)
+{
+    return options->format == BLK_FORMAT_UNSAID ? FORMAT_DEFAULT : options_formats[options->format];
+}
+
 struct vblk_image_options blk_options_image(const struct blk_options *options)
 {
     return (struct vblk_image_options){
         .storage = {.cache = (enum vblk_cache)options->cache,
                     .read_only = options->read_only,
                     .take_locks = options->locking},
-        .format = options_formats[options->format],
+        .format = options_format(options),
         .allow_backing = options->backing,
         .cache_size = options->cache_size,
         .l2_cache_size = options->l2_cache_size,
@@ -318,7 +326,7 @@ struct vblk_image_options blk_options_image(const struct blk_options *options)
 
 const char *blk_options_journal(const struct blk_options *options, bool has_control)
 {
-    bool is_raw = strcmp(options_formats[options->format], "raw") == 0;
+    bool is_raw = strcmp(options_format(options), "raw") == 0;
 
     return (is_raw && !has_control) || options->read_only ? "none" : options->journal;
 }

@@ -12,7 +12,8 @@
 #include "vblkd/device.h"
 #include "vhost-user/daemon/options.h"
 
-#define BLK_AIO_AUTO (-1) /* io_uring where the kernel allows it, else threads */
+#define BLK_FORMAT_UNSAID (-1) /* raw */
+#define BLK_AIO_AUTO      (-1) /* io_uring where the kernel allows it, else threads */
 
 /* Whether guest memory is pinned. */
 enum blk_fixed_buffers {
@@ -23,7 +24,7 @@ enum blk_fixed_buffers {
 
 struct blk_options {
     char *file;
-    int format; /* "raw" or "qcow2": a row of options_formats */
+    int format; /* of options_formats, or BLK_FORMAT_UNSAID */
     int cache;  /* enum vblk_cache */
     int aio;    /* enum vblk_aio_kind, or BLK_AIO_AUTO */
     bool discard_ignored;

@@ -13,6 +13,14 @@
 
 #define CHOICE_MAGIC UINT64_C(0x6f62677565737431) /* "obguest1" */
 
+bool blk_choice_is_one(int fd)
+{
+    uint64_t magic = 0;
+    ssize_t n = pread(fd, &magic, sizeof(magic), 0);
+
+    return n == 0 || (n == (ssize_t)sizeof(magic) && magic == CHOICE_MAGIC);
+}
+
 /* Of this boot and this image, with nothing chosen; false where that cannot be told. */
 static bool choice_fill(struct blk_choice_record *record, const struct vblk_storage *storage)
 {

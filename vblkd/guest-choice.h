@@ -36,6 +36,8 @@ struct blk_choice {
     struct blk_choice_record record;
 };
 
+/* Whether a file is empty, or one of these. */
+bool blk_choice_is_one(int fd);
 /* With what a predecessor left in the file. */
 void blk_choice_init(struct blk_choice *choice, int fd, const struct vblk_storage *storage);
 void blk_choice_finish(struct blk_choice *choice);

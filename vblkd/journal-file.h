@@ -13,7 +13,8 @@ struct blk_journal_file {
     int fd; /* -1: none */
     int dir_fd;
     char *name;
-    bool is_missed; /* there is none, and nobody said that there should not be */
+    bool (*is_one)(int fd); /* whether what is there may be overwritten */
+    bool is_missed;         /* there is none, and nobody said that there should not be */
 };
 
 /*
@@ -30,4 +31,6 @@ bool blk_journal_file_lock(struct blk_journal_file *file, GError **error);
 void blk_journal_file_open_choice(const char *place, const char *socket_path,
                                   struct blk_journal_file *ret_file);
 void blk_journal_file_remove(const struct blk_journal_file *file);
+/* Removes one that nothing was noted in, unless another daemon has it. */
+void blk_journal_file_remove_blank(const struct blk_journal_file *file);
 void blk_journal_file_clear(struct blk_journal_file *file);

@@ -4,6 +4,7 @@
  */
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "vblkd/blk-options.h"
 #include "vblkd/control.h"
@@ -18,11 +19,13 @@
 #include "vhost-user/daemon/ready.h"
 #include "vhost-user/daemon/sandbox.h"
 #include "vhost-user/daemon/seccomp.h"
+#include "vhost-user/log.h"
 
 /* A predecessor that was killed lets go of the image when the kernel has ended its requests. */
 #define LOCK_TRIES           40
 #define LOCK_TRIES_SUCCESSOR 400
 #define LOCK_PAUSE_US        50000
+#define LOCK_TELL_TRIES      20 /* then a person is told what is waited for */
 
 static const char man_description[] =
     ".SH DESCRIPTION\n"
@@ -143,6 +146,9 @@ static struct vblk_image *open_image(const struct blk_options *options,
     for (int i = 0; i < n_tries && !image; i++) {
         if (i > 0)
             g_usleep(LOCK_PAUSE_US);
+        if (i == LOCK_TELL_TRIES)
+            vu_info("%s: waiting, for %d more seconds at most", (*error)->message,
+                    (n_tries - i) * LOCK_PAUSE_US / 1000000);
         g_clear_error(error);
         if (blk_journal_file_lock(journal, error) &&
             (journal->fd < 0 || qcow2_journal_check(journal->fd, options->file, error))) {
@@ -153,6 +159,17 @@ static struct vblk_image *open_image(const struct blk_options *options,
             break;
     }
     return image;
+}
+
+/* Where nobody said what the image is, and it is not what it looks like. */
+static void warn_of_format(const struct blk_options *options, struct vblk_image *image)
+{
+    const char *looks_like = vblk_image_guess_format(image);
+
+    if (options->format == BLK_FORMAT_UNSAID && strcmp(looks_like, image->format->name) != 0)
+        vu_warning("%s: looks like %s, and the guest gets it as it is (%s): say --format=%s if its "
+                   "contents are meant, or else --format=%s",
+                   options->file, looks_like, image->format->name, looks_like, image->format->name);
 }
 
 /* In the sandbox: gives up what serving does not take, and serves. Uses up the sockets; the image
@@ -198,11 +215,13 @@ static bool open_all(const struct vu_daemon_options *daemon, const struct blk_op
                               daemon->socket_path, &opened->journal, error))
         opened->image = open_image(options, &opened->journal, error);
     if (opened->image) {
+        warn_of_format(options, opened->image);
         blk_journal_file_open_choice(blk_options_choice(options), daemon->socket_path,
                                      &opened->choice);
         opened->has_choice = true;
         return true;
     }
+    blk_journal_file_remove_blank(&opened->journal);
     blk_journal_file_clear(&opened->journal);
     vu_daemon_close_sockets(&opened->sockets);
     vu_daemon_remove_socket();

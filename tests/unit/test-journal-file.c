@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,7 +74,7 @@ static void test_not_ours(void)
 
     place_make(&place);
     other = g_strconcat(place.socket, ".other", NULL);
-    g_assert_true(g_file_set_contents(place.path, "text", 4, NULL));
+    g_assert_true(g_file_set_contents(place.path, "", 0, NULL));
     g_assert_cmpint(g_chmod(place.path, 0620), ==, 0);
     g_assert_false(blk_journal_file_open(place.path, NULL, &file, NULL));
     blk_journal_file_clear(&file);
@@ -83,6 +84,58 @@ static void test_not_ours(void)
     blk_journal_file_clear(&file);
     g_assert_cmpint(g_unlink(other), ==, 0);
     g_assert_true(blk_journal_file_open(place.path, NULL, &file, NULL));
+    blk_journal_file_clear(&file);
+    place_clear(&place);
+}
+
+/* A file that is something else, an image perhaps, is neither overwritten nor removed. */
+static void test_something_else(void)
+{
+    static const char *const contents[] = {"QFI\xfb, an image", "text"};
+    g_autofree char *choice = NULL;
+    struct blk_journal_file file;
+    g_autoptr(GError) error = NULL;
+    struct place place;
+
+    place_make(&place);
+    choice = g_strconcat(place.path, ".guest", NULL);
+    for (size_t i = 0; i < G_N_ELEMENTS(contents); i++) {
+        g_autofree char *now = NULL;
+
+        g_assert_true(g_file_set_contents_full(place.path, contents[i], -1,
+                                               G_FILE_SET_CONTENTS_CONSISTENT, 0600, NULL));
+        g_clear_error(&error);
+        g_assert_false(blk_journal_file_open(place.path, NULL, &file, &error));
+        g_assert_nonnull(strstr(error->message, place.path));
+        g_assert_cmpint(file.fd, <, 0);
+        blk_journal_file_clear(&file);
+        g_assert_true(g_file_get_contents(place.path, &now, NULL, NULL));
+        g_assert_cmpstr(now, ==, contents[i]);
+    }
+    g_assert_true(g_file_set_contents_full(choice, "text of somebody's", -1,
+                                           G_FILE_SET_CONTENTS_CONSISTENT, 0600, NULL));
+    blk_journal_file_open_choice(place.path, NULL, &file);
+    g_assert_cmpint(file.fd, <, 0);
+    blk_journal_file_remove(&file);
+    blk_journal_file_clear(&file);
+    g_assert_cmpint(g_unlink(choice), ==, 0);
+    place_clear(&place);
+}
+
+/* Zeros, as far as a journal goes: its daemon was killed while it made one. */
+static void test_being_made(void)
+{
+    struct blk_journal_file file;
+    struct place place;
+
+    place_make(&place);
+    g_assert_true(
+        g_file_set_contents_full(place.path, "", 0, G_FILE_SET_CONTENTS_CONSISTENT, 0600, NULL));
+    g_assert_true(truncate(place.path, 4096) == 0);
+    g_assert_true(blk_journal_file_open(place.path, NULL, &file, NULL));
+    blk_journal_file_clear(&file);
+    g_assert_true(truncate(place.path, (off_t)1 << 30) == 0);
+    g_assert_false(blk_journal_file_open(place.path, NULL, &file, NULL));
     blk_journal_file_clear(&file);
     place_clear(&place);
 }
@@ -111,6 +164,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/journal-file/one-at-a-time", test_one_at_a_time);
     g_test_add_func("/journal-file/not-ours", test_not_ours);
+    g_test_add_func("/journal-file/something-else", test_something_else);
+    g_test_add_func("/journal-file/being-made", test_being_made);
     g_test_add_func("/journal-file/missed", test_missed);
     return g_test_run();
 }

@@ -113,6 +113,13 @@ struct vblk_image *vblk_image_open_fd(int fd, const char *name,
     return storage ? image_open_storage(storage, options, error) : NULL;
 }
 
+const char *vblk_image_guess_format(struct vblk_image *image)
+{
+    const struct image_format *format = image_probe(image->storage, NULL);
+
+    return format ? format->format->name : vblk_format_raw.name;
+}
+
 void vblk_image_close(struct vblk_image *image)
 {
     if (!image)

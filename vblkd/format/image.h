@@ -164,6 +164,10 @@ void vblk_image_close(struct vblk_image *image); /* NULL is allowed */
 struct vblk_image *vblk_image_open_fd(int fd, const char *name,
                                       const struct vblk_image_options *options, GError **error);
 
+/* What the file's beginning looks like, for a word to a person who said nothing: whoever writes to
+ * a raw image decides it. "raw" too where it cannot be read. */
+const char *vblk_image_guess_format(struct vblk_image *image);
+
 /*
  * Marks a user of an image's extents, of a device's queue or (VBLK_MAX_QUEUES) any other, and the
  * end of that. Cheap: one atomic addition in the queue's own cache line. Covers backing images too.

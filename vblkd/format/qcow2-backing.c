@@ -98,9 +98,10 @@ bool qcow2_backing_open(struct qcow2 *q, const struct vblk_image_options *option
     if (!q->header.backing_name || options->no_backing)
         return true;
     if (!options->allow_backing) {
-        BACKING_FAIL(G_IO_ERROR_PERMISSION_DENIED,
-                     "the image needs the backing file %s, and opening such is not allowed",
-                     q->header.backing_name);
+        BACKING_FAIL(
+            G_IO_ERROR_PERMISSION_DENIED,
+            "the image needs the backing file %s, and opening such is not allowed (--backing)",
+            q->header.backing_name);
         return false;
     }
     behind.storage.read_only = options->written_depth != 1;
@@ -129,7 +130,8 @@ bool qcow2_data_file_open(struct qcow2 *q, const struct vblk_image_options *opti
     }
     if (!options->allow_backing) {
         BACKING_FAIL(G_IO_ERROR_PERMISSION_DENIED,
-                     "the image keeps its data in %s, and opening such files is not allowed",
+                     "the image keeps its data in %s, and opening such files is not allowed "
+                     "(--backing)",
                      q->header.data_file_name);
         return false;
     }

@@ -9,6 +9,8 @@
 #include "vblkd/format/qcow2-journal.h"
 
 #define QCOW2_JOURNAL_MAGIC   UINT64_C(0x6f62716a6f757235) /* "obqjour5" */
+#define QCOW2_JOURNAL_NONE    UINT64_C(0x6f62716a6f757230) /* "obqjour0": what follows is no good */
+#define QCOW2_JOURNAL_KIND    UINT64_C(0xffffffffffffff00) /* what all of them have in common */
 #define QCOW2_JOURNAL_REGIONS 256
 
 struct qcow2_journal_record {

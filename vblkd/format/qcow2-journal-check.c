@@ -47,6 +47,27 @@ bool qcow2_journal_can_count(void)
     return boot_id[0] != '\0';
 }
 
+bool qcow2_journal_is_one(int fd)
+{
+    uint64_t magic = 0;
+    ssize_t n = pread(fd, &magic, sizeof(magic), 0);
+    struct stat st;
+
+    if (n == 0)
+        return true;
+    if (n != (ssize_t)sizeof(magic) || fstat(fd, &st) < 0)
+        return false;
+    return (magic & QCOW2_JOURNAL_KIND) == (QCOW2_JOURNAL_MAGIC & QCOW2_JOURNAL_KIND) ||
+           (magic == 0 && st.st_size <= (off_t)sizeof(struct qcow2_journal));
+}
+
+bool qcow2_journal_is_blank(int fd)
+{
+    uint64_t magic = 0;
+
+    return qcow2_journal_is_one(fd) && pread(fd, &magic, sizeof(magic), 0) >= 0 && magic == 0;
+}
+
 /* It is a journal, and of this boot. */
 static bool journal_counts(const struct qcow2_journal *journal)
 {

@@ -129,7 +129,7 @@ static void journal_begin(struct qcow2 *q, const struct stat *st, const char *pa
 {
     struct qcow2_journal *journal = q->journal;
 
-    __atomic_store_n(&journal->magic, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&journal->magic, QCOW2_JOURNAL_NONE, __ATOMIC_SEQ_CST);
     qcow2_journals_boot_id(journal->boot_id, sizeof(journal->boot_id));
     __atomic_store_n(&journal->claim, journal_next_claim(q), __ATOMIC_SEQ_CST);
     __atomic_store_n(&journal->head, 0, __ATOMIC_SEQ_CST);

@@ -22,6 +22,11 @@ void qcow2_journals_init(void);
 /* What tells this boot of the machine from others; empty where that cannot be known. */
 void qcow2_journals_boot_id(char *ret_id, size_t len);
 
+/* Whether a file is a journal, of whatever version, or may become one: it is empty, or was being
+ * made when its daemon was killed. */
+bool qcow2_journal_is_one(int fd);
+/* Whether nothing has been noted in it since it was made. */
+bool qcow2_journal_is_blank(int fd);
 /* Whether the image at path may be served with that journal, which may know of an overlay in front
  * of it, or have changes that another image lacks. Before it is opened. False with *error. */
 bool qcow2_journal_check(int journal_fd, const char *path, GError **error);

@@ -111,7 +111,8 @@ static bool lock_refuse(const struct vblk_storage *storage, const struct lock_ro
 {
     g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_AGAIN,
                 "%s: locked against %s: another program (qemu, vblkd or a tool of theirs) %s "
-                "\"%s\"; end it first, or look on without writing (-U)",
+                "\"%s\"; end it first, or look on without writing (-U; vblkd: --read-only "
+                "--locking=off)",
                 storage->path, role->name, what, lock_permission_names[permission]);
     return false;
 }
