@@ -325,6 +325,7 @@ static void test_repair(void)
     g_assert_cmpuint(result.n_corruptions + result.n_leaks, ==, 0);
     g_assert_cmpuint(result.n_allocated, ==, 4);
     qcow2_fixture_close(&fixture);
+    g_assert_cmpint(qcow2_fixture_shell(&fixture, "truncate -s 3M image"), ==, 0);
     test_poke(&fixture, 2 * 65536 + 6 * 2 + 1, 0);
     test_poke(&fixture, 2 * 65536 + 40 * 2 + 1, 1);
     g_assert_cmpint(qcow2_fixture_shell(&fixture, "qemu-img check image"), ==, 2);

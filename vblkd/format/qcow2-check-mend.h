@@ -5,6 +5,13 @@
 #include "vblkd/format/qcow2-check-walk.h"
 
 /*
+ * The guest's offset of an L2 table's first entry, and of another of its entries, where entries
+ * must agree with it: UINT64_MAX without an external data file.
+ */
+uint64_t qcow2_check_guest(const struct qcow2 *q, uint32_t l1_index, bool is_active);
+uint64_t qcow2_check_guest_offset(const struct qcow2 *q, uint64_t guest, uint64_t i);
+
+/*
  * What an L2 entry for a guest's offset (UINT64_MAX: not known) should be, where it refers to
  * clusters below `limit`: itself if it makes sense; the same without what is wrong about it, where
  * that leaves what it maps as it is; else one that reads as zeros.

@@ -19,26 +19,20 @@ struct rebuild {
 
 /* --- whether --- */
 
-/* Something is in use in a range that no block counts. */
-static bool rebuild_lacks_block(struct qcow2_check *check)
+/* Something is in use in a range that no block counts. That each cluster there is not counted is
+ * told where counts are compared. */
+static bool rebuild_lacks_block(const struct qcow2_check *check)
 {
     const struct qcow2_refcounts *refcounts = &check->q->refcounts;
     unsigned bits = qcow2_refblock_bits(check->q);
-    bool lacks = false;
 
     for (uint64_t c = 0; c < check->n_counts; c++) {
         uint64_t index = c >> bits;
 
-        if (check->counts[c] == 0 || (index < refcounts->n_entries && refcounts->table[index] != 0))
-            continue;
-        qcow2_check_report(check, &check->result->n_corruptions,
-                           "ERROR: there are no refcounts for cluster %" PRIu64
-                           ", which is in use, and those that follow",
-                           c);
-        lacks = true;
-        c |= (UINT64_C(1) << bits) - 1;
+        if (check->counts[c] > 0 && (index >= refcounts->n_entries || refcounts->table[index] == 0))
+            return true;
     }
-    return lacks;
+    return false;
 }
 
 bool qcow2_check_must_rebuild(struct qcow2_check *check)
@@ -155,9 +149,9 @@ static int rebuild_write_block(struct rebuild *rebuild, uint64_t index, uint64_t
 
     memset(bytes, 0, q->cluster_size);
     for (uint64_t i = 0; i < per_block && first + i < check->n_counts; i++) {
-        if (check->counts[first + i] > qcow2_refcount_max(order))
-            return -EFBIG;
-        qcow2_refcount_encode(bytes, order, i, check->counts[first + i]);
+        /* More than can be counted is found to be wrong afterwards. */
+        qcow2_refcount_encode(bytes, order, i,
+                              MIN(check->counts[first + i], qcow2_refcount_max(order)));
     }
     return vblk_storage_write(q->storage, bytes, q->cluster_size, cluster << q->cluster_bits);
 }

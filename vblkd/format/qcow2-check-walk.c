@@ -64,11 +64,11 @@ static void check_count(struct qcow2_check *check, uint64_t offset, uint64_t len
 
 /* --- L2 --- */
 
-static void check_count_entry(struct qcow2_check *check, struct qcow2_l2_entry entry, bool active,
-                              uint64_t *next)
+static void check_count_entry(struct qcow2_check *check, struct qcow2_l2_entry entry,
+                              uint64_t guest_offset, bool active, uint64_t *next)
 {
     struct qcow2 *q = check->q;
-    struct qcow2_l2_entry better = qcow2_check_mended(q, entry, UINT64_MAX, UINT64_MAX);
+    struct qcow2_l2_entry better = qcow2_check_mended(q, entry, guest_offset, UINT64_MAX);
     uint64_t offset;
     uint32_t len;
 
@@ -95,7 +95,7 @@ static void check_count_entry(struct qcow2_check *check, struct qcow2_l2_entry e
         check_count(check, offset, q->cluster_size);
 }
 
-static int check_walk_l2(struct qcow2_check *check, uint64_t offset, bool active)
+static int check_walk_l2(struct qcow2_check *check, uint64_t offset, uint64_t guest, bool active)
 {
     struct qcow2 *q = check->q;
     uint64_t next = 0; /* where the next cluster would not be a fragment, as QEMU counts them */
@@ -107,7 +107,8 @@ static int check_walk_l2(struct qcow2_check *check, uint64_t offset, bool active
         struct qcow2_l2_entry entry = {be64_value(words[i]),
                                        width > 1 ? be64_value(words[i + 1]) : 0};
 
-        check_count_entry(check, entry, active, &next);
+        check_count_entry(check, entry, qcow2_check_guest_offset(q, guest, i / width), active,
+                          &next);
     }
     return ret;
 }
@@ -125,17 +126,20 @@ static int check_walk_l1(struct qcow2_check *check, uint64_t l1_offset, uint32_t
     check_count(check, l1_offset, len);
     for (uint32_t i = 0; ret == 0 && i < l1_size; i++) {
         uint64_t entry = be64_value(entries[i]), offset = entry & QCOW2_OFFSET_MASK;
+        bool is_sane;
 
         if (entry == 0)
             continue;
-        if ((entry & QCOW2_L1_RESERVED) || offset == 0 || (offset & (q->cluster_size - 1)) != 0) {
+        is_sane = offset != 0 && (offset & (q->cluster_size - 1)) == 0;
+        if (!is_sane || (entry & QCOW2_L1_RESERVED))
             qcow2_check_report(check, &check->result->n_corruptions,
                                "ERROR: L1 entry %u, %#" PRIx64 ", makes no sense", i, entry);
+        /* Reserved bits alone keep nobody from reading what it names: that is in use. */
+        if (!is_sane)
             continue;
-        }
         check_count(check, offset, q->cluster_size);
-        if (offset >> q->cluster_bits < check->n_counts)
-            ret = check_walk_l2(check, offset, active);
+        if (offset >> q->cluster_bits < check->n_file)
+            ret = check_walk_l2(check, offset, qcow2_check_guest(q, i, active), active);
     }
     return ret;
 }
@@ -238,7 +242,8 @@ static int check_alloc_counts(struct qcow2_check *check)
 
     if (ret < 0)
         return ret;
-    check->n_counts = qcow2_clusters_for(q, __atomic_load_n(&q->storage->size, __ATOMIC_RELAXED));
+    check->n_file = qcow2_clusters_for(q, __atomic_load_n(&q->storage->size, __ATOMIC_RELAXED));
+    check->n_counts = check->n_file;
     if (!q->storage->is_block_device)
         check->n_counts += CHECK_BEYOND_END;
     check->counts = g_try_new0(uint32_t, check->n_counts);

@@ -11,8 +11,8 @@ struct qcow2_check {
     void (*report)(void *opaque, const char *line);
     void *opaque;
     struct qcow2_check_result *result;
-    uint32_t *counts; /* for each cluster of the file */
-    uint64_t n_counts;
+    uint32_t *counts; /* for each cluster of the file, and for some behind its end */
+    uint64_t n_counts, n_file;
 };
 
 /* One thing that is wrong, of a kind that result counts in *counter. */
@@ -22,7 +22,7 @@ void qcow2_check_report(struct qcow2_check *check, uint64_t *counter, const char
 /* Fills check->counts. -errno: it could not be done. */
 int qcow2_check_walk(struct qcow2_check *check);
 
-/* Compares (with QCOW2_FIX_ERRORS: sets) the COPIED flags of the active tables with refcounts.
+/* Compares (with QCOW2_FIX_FLAGS: sets) the COPIED flags of the active tables with refcounts.
  * Reads and writes the file: nothing is dirty, and L2 slices in memory may be outdated afterwards.
  */
 int qcow2_check_flags(struct qcow2_check *check);

@@ -39,52 +39,65 @@ static int check_set_step(struct qcow2 *q, void *opaque, struct qcow2_need *need
     struct qcow2_refblock *block;
     int ret;
 
-    if (set->count > qcow2_refcount_max(q->header.refcount_order))
-        return -EFBIG;
     ret = qcow2_refblock_get(q, set->cluster >> qcow2_refblock_bits(q), &block, need);
     if (ret == 0)
         qcow2_refblock_set(q, block, set->cluster, set->count);
     return ret;
 }
 
-static int check_compare_one(struct qcow2_check *check, uint64_t cluster, bool leaks)
+/*
+ * Behind the end of the file nothing is told: no disk space is wasted there, and an entry that
+ * names something there is told of itself. It is set right all the same, for when the file grows.
+ */
+static int check_compare_one(struct qcow2_check *check, uint64_t cluster, unsigned kind,
+                             unsigned fix)
 {
+    bool leaks = kind == QCOW2_FIX_LEAKS, is_inside = cluster < check->n_file;
     struct check_set set = {.cluster = cluster};
     struct qcow2_check_result *result = check->result;
     uint64_t expected = check->counts[cluster];
-    unsigned fix = leaks ? QCOW2_FIX_LEAKS : QCOW2_FIX_ERRORS;
     int ret = qcow2_run(check->q, 0, check_get_step, &set);
 
     if (ret < 0 || (leaks ? set.count <= expected : set.count >= expected))
         return ret;
-    qcow2_check_report(check, leaks ? &result->n_leaks : &result->n_corruptions,
-                       "%s cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64,
-                       leaks ? "Leaked" : "ERROR", cluster, set.count, expected);
-    if (!(check->fix & fix)) {
-        result->image_end = MAX(result->image_end, (cluster + 1) << check->q->cluster_bits);
+    if (is_inside)
+        qcow2_check_report(check, leaks ? &result->n_leaks : &result->n_corruptions,
+                           "%s cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64,
+                           leaks ? "Leaked" : "ERROR", cluster, set.count, expected);
+    /* More references than can be counted: that stays wrong. */
+    if (!(fix & kind) || expected > qcow2_refcount_max(check->q->header.refcount_order)) {
+        if (is_inside)
+            result->image_end = MAX(result->image_end, (cluster + 1) << check->q->cluster_bits);
         return 0;
     }
     set.count = expected;
     ret = qcow2_run(check->q, 0, check_set_step, &set);
-    if (ret == 0)
+    if (ret == 0 && is_inside)
         *(leaks ? &result->n_leaks_fixed : &result->n_corruptions_fixed) += 1;
     return ret;
 }
 
 /* Ranges without a refcount block, where nothing was counted, are passed over. */
-static int check_compare(struct qcow2_check *check, uint64_t n_file, bool leaks)
+static int check_compare_kind(struct qcow2_check *check, unsigned kind, unsigned fix)
 {
     uint64_t per_block = UINT64_C(1) << qcow2_refblock_bits(check->q);
     int ret = 0;
 
-    for (uint64_t c = 0; c < n_file && ret == 0; c++) {
+    for (uint64_t c = 0; c < check->n_counts && ret == 0; c++) {
         uint64_t index = c / per_block;
         bool has_block = index < check->q->refcounts.n_entries && check->q->refcounts.table[index];
 
         if (has_block || check->counts[c] > 0)
-            ret = check_compare_one(check, c, leaks);
+            ret = check_compare_one(check, c, kind, fix);
     }
     return ret;
+}
+
+static int check_compare(struct qcow2_check *check, unsigned fix)
+{
+    int ret = check_compare_kind(check, QCOW2_FIX_ERRORS, fix);
+
+    return ret == 0 ? check_compare_kind(check, QCOW2_FIX_LEAKS, fix) : ret;
 }
 
 /* --- flags --- */
@@ -111,7 +124,7 @@ static int check_flag(struct qcow2_check *check, const char *what, be64_t *word,
     qcow2_check_report(check, &check->result->n_corruptions,
                        "ERROR OFLAG_COPIED %s: entry=%#" PRIx64 " refcount %s 1", what, entry,
                        is_single ? "is" : "is not");
-    if (check->fix & QCOW2_FIX_ERRORS) {
+    if (check->fix & QCOW2_FIX_FLAGS) {
         *word = be64_from(entry ^ QCOW2_COPIED);
         *ret_changed = true;
         check->result->n_corruptions_fixed++;
@@ -130,8 +143,7 @@ static int check_l2_flags(struct qcow2_check *check, uint64_t offset)
     for (uint64_t i = 0; ret == 0 && i < q->cluster_size / 8; i += width) {
         struct qcow2_l2_entry entry = {be64_value(words[i]), 0};
 
-        if (qcow2_entry_has_cluster(q, entry) && !(entry.cluster & QCOW2_L2_RESERVED) &&
-            !q->has_data_file)
+        if (qcow2_entry_has_cluster(q, entry) && !q->has_data_file)
             ret = check_flag(check, "data cluster", &words[i], &changed);
     }
     return ret == 0 && changed ? vblk_storage_write(q->storage, words, q->cluster_size, offset)
@@ -149,7 +161,7 @@ int qcow2_check_flags(struct qcow2_check *check)
     for (uint32_t i = 0; ret == 0 && i < q->header.l1_size; i++) {
         uint64_t entry = be64_value(entries[i]), offset = entry & QCOW2_OFFSET_MASK;
 
-        if (offset == 0 || (entry & QCOW2_L1_RESERVED) || (offset & (q->cluster_size - 1)) != 0 ||
+        if (offset == 0 || (offset & (q->cluster_size - 1)) != 0 ||
             offset >> q->cluster_bits >= check->n_counts)
             continue;
         ret = check_flag(check, "L2 table", &entries[i], &changed);
@@ -182,18 +194,44 @@ static int check_clear_marks(struct qcow2 *q)
     return qcow2_write_header_held(q);
 }
 
-/* What was counted may be wrong about where refcounts lie; that goes first. */
+/*
+ * What was counted may be wrong about where refcounts lie; that goes first. Leaks alone are not
+ * repaired there: that would be written over something else. Nor are they beside tables that make
+ * no sense, since what seems leaked may be what those meant.
+ */
 static int check_refcount_places(struct qcow2_check *check)
 {
-    uint64_t n_before = check->result->n_corruptions - check->q->refcounts.n_bad;
+    struct qcow2_check_result *result = check->result;
+    uint64_t n_bad = result->n_corruptions + result->n_beyond_end, n_leaks = result->n_leaks;
+    uint64_t n_before = result->n_corruptions - check->q->refcounts.n_bad;
+    bool rebuilds = qcow2_check_must_rebuild(check);
     int ret;
 
-    if (!qcow2_check_must_rebuild(check) || !(check->fix & QCOW2_FIX_ERRORS))
+    if (!(check->fix & QCOW2_FIX_ERRORS)) {
+        if (rebuilds || n_bad > 0)
+            check->fix = 0;
         return 0;
-    ret = qcow2_check_rebuild(check);
+    }
+    if (!rebuilds)
+        return 0;
+    ret = check_compare(check, 0);
     if (ret == 0)
-        check->result->n_corruptions_fixed += check->result->n_corruptions - n_before;
+        ret = qcow2_check_rebuild(check);
+    if (ret == 0) {
+        result->n_corruptions_fixed += result->n_corruptions - n_before;
+        result->n_leaks_fixed += result->n_leaks - n_leaks;
+    }
     return ret;
+}
+
+/* A flag follows from a refcount, where all of those are right: repairing leaks may change it. */
+static void check_choose_flags(struct qcow2_check *check)
+{
+    const struct qcow2_check_result *result = check->result;
+
+    if ((check->fix & QCOW2_FIX_ERRORS) ||
+        (check->fix && result->n_corruptions == 0 && result->n_leaks == result->n_leaks_fixed))
+        check->fix |= QCOW2_FIX_FLAGS;
 }
 
 /* A repair has changed the file below what is in memory of it: that is read anew. */
@@ -216,7 +254,6 @@ static int check_run(struct qcow2_check *check)
 {
     struct qcow2 *q = check->q;
     bool mends = q->is_repairing && (check->fix & QCOW2_FIX_ERRORS);
-    uint64_t n;
     int ret = mends ? qcow2_check_mend(check) : 0;
 
     if (ret == 0)
@@ -227,17 +264,15 @@ static int check_run(struct qcow2_check *check)
         ret = check_refcount_places(check);
     if (ret < 0)
         return ret;
-    n = check->n_counts;
     /* A new refcount block must not be put where something is that is not counted. */
-    for (uint64_t c = 0; c < n; c++) {
+    for (uint64_t c = 0; c < check->n_counts; c++) {
         if (check->counts[c] > 0)
             q->refcounts.end = MAX(q->refcounts.end, c + 1);
     }
-    ret = check_compare(check, n, false);
-    if (ret == 0)
-        ret = check_compare(check, n, true);
+    ret = check_compare(check, check->fix);
     if (ret == 0 && (check->fix & QCOW2_FIX_LEAKS))
         qcow2_free_forget(q);
+    check_choose_flags(check);
     if (ret == 0)
         ret = qcow2_check_flags(check);
     if (ret < 0 || check->fix == 0)
@@ -245,8 +280,7 @@ static int check_run(struct qcow2_check *check)
     ret = qcow2_flush_all_held(q);
     if (ret == 0 && (check->fix & QCOW2_FIX_ERRORS))
         ret = check_reload(q);
-    if (ret == 0 && check_n_broken(check->result) == 0 &&
-        (check->fix & QCOW2_FIX_ERRORS || check->result->n_corruptions == 0))
+    if (ret == 0 && check_n_broken(check->result) == 0)
         ret = check_clear_marks(q);
     return ret;
 }

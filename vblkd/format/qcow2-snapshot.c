@@ -153,7 +153,7 @@ static int snapshot_flush(struct qcow2 *q)
 static int snapshot_settle(struct qcow2 *q)
 {
     struct qcow2_check_result result = {0};
-    struct qcow2_check check = {.q = q, .fix = QCOW2_FIX_ERRORS, .result = &result};
+    struct qcow2_check check = {.q = q, .fix = QCOW2_FIX_FLAGS, .result = &result};
     int ret = snapshot_flush(q);
 
     qcow2_l2_cache_empty(&q->l2);

@@ -54,8 +54,8 @@ static const struct vu_option check_rows[] = {
      .help = "qcow2; without it the image tells."},
     {.name = "repair", .short_name = 'r', .is_long = true, .type = VU_OPTION_CALL,
      .parse = check_parse_repair, .metavar = "leaks|all", .group = CHECK_GROUP,
-     .help = "Repair: free clusters that nothing uses, or all that is wrong. What could only be "
-             "guessed is not repaired."},
+     .help = "Repair: free clusters that nothing uses (not beside worse errors), or all that is "
+             "wrong. What could only be guessed reads as zeros then: status 2 tells of that, once."},
     {.name = "output", .is_long = true, .type = VU_OPTION_CHOICE, .choices = check_outputs,
      .offset = CHECK_OFFSET(output), .group = CHECK_GROUP, .help = "Text or JSON."},
     {.name = "cache", .short_name = 'T', .is_long = true, .type = VU_OPTION_STRING,
@@ -82,6 +82,9 @@ static void check_print(const struct qcow2_check_result *result)
 
     if (!result->n_corruptions && !result->n_leaks && !result->n_check_errors)
         puts("No errors were found on the image.");
+    if (result->n_lost)
+        printf("\n%" PRIu64 " places of the image were lost, and read as zeros now.\n",
+               result->n_lost);
     if (result->n_corruptions)
         printf("\n%" PRIu64 " errors were found on the image.\n"
                "Data may be corrupted, or further writes to the image may corrupt it.\n",
@@ -137,7 +140,7 @@ static void check_print_fixed(const struct qcow2_check_result *result)
     printf("The following inconsistencies were found and repaired:\n\n"
            "    %" PRIu64 " leaked clusters\n    %" PRIu64 " corruptions\n\n"
            "Double checking the fixed image now...\n",
-           result->n_leaks_fixed, result->n_corruptions_fixed);
+           result->n_leaks_fixed, result->n_corruptions_fixed - result->n_lost);
 }
 
 /* --- doing it --- */
@@ -151,7 +154,11 @@ static int check_look(struct vblk_image *image, unsigned fix, struct qcow2_check
     return ret;
 }
 
-/* After a repair, what is left is what a second look finds. */
+/*
+ * After a repair, what is left is what a second look finds, and what was lost: that is told as an
+ * error this once, though the image is whole without it. (qemu-img leaves such entries alone, and
+ * tells of them each time.)
+ */
 static int check_image(struct vblk_image *image, const struct check_options *options,
                        struct qcow2_check_result *ret_result)
 {
@@ -166,7 +173,9 @@ static int check_image(struct vblk_image *image, const struct check_options *opt
     ret = check_look(image, 0, &again);
     if (ret == 0) {
         again.n_leaks_fixed = ret_result->n_leaks_fixed;
-        again.n_corruptions_fixed = ret_result->n_corruptions_fixed;
+        again.n_corruptions_fixed = ret_result->n_corruptions_fixed - ret_result->n_lost;
+        again.n_corruptions += ret_result->n_lost;
+        again.n_lost = ret_result->n_lost;
         *ret_result = again;
     }
     return ret;
