@@ -3,13 +3,16 @@
  * The smallest daemon on the library: what a driver writes into the out part of a request, it finds
  * in the in part. A request that begins with "hang" never ends.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "vhost-user/cleanup.h"
 #include "vhost-user/daemon/daemon.h"
+#include "vhost-user/daemon/process.h"
 #include "vhost-user/iov.h"
 #include "vhost-user/log.h"
 
@@ -65,8 +68,10 @@ int main(int argc, char **argv)
     struct vu_daemon_options options;
     g_autoptr(GError) error = NULL;
     struct vu_daemon_sockets sockets;
+    vu_autofd int proc_fds = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
     int status = EXIT_FAILURE;
 
+    vu_process_count_fds(proc_fds);
     vu_daemon_options_init(&options);
     if (vu_daemon_parse(&echo_program, &options, &own_table, 1, argc, argv, &status)) {
         if (vu_daemon_open_sockets(&options, &sockets, &error) &&

@@ -80,12 +80,19 @@ static bool daemon_watch_failure(int stop_fd)
 static void daemon_close_all_sockets(void)
 {
     vu_autofd int nothing = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    uint64_t n_all = vu_process_n_fds(), n_seen = 0;
     socklen_t len = sizeof(int);
     int type;
 
-    for (int fd = STDERR_FILENO + 1; fd < DAEMON_MAX_FD; fd++)
-        if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0)
+    /* Behind the last of them there may be a million numbers that nobody has. */
+    for (int fd = 0; fd < DAEMON_MAX_FD; fd++) {
+        if (fcntl(fd, F_GETFD) < 0)
+            continue;
+        if (fd > STDERR_FILENO && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0)
             syscall(SYS_dup3, nothing, fd, O_CLOEXEC);
+        if (++n_seen == n_all && vu_process_n_fds() <= n_all)
+            break;
+    }
 }
 
 void vu_daemon_abandon(void)

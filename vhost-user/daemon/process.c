@@ -52,11 +52,19 @@ static void process_parse(const char *text, struct vu_process_usage *ret_usage)
     ret_usage->resident_bytes = resident_pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* The size of this directory is the number of its entries, since Linux 6.2. */
+uint64_t vu_process_n_fds(void)
+{
+    struct stat st;
+
+    return process_own.proc_fds >= 0 && fstat(process_own.proc_fds, &st) == 0 ? (uint64_t)st.st_size
+                                                                              : 0;
+}
+
 void vu_process_read(struct vu_process_usage *ret_usage)
 {
     char text[PROCESS_MAX_STAT];
     struct timespec cpu = {0};
-    struct stat st;
     ssize_t n = -1;
 
     *ret_usage = (struct vu_process_usage){.start_s = process_own.start_s};
@@ -66,9 +74,7 @@ void vu_process_read(struct vu_process_usage *ret_usage)
         text[n] = '\0';
         process_parse(text, ret_usage);
     }
-    /* The size of this directory is the number of its entries, since Linux 6.2. */
-    if (process_own.proc_fds >= 0 && fstat(process_own.proc_fds, &st) == 0)
-        ret_usage->n_fds = (uint64_t)st.st_size;
+    ret_usage->n_fds = vu_process_n_fds();
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
     ret_usage->cpu_ns = (uint64_t)cpu.tv_sec * UINT64_C(1000000000) + (uint64_t)cpu.tv_nsec;
 }

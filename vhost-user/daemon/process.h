@@ -22,6 +22,8 @@ struct vu_process_usage {
 void vu_process_prepare(void);
 /* A descriptor (O_PATH) of its own /proc/self/fd, which it copies: one that may be kept inside. */
 void vu_process_count_fds(int proc_fds);
+/* How many descriptors there are; 0: not known. */
+uint64_t vu_process_n_fds(void);
 
 void vu_process_read(struct vu_process_usage *ret_usage);
 /* query-process: {"pid", "resident-bytes", ...}. */
