@@ -181,17 +181,18 @@ static int listen_make(const struct listen_place *place, const gid_t *gid, GErro
     if (dir_fd < 0 || listen_clear_path(place, &address, error) < 0)
         return -1;
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    /* The file takes the mode that the socket has when it is bound. */
+    /* The file takes the mode that the socket has when it is bound. Those who have waited for it
+     * connect at once. */
     if (fd < 0 || fchmod(fd, LISTEN_MODE) < 0 ||
         bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
         return listen_fail(error, errno, "%s=%s: cannot make the socket", place->option,
                            place->path);
-    if (listen_finish_file(place, gid, error) < 0) {
-        vu_daemon_remove_socket();
-        return -1;
-    }
     if (listen(fd, LISTEN_BACKLOG) < 0) {
         listen_fail(error, errno, "%s=%s: cannot listen", place->option, place->path);
+        unlink(place->path);
+        return -1;
+    }
+    if (listen_finish_file(place, gid, error) < 0) {
         vu_daemon_remove_socket();
         return -1;
     }
