@@ -11,7 +11,7 @@ class Error(Exception):
 
 
 class Client:
-    """One connection; commands are methods' names with _ for -, or run()."""
+    """One connection."""
 
     def __init__(self, path, patience=60):
         deadline = time.monotonic() + patience

@@ -11,29 +11,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import qmp
+from steps import BOUND, expect, text_of, wait_until
 
-BOUND = 60  # seconds, for anything to happen
 CAP_DAC_OVERRIDE = 1 << 1
 THREADS = {"vmm", "vcpu0", "vcpu1", "vhost", "control", "control-slow"}
 
 folder, disk_socket = sys.argv[1:]
-
-
-def expect(condition, what):
-    if not condition:
-        sys.exit(f"FAILED: {what}")
-    print(f"life: {what}")
-
-
-def wait_until(condition, what):
-    deadline = time.monotonic() + BOUND
-    while not condition():
-        if time.monotonic() > deadline:
-            sys.exit(f"FAILED: in vain for {what}")
-        time.sleep(0.02)
 
 
 def at(name):
@@ -41,8 +26,7 @@ def at(name):
 
 
 def read(name):
-    with open(at(name), encoding="utf-8") as file:
-        return file.read()
+    return text_of(at(name))
 
 
 def start(*options, kernel=None):
@@ -108,7 +92,7 @@ def check_threads():
 
 def check_pidfile():
     first = start("-serial", "none", "-pidfile", at("pid"))
-    wait_until(lambda: os.path.exists(at("pid")) and read("pid") != "", "the pid file")
+    wait_until(lambda: read("pid") != "", "the pid file")
     expect(read("pid") == f"{first.pid}\n", "the pid in its file")
     status, said = end(start("-serial", "none", "-pidfile", at("pid")))
     expect(status == 1 and "-pidfile" in said and "another's" in said, "a pid file is one program's")
@@ -211,7 +195,7 @@ def check_lost_back_end():
     vmm = start("-serial", f"file:{at('out')}", "-qmp", f"unix:{at('qmp')}",
                 "-chardev", f"socket,id=c,path={at('disk')},reconnect-ms=50",
                 "-device", "vhost-user-blk-pci,chardev=c,id=d")
-    wait_until(lambda: os.path.exists(at("out")) and "# it begins" in read("out"), "the guest")
+    wait_until(lambda: "# it begins" in read("out"), "the guest")
     first, second = qmp.Client(at("qmp")), qmp.Client(at("qmp"))
     expect(first.run("query-vhost-user")[0]["connected"], "a back-end")
     back_end.kill()

@@ -7,15 +7,9 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import qmp
-
-
-def expect(condition, what):
-    if not condition:
-        sys.exit(f"FAILED: {what}")
-    print(f"qmp: {what}")
+from steps import BOUND, expect, text_of, wait_until
 
 
 def refused(client, says, command, **arguments):
@@ -27,17 +21,9 @@ def refused(client, says, command, **arguments):
     sys.exit(f"FAILED: {command} {arguments} was not refused")
 
 
-def wait_for(path, text, count=1):
+def await_words(path, text, count=1):
     """Until the guest has said it so often."""
-    for _ in range(1200):
-        try:
-            with open(path, encoding="utf-8") as output:
-                if output.read().count(text) >= count:
-                    return
-        except FileNotFoundError:
-            pass
-        time.sleep(0.1)
-    sys.exit(f"FAILED: the guest does not say {text}")
+    wait_until(lambda: text_of(path).count(text) >= count, f"the guest to say {text}")
 
 
 def questions(client):
@@ -61,7 +47,7 @@ def questions(client):
 def life(client, output):
     client.run("cont")
     client.wait("RESUME")
-    wait_for(output, "# waiting")
+    await_words(output, "# waiting")
     expect(client.run("query-status")["status"] == "running", "running")
     client.run("stop")
     expect([event["event"] for event in client.events] == ["STOP"], "stopped when stop returns")
@@ -72,7 +58,7 @@ def life(client, output):
     client.run("system_reset")
     reset = client.wait("RESET")
     expect(reset["data"]["guest"] is False, "a reset by the host")
-    wait_for(output, "# waiting", 2)
+    await_words(output, "# waiting", 2)
 
 
 def silent_backend(client, path):
@@ -106,7 +92,7 @@ def silent_backend(client, path):
 
 
 def vblkctl(path, *words):
-    subprocess.run([os.environ["VBLKCTL"], "-s", path, *words], check=True, timeout=60)
+    subprocess.run([os.environ["VBLKCTL"], "-s", path, *words], check=True, timeout=BOUND)
 
 
 def hot_plug(client, path, output, disk_socket):
@@ -129,10 +115,10 @@ def hot_plug(client, path, output, disk_socket):
         else:
             vblkctl(path, "device_add", "driver=vhost-user-blk-pci", "chardev=disk", "id=d", "addr=0x7", "num-queues=1")
         refused(client, "another device's", "device_add", driver="vhost-user-blk-pci", chardev="disk", id="e")
-        wait_for(output, "# it begins with d", 2 * turn - 1)
+        await_words(output, "# it begins with d", 2 * turn - 1)
         # A reboot keeps the back-end, and brings its device.
         client.run("system_reset")
-        wait_for(output, "# it begins with d", 2 * turn)
+        await_words(output, "# it begins with d", 2 * turn)
         expect(client.run("query-vhost-user")[0]["reconnects"] == 0, "the same connection")
         device = client.run("query-pci")[0]["devices"][1]
         expect((device["slot"], device["qdev_id"]) == (7, "d"), "the disk in its slot")
@@ -164,7 +150,7 @@ def main():
     expect(client.run("query-status")["status"] == "prelaunch", "and may be started anew")
     client.run("cont")
     client.wait("RESUME")
-    wait_for(output, "# waiting", 6)
+    await_words(output, "# waiting", 6)
     client.run("quit")
     expect(client.wait("SHUTDOWN")["data"]["reason"] == "host-qmp-quit", "quit")
 

@@ -3,28 +3,17 @@
 OUTPUT-OF-THE-GUEST HOW-MANY-BY-ITSELF."""
 
 import sys
-import time
 
 import qmp
+from steps import BOUND, text_of, wait_until
 
 path, output, n_expected = sys.argv[1], sys.argv[2], int(sys.argv[3])
 
 
-def has_asked():
-    try:
-        with open(output, encoding="utf-8") as out:
-            return "# reset me" in out.read()
-    except FileNotFoundError:
-        return False
-
-
 def main():
-    client = qmp.Client(path, 120)
+    client = qmp.Client(path, BOUND)
     client.run("cont")
-    for _ in range(1200):
-        if has_asked():
-            break
-        time.sleep(0.1)
+    wait_until(lambda: "# reset me" in text_of(output), "the guest to ask")
     client.run("system_reset")
     client.wait_end("SHUTDOWN")
     resets = [event["data"] for event in client.events if event["event"] == "RESET"]

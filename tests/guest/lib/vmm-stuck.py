@@ -10,12 +10,11 @@ import os
 import subprocess
 import sys
 import threading
-import time
 
 import gate as gates
 import qmp
+from steps import BOUND, expect, text_of, wait_until
 
-BOUND = 120  # seconds, for anything to happen
 ATTEMPTS = 5
 
 folder = sys.argv[1]
@@ -23,20 +22,6 @@ folder = sys.argv[1]
 
 def at(name):
     return os.path.join(folder, name)
-
-
-def expect(condition, what):
-    if not condition:
-        sys.exit(f"FAILED: {what}")
-    print(f"stuck: {what}")
-
-
-def wait_until(condition, what):
-    deadline = time.monotonic() + BOUND
-    while not condition():
-        if time.monotonic() > deadline:
-            sys.exit(f"FAILED: in vain for {what}")
-        time.sleep(0.02)
 
 
 def wait_for(event, what):
@@ -79,11 +64,7 @@ class Guest:
         self.client = qmp.Client(at("qmp"), BOUND)
 
     def said(self):
-        try:
-            with open(at("out"), encoding="utf-8") as out:
-                return out.read()
-        except FileNotFoundError:
-            return ""
+        return text_of(at("out"))
 
     def await_disk(self):
         """It has read the disk once more."""
