@@ -245,7 +245,7 @@ static bool parse_sandbox(struct vmm_config *config, const char *value, GError *
         config->no_sandbox = value[1] == 'f';
         return true;
     }
-    return vmm_config_fail(error, "expected on or off, found '%s'", value);
+    return vmm_config_fail(error, "expected on or off, got \"%s\"", value);
 }
 
 static const struct vmm_cmdline_option machine_options[] = {

@@ -382,12 +382,11 @@ static const struct vmm_cmdline_option memory_options[] = {
      G_N_ELEMENTS(memdev_keys), parse_object, GROUP, "Memory for a node."},
     {"numa", "node|dist|cpu|hmat-lb|hmat-cache,KEY=VALUE...", node_keys, G_N_ELEMENTS(node_keys),
      parse_numa, GROUP,
-     "A node of the guest. dist,src=,dst=,val=: how far one is from another (10 itself, 20). "
-     "cpu,node-id=,socket-id=,core-id=,thread-id=: a node's vCPUs by their place. "
-     "hmat-lb,initiator=,target=,hierarchy=,data-type=,latency=|bandwidth=: what a node's vCPUs "
-     "see of another's memory. "
-     "hmat-cache,node-id=,size=,level=,associativity=,policy=,line=: a cache before a node's "
-     "memory."},
+     "A node of the guest. dist, with src=, dst= and val=: how far one is from another (10 itself, "
+     "20). cpu, with node-id=, socket-id=, core-id=, thread-id=: a node's vCPUs by their place. "
+     "hmat-lb, with initiator=, target=, hierarchy=, data-type= and latency= or bandwidth=: what a "
+     "node's vCPUs see of another's memory. hmat-cache, with node-id=, size=, level=, "
+     "associativity=, policy= and line=: a cache before a node's memory."},
     {"mem-prealloc", .parse = parse_prealloc, .group = GROUP,
      .help = "All of the memory is there before the guest starts."},
     {"overcommit", "WORD"},

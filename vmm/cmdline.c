@@ -45,17 +45,19 @@ static bool cmdline_parse_one(struct vmm_config *config, int argc, char **argv, 
     const char *value = NULL;
 
     if (name == word || name - word > 2)
-        return vmm_config_fail(error, "%s: an option begins with -", word);
+        return vmm_config_fail(error, "%s: unexpected argument; options begin with -", word);
     option = cmdline_find(name, len);
     if (!option)
-        return vmm_config_fail(error, "%s is not known (see --help)", word);
+        return vmm_config_fail(error, "%s: unknown option; --help lists them", word);
     if (name[len] == '=') {
         if (!option->metavar)
-            return vmm_config_fail(error, "-%s takes no value", option->name);
+            return vmm_config_fail(error, "-%s: expected no value, got \"%s\"", option->name,
+                                   name + len + 1);
         value = name + len + 1;
     } else if (option->metavar) {
         if (*at + 1 >= argc)
-            return vmm_config_fail(error, "-%s: expected %s", option->name, option->metavar);
+            return vmm_config_fail(error, "-%s: expected %s, got nothing", option->name,
+                                   option->metavar);
         value = argv[++*at];
     }
     if (option->parse && !option->parse(config, value, error)) {

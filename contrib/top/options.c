@@ -27,7 +27,8 @@ static bool options_parse_delay(void *target, const char *name, const char *valu
 
     if (end == value || *end != '\0' || isnan(delay) || delay < OPTIONS_MIN_DELAY ||
         delay > OPTIONS_MAX_DELAY) {
-        g_set_error(error, VU_OPTION_ERROR, 0, "expected seconds from 0.05 to 3600, got %s", value);
+        g_set_error(error, VU_OPTION_ERROR, 0, "expected seconds from 0.05 to 3600, got \"%s\"",
+                    value);
         return false;
     }
     options->delay_ms = (int)(delay * 1000);

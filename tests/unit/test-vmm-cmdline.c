@@ -153,9 +153,9 @@ static const struct {
     const char *says[3]; /* words of the message: the option, the rule */
 } mistakes[] = {
     {"", {"-kernel", "must be given"}},
-    {"kernel", {"kernel", "begins with -"}},
+    {"kernel", {"kernel", "begin with -"}},
     {"-kernel", {"-kernel", "expected FILE"}},
-    {"-kernel k -bios x", {"-bios", "not known"}},
+    {"-kernel k -bios x", {"-bios", "unknown option"}},
     {"-kernel k -m 0", {"-m", "not 0"}},
     {"-kernel k -m 1X", {"-m", "expected a size"}},
     {"-kernel k -m 99999999P", {"-m", "more than any"}},
