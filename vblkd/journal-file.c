@@ -82,7 +82,7 @@ bool blk_journal_file_open(const char *place, const char *socket_path,
                     place, journal_file_reason(errno));
         return false;
     }
-    vu_warning("no journal %s: %s", path, journal_file_reason(errno));
+    vu_warning("%s: no journal: %s", path, journal_file_reason(errno));
     return true;
 }
 
@@ -122,15 +122,15 @@ void blk_journal_file_open_choice(const char *place, const char *socket_path,
     if (!path || (place && strcmp(place, "none") == 0))
         return;
     if (!journal_file_make(path, blk_choice_is_one, ret_file))
-        vu_warning("no file %s (%s): if this daemon is killed, a write cache that the guest "
-                   "switched off is on again",
+        vu_warning("%s: %s; if this daemon is killed, a write cache that the guest switched off "
+                   "is on again",
                    path, journal_file_reason(errno));
 }
 
 void blk_journal_file_remove(const struct blk_journal_file *file)
 {
     if (file->fd >= 0 && unlinkat(file->dir_fd, file->name, 0) < 0)
-        vu_warning("cannot remove %s: %s", file->name, g_strerror(errno));
+        vu_warning("%s: cannot be removed: %s", file->name, g_strerror(errno));
 }
 
 void blk_journal_file_remove_blank(const struct blk_journal_file *file)

@@ -5,8 +5,8 @@
  * calling thread, under the session's lock. vhost-user: "Communication".
  */
 #include <errno.h>
+#include <glib.h>
 #include <poll.h>
-#include <string.h>
 
 #include "vhost-user/cleanup.h"
 #include "vhost-user/cpu.h"
@@ -48,7 +48,7 @@ bool frontend_is_interrupted(struct vu_frontend *frontend)
 int frontend_fail_locked(struct vu_frontend *frontend, int rc, const char *doing)
 {
     if (frontend->connected && !frontend_is_interrupted(frontend))
-        vu_warning("%s: lost the back-end (%s): %s", frontend->config.name, doing, strerror(-rc));
+        vu_warning("%s: lost the back-end (%s): %s", frontend->config.name, doing, g_strerror(-rc));
     frontend_hang_up_locked(frontend);
     return rc;
 }

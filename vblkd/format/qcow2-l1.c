@@ -225,7 +225,7 @@ static int resize_shrink(struct qcow2 *q, uint64_t size)
     if (ret == 0)
         ret = qcow2_flush_all_held(q);
     if (ret < 0)
-        vu_warning("%s: entries are left behind its end: %s", q->name, strerror(-ret));
+        vu_warning("%s: entries are left behind its end: %s", q->name, g_strerror(-ret));
     return q->has_data_file ? vblk_storage_truncate(q->data_storage, size) : 0;
 }
 

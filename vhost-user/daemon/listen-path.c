@@ -245,7 +245,7 @@ void vu_daemon_remove_socket(void)
         if (fstatat(created.dir_fd, created.name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
             st.st_dev == created.dev && st.st_ino == created.ino &&
             unlinkat(created.dir_fd, created.name, 0) < 0)
-            vu_warning("cannot remove the socket %s: %s", created.name, g_strerror(errno));
+            vu_warning("%s: the socket cannot be removed: %s", created.name, g_strerror(errno));
         listen_clear_created(&created);
     }
 }

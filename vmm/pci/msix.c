@@ -34,7 +34,7 @@ static void msix_settle(struct msix *msix, struct msix_vector *vector)
         vector->is_attached = false;
     }
     if (rc < 0 && vu_log_is_due(&msix->next_log_ns))
-        vu_error("msix: a vector cannot be routed: %s", strerror(-rc));
+        vu_error("msix: a vector cannot be routed: %s", g_strerror(-rc));
 }
 
 static void msix_settle_all(struct msix *msix)

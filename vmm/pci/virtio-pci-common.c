@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
-#include <string.h>
 
 #include "vhost-user/log.h"
 #include "vmm/pci/virtio-pci-state.h"
@@ -134,7 +133,7 @@ static void common_start(struct virtio_pci *pci)
     if (rc == 0)
         return;
     if (vu_log_is_due(&pci->next_log_ns))
-        vu_error("slot %x: the device cannot start: %s", pci->pci.slot, strerror(-rc));
+        vu_error("slot %x: the device cannot start: %s", pci->pci.slot, g_strerror(-rc));
     virtio_pci_disconnect_calls(pci);
     virtio_pci_changed(pci, true);
 }

@@ -125,7 +125,7 @@ static void registers_moved(void *opaque, uint64_t gpa)
     }
     pci->notify_gpa = gpa;
     if (rc < 0 && vu_log_is_due(&pci->next_log_ns))
-        vu_warning("slot %x: kicks take the long way: %s", pci->pci.slot, strerror(-rc));
+        vu_warning("slot %x: kicks take the long way: %s", pci->pci.slot, g_strerror(-rc));
 }
 
 /* --- configuration space --- */

@@ -133,7 +133,7 @@ static void link_reconnect(struct vhost_device *vhost)
             return;
         }
         if (rc != last && rc != -ENOENT && rc != -ECONNREFUSED && !link_is_ending(vhost))
-            vu_warning("%s: connecting again: %s", vhost->name, strerror(-rc));
+            vu_warning("%s: connecting again: %s", vhost->name, g_strerror(-rc));
         last = rc;
         link_pause(vhost, MIN(pause_ms, most));
         pause_ms = MIN(2 * pause_ms, most);

@@ -82,7 +82,7 @@ static int queues_run(struct vhost_device *vhost)
         return 0;
     }
     if (vu_log_is_due(&vhost->next_log_ns))
-        vu_warning("%s: the back-end does not start: %s", vhost->name, strerror(-rc));
+        vu_warning("%s: the back-end does not start: %s", vhost->name, g_strerror(-rc));
     queues_halt(vhost);
     return rc;
 }
