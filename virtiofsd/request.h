@@ -101,9 +101,9 @@ enum fs_operation_flags {
     FS_OP_SLOW = 1 << 2,        /* always on a helper: it waits for the disk by its nature */
     FS_OP_TARGET = 1 << 3,      /* SYMLINK: a path follows the name, left in `out` */
     FS_OP_WRITES = 1 << 4,      /* changes the share */
-    FS_OP_AS_USER = 1 << 9,     /* ids of its caller count: see permit.h */
-    FS_OP_PACED = 1 << 5,       /* may have to ask the disk for names or attributes: see pace.h */
-    FS_OP_CREATES = 1 << 6,     /* makes something new: extensions may follow */
+    FS_OP_AS_USER = 1 << 5,     /* ids of its caller count: see permit.h */
+    FS_OP_PACED = 1 << 6,       /* may have to ask the disk for names or attributes: see pace.h */
+    FS_OP_CREATES = 1 << 7,     /* makes something new: extensions may follow */
     FS_OP_DOTS = 1 << 8,        /* LOOKUP: the name may be . or .. (EXPORT_SUPPORT) */
 };
 
