@@ -26,8 +26,9 @@ void vu_channel_close(struct vu_channel *channel);
  *   0            a whole message;
  *   -EAGAIN      not yet whole (kept; call again);  -ETIMEDOUT where timeout_ms > 0 has passed
  *   -ECONNRESET  the peer has closed
- *   -EPROTO      bad version, payload above VU_PAYLOAD_MAX, truncated control data (all descriptors
- * closed) -errno       of recvmsg.
+ *   -EPROTO      bad version, payload above VU_PAYLOAD_MAX, truncated control data (all
+ *                descriptors closed)
+ *   -errno       of recvmsg
  */
 int vu_channel_recv(struct vu_channel *channel, struct vu_message *ret_msg, int timeout_ms);
 

@@ -34,7 +34,7 @@ uint64_t vu_poll_policy_nap(const struct vu_poll_policy *policy);
 void vu_poll_policy_won(struct vu_poll_policy *policy, uint64_t waited_ns);
 
 /*
- * It was polled in vain for polled_ns (0: not at all), and its worker slept. gap_ns
- * is the time from running dry to being awake again, polling and the wake-up included.
+ * It was polled in vain for polled_ns (0: not at all), and its worker slept. gap_ns is the time
+ * from running dry to being awake again, polling and the wake-up included.
  */
 void vu_poll_policy_slept(struct vu_poll_policy *policy, uint64_t polled_ns, uint64_t gap_ns);

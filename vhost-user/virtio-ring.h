@@ -3,9 +3,12 @@
  * Wire layouts of split and packed virtqueues (virtio 1.x sections 2.7 and 2.8), for both sides of
  * the ring.
  *
- *   split:  desc[num] 16 bytes each | avail: flags, idx, ring[num], used_event | used: flags, idx,
- * {id, len}[num], avail_event packed: desc[num] 16 bytes each | driver event suppression, 4 bytes |
- * device event suppression, 4 bytes
+ *   split:   desc[num], 16 bytes each
+ *            avail: flags, idx, ring[num], used_event
+ *            used: flags, idx, {id, len}[num], avail_event
+ *   packed:  desc[num], 16 bytes each
+ *            driver event suppression, 4 bytes
+ *            device event suppression, 4 bytes
  */
 #pragma once
 

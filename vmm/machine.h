@@ -3,9 +3,10 @@
  * A running machine: what there is one of, and its life.
  *
  *   CREATED --start--> RUNNING --stop--> PAUSED --cont--> RUNNING
- *   RUNNING --guest or QMP: reset--> (all vCPUs outside, PAUSED until all devices have stopped,
- * then these reset, kernel loaded anew) RUNNING not running --reset--> CREATED any --shutdown,
- * quit, internal error--> ENDED
+ *   RUNNING --reset, by the guest or QMP--> PAUSED --all devices have stopped--> RUNNING, with
+ *                                           devices reset and the kernel loaded anew
+ *   not running --reset--> CREATED
+ *   any --shutdown, quit, internal error--> ENDED
  *
  * Changes of state are asked for by any thread and carried out by the main one, between
  * vmm_machine_run's waits; everything below is its own unless a comment says otherwise.

@@ -3,9 +3,7 @@
  * A front-end's messages to a back-end session with the echo device. The first byte of the input
  * says how far a good front-end has come before: bit 0 negotiated, bit 1 memory shared, bit 2 queue
  * 0 running, bit 3 packed rings, bit 4 with an inflight log, bit 5 leaving the worker time to
- * work. Then 64 bytes are laid over the
- * descriptors of queue 0, and a row of records
- * follows:
+ * work. Then 64 bytes are laid over the descriptors of queue 0, and a row of records follows:
  *
  *   offset size
  *        0    1  request, modulo 48

@@ -3,8 +3,10 @@
  * Writes that need more than a mapped cluster. A cluster that is being allocated or filled is
  * "fresh": known here, not to readers, until one of the writes into it has ended well.
  *
- *   write_begin --> COPYING (old contents, if the write covers a part) --> READY --write_end-->
- * mapped other writes of the cluster wait                    others join
+ *   write_begin --> COPYING --> READY --write_end--> mapped
+ *
+ * COPYING: old contents, if the write covers a part; other writes of the cluster wait. READY: they
+ * join.
  */
 #pragma once
 

@@ -66,9 +66,8 @@ struct vu_program {
 
 /*
  * Parses the command line (common rows plus the program's n_own tables) and does what --help,
- * --version,
- * --print-capabilities and the man page ask. Returns true to go on; false with *ret_exit_status set
- * to end the program (the error is printed: one line, exit status 1).
+ * --version, --print-capabilities and --print-man ask. Returns true to go on; false with
+ * *ret_exit_status set to end the program (the error is printed: one line, exit status 1).
  */
 bool vu_daemon_parse(const struct vu_program *program, struct vu_daemon_options *options,
                      const struct vu_option_table *own, size_t n_own, int argc, char **argv,

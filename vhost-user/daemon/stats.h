@@ -26,10 +26,12 @@ struct vu_stats {
 
 /*
  * {"queues": [{"queue": 0, "kicks", "notifications", "polls_won", "depth", "max_depth",
- *              KIND: {"operations", "failed", "helped", "bytes", "total_ns", "p50_ns", "p99_ns",
- * "max_ns"}}], "total": the same of all queues} with_histograms: each KIND has "histogram" as well:
- * [[nanoseconds that a bucket ends before, requests], ...] of the buckets that are not empty; the
- * last has no end and is told with 0.
+ *              KIND: {"operations", "failed", "helped", "bytes",
+ *                     "total_ns", "p50_ns", "p99_ns", "max_ns"}}],
+ *  "total": the same of all queues}
+ *
+ * with_histograms: each KIND has "histogram" as well: [[nanoseconds that a bucket ends before,
+ * requests], ...] of the buckets that are not empty; the last has no end and is told with 0.
  */
 JsonNode *vu_stats_to_json(struct vu_backend *const *backends, unsigned n_backends,
                            bool with_histograms);

@@ -5,9 +5,8 @@
  *
  *   \_SB_.COM1, RTC_, MBRD, PWRB
  *   \_SB_.GED_   its interrupt calls _EVT, which looks at the registers of acpi-device.h
- *   \_SB_.PC00   the first host bridge, PC01 the next, each with a device S00_ to S1F_ for each
- * slot: near which node its devices are (_PXM), and how what is plugged into a slot is let go
- * (_EJ0)
+ *   \_SB_.PC00   the first host bridge, PC01 the next: near which node its devices are (_PXM);
+ *                with a device S00_ to S1F_ for each slot: how what is in it is let go (_EJ0)
  */
 #include "vmm/acpi-device.h"
 #include "vmm/machine.h"
