@@ -12,7 +12,7 @@ struct vmm_boot_info {
     const struct vmm_ram *ram;
     const struct setup_header *header; /* of a bzImage; NULL: the kernel is an ELF file */
     uint64_t cmdline_gpa;
-    uint64_t initrd_gpa, initrd_len;   /* 0: none */
+    uint64_t initrd_gpa, initrd_len; /* 0: none */
     uint64_t rsdp_gpa;
 };
 
