@@ -69,13 +69,21 @@ daemon_start_disk()
     daemon_launch "$VBLKD" --blk-file="$image" "$@"
 }
 
+# socket_listens PATH: a moment after the file is there, connections are taken.
+socket_listens()
+{
+    [ -S "$1" ] || return 1
+    [ ! -r /proc/net/unix ] ||
+        awk -v path="$1" '$4 == "00010000" && $8 == path {found = 1} END {exit !found}' /proc/net/unix
+}
+
 # daemon_launch PROGRAM [OPTION]...: until its socket is there.
 daemon_launch()
 {
     local polls=0
     "$1" --socket-path="$daemon_socket" "${@:2}" >>"$test_work/daemon.log" 2>&1 &
     daemon_pid=$!
-    while [ ! -S "$daemon_socket" ]; do
+    until socket_listens "$daemon_socket"; do
         daemon_alive || test_fail "the daemon ended at start"
         polls=$((polls + 1))
         [ $polls -lt 100 ] || test_fail "no socket after 10 s"

@@ -80,7 +80,7 @@ disk_start()
 disk_wait()
 {
     local polls=0
-    while [ ! -S "$(disk_socket "$1")" ]; do
+    until socket_listens "$(disk_socket "$1")"; do
         kill -0 "${disk_pids[$1]}" 2>/dev/null || test_fail "the daemon of $1 ended at start"
         polls=$((polls + 1))
         [ $polls -lt 100 ] || test_fail "no socket of $1 after 10 s"

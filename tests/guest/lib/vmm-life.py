@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 import qmp
-from steps import BOUND, expect, text_of, wait_until
+from steps import BOUND, expect, listens, text_of, wait_until
 
 CAP_DAC_OVERRIDE = 1 << 1
 THREADS = {"vmm", "vcpu0", "vcpu1", "vhost", "control", "control-slow"}
@@ -110,11 +110,11 @@ def check_pidfile():
 def check_waiting():
     wait = ("-serial", f"unix:{at('com1')},server=on,wait=on")
     vmm = start(*wait)
-    wait_until(lambda: os.path.exists(at("com1")), "the console's socket")
+    wait_until(lambda: listens(at("com1")), "the console's socket")
     vmm.terminate()
     expect(end(vmm)[0] == 0 and not os.path.exists(at("com1")), "ended while it waits for a client")
     vmm = start(*wait)
-    wait_until(lambda: os.path.exists(at("com1")), "the console's socket")
+    wait_until(lambda: listens(at("com1")), "the console's socket")
     expect(os.stat(at("com1")).st_mode & 0o777 == 0o600, "which is its owner's")
     console = socket.socket(socket.AF_UNIX)
     console.connect(at("com1"))
@@ -191,7 +191,7 @@ def check_lost_back_end():
     back_end = subprocess.Popen([os.environ["VBLKD"], "--socket-path", at("disk"), "--blk-file", at("other-image")],
                                 stderr=subprocess.DEVNULL)
     atexit.register(back_end.kill)
-    wait_until(lambda: os.path.exists(at("disk")), "the back-end")
+    wait_until(lambda: listens(at("disk")), "the back-end")
     vmm = start("-serial", f"file:{at('out')}", "-qmp", f"unix:{at('qmp')}",
                 "-chardev", f"socket,id=c,path={at('disk')},reconnect-ms=50",
                 "-device", "vhost-user-blk-pci,chardev=c,id=d")

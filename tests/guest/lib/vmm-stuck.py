@@ -13,7 +13,7 @@ import threading
 
 import gate as gates
 import qmp
-from steps import BOUND, expect, text_of, wait_until
+from steps import BOUND, expect, listens, text_of, wait_until
 
 ATTEMPTS = 5
 
@@ -44,7 +44,7 @@ class Disk:
         self.process = subprocess.Popen([os.environ["VBLKD"], "--socket-path", at("disk"), "--blk-file", at("image"),
                                          "--sandbox=none"], stderr=subprocess.DEVNULL)
         atexit.register(self.process.kill)
-        wait_until(lambda: os.path.exists(at("disk")), "the back-end")
+        wait_until(lambda: listens(at("disk")), "the back-end")
 
     def kill(self):
         self.process.kill()
