@@ -130,6 +130,12 @@ static void test_lists(void)
     g_assert_cmpstr(t.last_call, ==, "limit=9,");
     target_clear(&t);
 
+    expect_ok(&t, "x -ao limit=9 -aolimit=8");
+    g_assert_true(t.flag);
+    g_assert_cmpint(t.n_calls, ==, 2);
+    g_assert_cmpstr(t.last_call, ==, "limit=8");
+    target_clear(&t);
+
     expect_ok(&t, "x -oposix-lock -o no_posix_lock,shared_dir=/x=y,trace");
     g_assert_false(t.flag);
     g_assert_cmpstr(t.dir, ==, "/x=y");

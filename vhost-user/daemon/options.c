@@ -318,27 +318,30 @@ static bool option_parse_list(struct option_parser *parser, const char *list, GE
     }
 }
 
-/* -o LIST, -oLIST, -f, -fd, -xVALUE, -x VALUE. */
+/* The list is what is attached, or the next argument. */
+static bool option_parse_attached_list(struct option_parser *parser, const char *attached,
+                                       GError **error)
+{
+    if (*attached != '\0')
+        return option_parse_list(parser, attached, error);
+    if (*parser->argv == NULL)
+        return option_fail(error, "-o: expected KEY[=VALUE],..., got nothing");
+    return option_parse_list(parser, *parser->argv++, error);
+}
+
+/* -o LIST, -oLIST, -f, -fd, -fo LIST, -xVALUE, -x VALUE. */
 static bool option_parse_short(struct option_parser *parser, const char *arg, GError **error)
 {
-    struct option_use own;
-
-    /* A list, unless a row has the letter for itself. */
-    if (arg[1] == 'o' && !option_find(parser, VU_OPTION_FORM_SHORT, "o", &own)) {
-        const char *list = arg[2] != '\0' ? arg + 2 : *parser->argv;
-
-        if (list == NULL)
-            return option_fail(error, "-o: expected KEY[=VALUE],..., got nothing");
-        if (list == *parser->argv)
-            parser->argv++;
-        return option_parse_list(parser, list, error);
-    }
     for (const char *p = arg + 1; *p != '\0'; p++) {
         char spelled[] = {'-', *p, '\0'};
         struct option_use use;
 
-        if (!option_find(parser, VU_OPTION_FORM_SHORT, p, &use))
+        if (!option_find(parser, VU_OPTION_FORM_SHORT, p, &use)) {
+            /* A list, unless a row has the letter for itself. */
+            if (*p == 'o')
+                return option_parse_attached_list(parser, p + 1, error);
             return option_unknown(parser, VU_OPTION_FORM_SHORT, spelled, arg + 1, error);
+        }
         use.spelled = spelled;
         if (option_wants_value(use.row) == OPTION_VALUE_ALWAYS)
             return option_use(parser, &use, p[1] != '\0' ? p + 1 : NULL, true, error);
