@@ -78,6 +78,7 @@ int main(int argc, char **argv)
     g_autoptr(GError) error = NULL;
     int status = EXIT_SUCCESS;
 
+    vu_ready_secure_standard_fds();
     mallopt(M_ARENA_MAX, 1); /* vCPUs hardly allocate: no heap for each of them */
     vmm_config_init(&config);
     switch (vmm_cmdline_parse(&config, argc, argv, &error)) {

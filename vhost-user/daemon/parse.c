@@ -4,7 +4,6 @@
  * end the program. Nothing but the descriptor table, the log's settings and what is known of the
  * host's nodes is touched here.
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "vhost-user/daemon/daemon.h"
 #include "vhost-user/daemon/listen.h"
 #include "vhost-user/daemon/options-words.h"
+#include "vhost-user/daemon/ready.h"
 #include "vhost-user/log.h"
 #include "vhost-user/numa.h"
 
@@ -241,15 +241,6 @@ static bool parse_check(const struct vu_daemon_options *options, GError **error)
     return problem == NULL;
 }
 
-/* Where 0, 1 or 2 are closed, a socket of ours would get that number and the log be written to it.
- */
-static void parse_secure_standard_fds(void)
-{
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-        if (fcntl(fd, F_GETFD) < 0)
-            (void)!open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY);
-}
-
 bool vu_daemon_parse(const struct vu_program *program, struct vu_daemon_options *options,
                      const struct vu_option_table *own, size_t n_own, int argc, char **argv,
                      int *ret_exit_status)
@@ -265,7 +256,7 @@ bool vu_daemon_parse(const struct vu_program *program, struct vu_daemon_options 
     tables[n_tables++] =
         (struct vu_option_table){vu_daemon_option_rows, vu_daemon_n_option_rows, options};
     options->max_devices = MAX(program->max_devices, 1);
-    parse_secure_standard_fds();
+    vu_ready_secure_standard_fds();
     ok = vu_options_parse_all(tables, n_tables, argc, argv, NULL, &ignored, &error);
     for (size_t i = 0; ok && i < G_N_ELEMENTS(parse_printers); i++)
         if (*(const bool *)((const char *)options + parse_printers[i].offset)) {

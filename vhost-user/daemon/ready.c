@@ -96,6 +96,13 @@ static bool ready_go_background(const char *program, int *ret_exit_status)
     return false;
 }
 
+void vu_ready_secure_standard_fds(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)!open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY);
+}
+
 bool vu_ready_prepare(const char *program, bool background, int *ret_exit_status)
 {
     if (background && !ready_go_background(program, ret_exit_status))

@@ -11,6 +11,9 @@
 
 #include <stdbool.h>
 
+/* Before anything is opened: where 0, 1 or 2 are closed, what is opened would get that number and
+ * the log be written to it. */
+void vu_ready_secure_standard_fds(void);
 /*
  * First of all, before there are threads and sockets. With `background`, what follows happens in
  * another process: true in that one; false in the one that was started, when the other is ready or
