@@ -119,6 +119,9 @@ static bool edit_check_new(const struct qcow2 *q, const char *name, uint64_t gra
         return edit_refuse(error, "the granularity of a bitmap is a power of two from 512 to 2G");
     if (q->bitmaps->len >= QCOW2_MAX_BITMAPS)
         return edit_refuse(error, "the image has as many bitmaps as it can");
+    /* It would have no table, and QEMU does not open such an image. */
+    if (q->header.size == 0)
+        return edit_refuse(error, "a disk of no bytes has no bitmaps");
     return true;
 }
 

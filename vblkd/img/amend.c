@@ -173,7 +173,7 @@ static bool amend_check(const struct amend_options *options, const struct vblk_i
     else if (version < 3 && options->lazy_refcounts == AMEND_ON &&
              !(header->compatible & QCOW2_COMPAT_LAZY_REFCOUNTS))
         problem = "lazy_refcounts needs compat=1.1 or later";
-    else if (options->data_file_raw == AMEND_ON)
+    else if (options->data_file_raw == AMEND_ON && !(header->autoclear & QCOW2_AUTOCLEAR_RAW_DATA))
         problem = "data_file_raw can only be said of a new image";
     else if (options->data_file && !qcow2_of(image)->has_data_file)
         problem = "data_file is for images that keep their data in another file";

@@ -107,6 +107,9 @@ static int dd_copy(const struct dd_options *options, const struct dd_operands *o
     GError *error = NULL;
     int ret;
 
+    /* An empty image may be less than was thought of. */
+    if (operands->skip > source->size / operands->block_len)
+        img_warn("%s: ends before what skip= passes over: nothing is copied", operands->source);
     new->size = (len + DD_BLOCK - 1) & ~(uint64_t)(DD_BLOCK - 1);
     if (!img_open_spares(source, operands->target, NULL, &error) ||
         !img_new_image_create(operands->target, new, format, &error))

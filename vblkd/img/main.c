@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vblk-img: creates, inspects, checks, changes and converts disk images. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <glib.h>
 
@@ -33,6 +35,15 @@ static int finish_output(int status)
     return img_fail_text(status ? status : 1, "the output could not be written");
 }
 
+/* Where 0, 1 or 2 are closed, an image would get that number, and what is printed go into it. A
+ * closed output stays one that cannot be written. */
+static void main_secure_standard_fds(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)!open("/dev/null", O_RDONLY);
+}
+
 /* How many arguments of argv say what qemu-img is to trace, which has no effect here. */
 static int main_n_trace_args(char **argv)
 {
@@ -49,6 +60,7 @@ int main(int argc, char **argv)
 {
     int n_trace = main_n_trace_args(argv + 1);
 
+    main_secure_standard_fds();
     vu_log_set_level(VU_LOG_WARNING);
     /* Those that show no progress are not ended by being asked for it. */
     signal(SIGUSR1, SIG_IGN);

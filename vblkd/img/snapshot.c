@@ -6,31 +6,54 @@
 #include "vblkd/img/open-image.h"
 #include "vblkd/img/snapshot-list.h"
 
+enum snapshot_kind { SNAPSHOT_LIST, SNAPSHOT_CREATE, SNAPSHOT_APPLY, SNAPSHOT_DELETE };
+static const char *const snapshot_kinds[] = {"list", "create", "apply", "delete"};
+
 struct snapshot_options {
-    char *format, *create, *apply, *delete;
-    bool list, quiet, force_share;
+    char *format;
+    enum snapshot_kind kind;
+    const char *name; /* the command line's */
+    unsigned n_actions;
+    bool quiet, force_share;
 };
 
 #define SNAPSHOT_OFFSET(field) offsetof(struct snapshot_options, field)
 #define SNAPSHOT_GROUP         "snapshot"
+
+/* One of them, and once: of two that were to be deleted, none is to be forgotten. */
+static bool snapshot_parse_action(void *target, const char *name, const char *value, GError **error)
+{
+    struct snapshot_options *options = target;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(snapshot_kinds); i++)
+        if (strcmp(snapshot_kinds[i], name) == 0)
+            options->kind = (enum snapshot_kind)i;
+    options->name = value;
+    if (options->n_actions++ == 0)
+        return true;
+    g_set_error(error, VU_OPTION_ERROR, 0, "only one of -l, -c, -a and -d, and once");
+    return false;
+}
+
+#define SNAPSHOT_ACTION(action_name, letter, text)                                               \
+    {                                                                                            \
+        .name = action_name, .short_name = letter, .is_long = true, .type = VU_OPTION_CALL,      \
+        .parse = snapshot_parse_action, .metavar = "NAME", .group = SNAPSHOT_GROUP, .help = text \
+    }
 
 /* clang-format off */
 static const struct vu_option snapshot_rows[] = {
     {.name = "format", .short_name = 'f', .is_long = true, .type = VU_OPTION_STRING,
      .metavar = "FORMAT", .offset = SNAPSHOT_OFFSET(format), .group = SNAPSHOT_GROUP,
      .help = "qcow2; without it the image tells."},
-    {.name = "list", .short_name = 'l', .is_long = true, .type = VU_OPTION_FLAG,
-     .offset = SNAPSHOT_OFFSET(list), .group = SNAPSHOT_GROUP,
+    {.name = "list", .short_name = 'l', .is_long = true, .type = VU_OPTION_CALL,
+     .value_optional = true, .parse = snapshot_parse_action, .group = SNAPSHOT_GROUP,
      .help = "List the snapshots; the same as nothing."},
-    {.name = "create", .short_name = 'c', .is_long = true, .type = VU_OPTION_STRING,
-     .metavar = "NAME", .offset = SNAPSHOT_OFFSET(create), .group = SNAPSHOT_GROUP,
-     .help = "Keep the disk as it is now."},
-    {.name = "apply", .short_name = 'a', .is_long = true, .type = VU_OPTION_STRING,
-     .metavar = "NAME", .offset = SNAPSHOT_OFFSET(apply), .group = SNAPSHOT_GROUP,
-     .help = "Make the disk what it was; what it is now is lost. NAME is an ID or a name."},
-    {.name = "delete", .short_name = 'd', .is_long = true, .type = VU_OPTION_STRING,
-     .metavar = "NAME", .offset = SNAPSHOT_OFFSET(delete), .group = SNAPSHOT_GROUP,
-     .help = "Delete a snapshot, which is called so; an ID is not taken here."},
+    SNAPSHOT_ACTION("create", 'c', "Keep the disk as it is now."),
+    SNAPSHOT_ACTION("apply", 'a',
+                    "Make the disk what it was; what it is now is lost. NAME is an ID or a name."),
+    SNAPSHOT_ACTION("delete", 'd',
+                    "Delete a snapshot, which is called so; an ID is not taken here."),
     {.name = "quiet", .short_name = 'q', .is_long = true, .type = VU_OPTION_FLAG,
      .offset = SNAPSHOT_OFFSET(quiet), .group = SNAPSHOT_GROUP, .help = "Without effect."},
     {.name = "force-share", .short_name = 'U', .is_long = true, .type = VU_OPTION_FLAG,
@@ -68,16 +91,22 @@ static bool snapshot_delete(struct vblk_image *image, const char *name, GError *
 static bool snapshot_do(struct vblk_image *image, const struct snapshot_options *options,
                         GError **error)
 {
-    bool ok;
+    bool ok = false;
 
-    if (options->create)
-        ok = qcow2_snapshot_create(image, options->create, error);
-    else if (options->apply)
-        ok = qcow2_snapshot_apply(image, options->apply, error);
-    else if (options->delete)
-        ok = snapshot_delete(image, options->delete, error);
-    else
+    switch (options->kind) {
+    case SNAPSHOT_LIST:
         ok = snapshot_list(image, error);
+        break;
+    case SNAPSHOT_CREATE:
+        ok = qcow2_snapshot_create(image, options->name, error);
+        break;
+    case SNAPSHOT_APPLY:
+        ok = qcow2_snapshot_apply(image, options->name, error);
+        break;
+    case SNAPSHOT_DELETE:
+        ok = snapshot_delete(image, options->name, error);
+        break;
+    }
     if (!ok)
         g_prefix_error(error, "%s: ", image->storage->path);
     return ok;
@@ -86,21 +115,19 @@ static bool snapshot_do(struct vblk_image *image, const struct snapshot_options 
 static int snapshot_run(struct img_run *run)
 {
     const struct snapshot_options *options = run->options;
-    int n_changes = !!options->create + !!options->apply + !!options->delete;
-    unsigned flags = run->open_flags | (n_changes > 0 ? IMG_OPEN_WRITE : IMG_OPEN_ALONE);
+    bool changes = options->kind != SNAPSHOT_LIST;
+    unsigned flags = run->open_flags | (changes ? IMG_OPEN_WRITE : IMG_OPEN_ALONE);
     struct vblk_image *image;
     GError *error = NULL;
     bool ok = false;
 
-    if (n_changes + options->list > 1)
-        return img_fail_text(1, "snapshot: only one of -l, -c, -a and -d");
     image = img_open(run->args[0], options->format, NULL,
                      flags | (options->force_share ? IMG_OPEN_SHARE : 0), &error);
     if (!image)
         return img_fail(1, error);
     if (strcmp(image->format->name, "qcow2") == 0)
         ok = snapshot_do(image, options, &error);
-    else if (n_changes == 0)
+    else if (!changes)
         ok = true;
     else
         g_set_error(&error, VU_OPTION_ERROR, 0, "%s: the format %s has no snapshots", run->args[0],
