@@ -179,13 +179,15 @@ static const struct vu_option options_rows[] = {
      .help = "Lock the image against other users, in QEMU's way. Default: on."},
     {.name = "cache-size", .in_o_list = true, .is_long = true, .type = VU_OPTION_CALL,
      .parse = options_parse_size, .metavar = "SIZE", .group = GROUP_IMAGE,
-     .help = "Most memory for qcow2 metadata, such as 16M. Default: enough for the disk, up to a cap."},
+     .help = "Most memory for qcow2 metadata, such as 16M. Default: enough for the disk, up to 32M for L2 tables and 8M for "
+             "reference counts."},
     {.name = "l2-cache-size", .in_o_list = true, .is_long = true, .type = VU_OPTION_CALL,
      .parse = options_parse_size, .metavar = "SIZE", .group = GROUP_IMAGE,
-     .help = "The part of it for L2 tables."},
+     .help = "The part of it for L2 tables; reference counts get the rest of --cache-size."},
     {.name = "refcount-cache-size", .in_o_list = true, .is_long = true, .type = VU_OPTION_CALL,
      .parse = options_parse_size, .metavar = "SIZE", .group = GROUP_IMAGE,
-     .help = "The part of it for reference counts."},
+     .help = "The part of it for reference counts; L2 tables get the rest. Default: a quarter of "
+             "--cache-size."},
 
     {.name = "journal", .in_o_list = true, .is_long = true, .type = VU_OPTION_STRING,
      FIELD(journal), .metavar = "FILE|none", .group = GROUP_IMAGE,
@@ -229,7 +231,7 @@ static const struct vu_option options_rows[] = {
              "the limit has room for it, once for each queue; the log says where it has not."},
     {.name = "iops", .in_o_list = true, .is_long = true, .type = VU_OPTION_CALL,
      .parse = options_parse_size, .metavar = "N", .group = GROUP_DEVICE,
-     .help = "Most requests a second, over all queues. Default: no limit."},
+     .help = "Most requests a second, over all queues; flushes do not count. Default: no limit."},
     {.name = "iops-max", .in_o_list = true, .is_long = true, .type = VU_OPTION_CALL,
      .parse = options_parse_size, .metavar = "N", .group = GROUP_DEVICE,
      .help = "Requests that may come at once after a pause. Default: those of a tenth of a second."},
@@ -282,6 +284,24 @@ static bool options_is_block_size(int size)
     return (size & (size - 1)) == 0; /* 0 too: the default */
 }
 
+/* As QEMU has it: two of the three say what the third is. */
+static bool options_check_caches(const struct blk_options *options, GError **error)
+{
+    if (options->cache_size == 0)
+        return true;
+    if (options->l2_cache_size > options->cache_size)
+        return options_fail(error,
+                            "--l2-cache-size is more than --cache-size, a part of which it is");
+    if (options->refcount_cache_size > options->cache_size)
+        return options_fail(
+            error, "--refcount-cache-size is more than --cache-size, a part of which it is");
+    if (options->l2_cache_size > 0 && options->refcount_cache_size > 0)
+        return options_fail(error,
+                            "--cache-size, --l2-cache-size and --refcount-cache-size exclude "
+                            "each other: two say what the third is");
+    return true;
+}
+
 bool blk_options_check(const struct blk_options *options, GError **error)
 {
     if (!options->file)
@@ -297,6 +317,8 @@ bool blk_options_check(const struct blk_options *options, GError **error)
                             "--aio=native needs --cache=none or --cache=directsync: with the "
                             "page cache the kernel would make the queue wait for the disk; "
                             "--aio=io_uring and --aio=threads work with any");
+    if (!options_check_caches(options, error))
+        return false;
     if (options->sandbox == VU_SANDBOX_CHROOT)
         return options_fail(error,
                             "--sandbox: expected namespace or none, got \"chroot\": there is "

@@ -105,6 +105,25 @@ static void test_room(void)
     qcow2_l2_cache_clear(&cache);
 }
 
+/* As much as may be, and no more. */
+static void test_size(void)
+{
+    static const uint64_t n_sets[] = {9, 100, 1000};
+    struct qcow2_l2_cache cache;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(n_sets); i++) {
+        uint64_t len = n_sets[i] * QCOW2_L2_WAYS * TEST_SLICE;
+
+        g_assert_cmpint(qcow2_l2_cache_init(&cache, TEST_SLICE, 1, len + TEST_SLICE), ==, 0);
+        g_assert_cmpuint(cache.words_len, ==, len);
+        for (uint64_t slice = 0; slice < n_sets[i] * QCOW2_L2_WAYS; slice++)
+            g_assert_nonnull(test_load(&cache, slice));
+        for (uint64_t slice = 0; slice < n_sets[i] * QCOW2_L2_WAYS; slice++)
+            g_assert_nonnull(qcow2_l2_cache_find(&cache, slice));
+        qcow2_l2_cache_clear(&cache);
+    }
+}
+
 static void test_dirty(void)
 {
     struct qcow2_l2_cache cache;
@@ -208,6 +227,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/qcow2/l2-cache/filled", GUINT_TO_POINTER(1), test_filled);
     g_test_add_data_func("/qcow2/l2-cache/filled-extended", GUINT_TO_POINTER(2), test_filled);
     g_test_add_func("/qcow2/l2-cache/room", test_room);
+    g_test_add_func("/qcow2/l2-cache/size", test_size);
     g_test_add_func("/qcow2/l2-cache/dirty", test_dirty);
     g_test_add_func("/qcow2/l2-cache/threads", test_threads);
     return g_test_run();

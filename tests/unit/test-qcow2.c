@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tests/unit/qcow2-fixture.h"
+#include "vblkd/format/qcow2-image.h"
 
 #define TEST_SIZE (UINT64_C(16) << 20)
 
@@ -87,11 +88,44 @@ static void test_random(gconstpointer opaque)
     qcow2_fixture_destroy(&fixture);
 }
 
+/* What the options say that metadata takes at most: its two parts. */
+static void test_cache_sizes(void)
+{
+    static const struct {
+        uint64_t all, l2, refcount, ret_l2, ret_refcount; /* MiB */
+    } rows[] = {
+        {0, 0, 0, 32, 8},   {16, 0, 0, 12, 4}, {16, 14, 0, 14, 2},
+        {16, 0, 10, 6, 10}, {0, 9, 0, 9, 8},   {0, 0, 3, 32, 3},
+    };
+    struct qcow2_fixture fixture;
+
+    if (!qcow2_fixture_can_run())
+        return;
+    qcow2_fixture_create(&fixture, UINT64_C(1) << 20, "");
+    g_assert_cmpint(
+        qcow2_fixture_shell(&fixture, "qemu-img create -q -f qcow2 %s 1T", fixture.path), ==, 0);
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        struct vblk_image *image;
+
+        fixture.options.cache_size = rows[i].all << 20;
+        fixture.options.l2_cache_size = rows[i].l2 << 20;
+        fixture.options.refcount_cache_size = rows[i].refcount << 20;
+        image = vblk_image_open(fixture.path, &fixture.options, NULL);
+        g_assert_nonnull(image);
+        g_assert_cmpuint(qcow2_of(image)->l2.words_len, ==, rows[i].ret_l2 << 20);
+        g_assert_cmpuint((uint64_t)qcow2_of(image)->refcounts.max_blocks << 16, ==,
+                         rows[i].ret_refcount << 20);
+        vblk_image_close(image);
+    }
+    qcow2_fixture_destroy(&fixture);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/qcow2/simple", test_simple);
     g_test_add_func("/qcow2/untouched", test_untouched);
+    g_test_add_func("/qcow2/cache-sizes", test_cache_sizes);
     for (unsigned i = 0; i < G_N_ELEMENTS(test_kinds); i++) {
         g_autofree char *path = g_strdup_printf("/qcow2/random/%s", test_kinds[i].name);
 

@@ -25,13 +25,11 @@
 int qcow2_l2_cache_init(struct qcow2_l2_cache *cache, unsigned slice_len, unsigned entry_words,
                         uint64_t max_len)
 {
-    uint64_t wanted = max_len / slice_len / QCOW2_L2_WAYS;
+    uint64_t n_sets = max_len / slice_len / QCOW2_L2_WAYS;
     void *words;
 
     memset(cache, 0, sizeof(*cache));
-    cache->n_sets = L2_CACHE_MIN_SETS;
-    while (cache->n_sets < wanted && cache->n_sets < L2_CACHE_MAX_SETS)
-        cache->n_sets *= 2;
+    cache->n_sets = (uint32_t)CLAMP(n_sets, L2_CACHE_MIN_SETS, L2_CACHE_MAX_SETS);
     cache->slice_words = slice_len / 8;
     cache->entry_words = entry_words;
     cache->words_len = (size_t)qcow2_l2_cache_n_frames(cache) * slice_len;
@@ -58,7 +56,8 @@ void qcow2_l2_cache_clear(struct qcow2_l2_cache *cache)
 
 static struct qcow2_l2_frame *l2_cache_set_of(const struct qcow2_l2_cache *cache, uint64_t slice)
 {
-    return &cache->frames[(slice & (cache->n_sets - 1)) * QCOW2_L2_WAYS];
+    /* Of 32 bits, since that is the faster division; there are less than 2^32 of them. */
+    return &cache->frames[(uint64_t)((uint32_t)slice % cache->n_sets) * QCOW2_L2_WAYS];
 }
 
 static uint64_t *l2_cache_words(const struct qcow2_l2_cache *cache,

@@ -43,13 +43,14 @@ struct qcow2_l2_cache {
     struct qcow2_l2_frame *frames;
     uint64_t *words; /* slice_words for each frame; atomic; in the processor's byte order */
     size_t words_len;
-    uint32_t n_sets; /* a power of two */
+    uint32_t n_sets;
     unsigned slice_words, entry_words;
     uint32_t *dirty; /* frames that are, n_dirty of them; under the lock */
     uint32_t n_dirty;
 };
 
-/* max_len: bytes of slices. What is not used takes no memory. -ENOMEM. */
+/* max_len: most bytes of slices, though a few there are always. What is not used takes no memory.
+ * -ENOMEM. */
 int qcow2_l2_cache_init(struct qcow2_l2_cache *cache, unsigned slice_len, unsigned entry_words,
                         uint64_t max_len);
 void qcow2_l2_cache_clear(struct qcow2_l2_cache *cache);

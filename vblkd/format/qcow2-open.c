@@ -106,27 +106,32 @@ static void open_set_geometry(struct qcow2 *q)
     q->subcluster_bits = q->cluster_bits - (q->has_extended_l2 ? 5 : 0);
 }
 
+/* What is not the one part of cache_size is the other. */
+static uint64_t open_refcount_cache_len(const struct vblk_image_options *options)
+{
+    if (options->refcount_cache_size)
+        return options->cache_size ? MIN(options->refcount_cache_size, options->cache_size)
+                                   : options->refcount_cache_size;
+    if (options->cache_size)
+        return options->l2_cache_size
+                   ? options->cache_size - MIN(options->l2_cache_size, options->cache_size)
+                   : options->cache_size / 4;
+    return OPEN_REFCOUNT_CACHE_MAX;
+}
+
 /* Bytes of slices that all of the disk takes, or as many as is allowed. */
 static uint64_t open_l2_cache_len(const struct qcow2 *q, const struct vblk_image_options *options)
 {
     uint64_t clusters = qcow2_clusters_for(q, q->header.size);
-    uint64_t whole = (clusters + (UINT64_C(1) << q->slice_bits)) * (q->has_extended_l2 ? 16 : 8);
+    uint64_t set = (uint64_t)QCOW2_L2_WAYS << q->slice_bits;
+    uint64_t whole = (clusters + set) * (q->has_extended_l2 ? 16 : 8);
     uint64_t max = OPEN_L2_CACHE_MAX;
 
     if (options->l2_cache_size)
         max = options->l2_cache_size;
     else if (options->cache_size)
-        max = options->cache_size - MIN(options->cache_size / 4, options->refcount_cache_size
-                                                                     ? options->refcount_cache_size
-                                                                     : options->cache_size);
+        max = options->cache_size - open_refcount_cache_len(options);
     return MIN(whole, max);
-}
-
-static uint64_t open_refcount_cache_len(const struct vblk_image_options *options)
-{
-    if (options->refcount_cache_size)
-        return options->refcount_cache_size;
-    return options->cache_size ? options->cache_size / 4 : OPEN_REFCOUNT_CACHE_MAX;
 }
 
 static bool open_init_caches(struct qcow2 *q, const struct vblk_image_options *options,
