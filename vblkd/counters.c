@@ -6,7 +6,7 @@
 #include "vhost-user/cpu.h"
 #include "vhost-user/daemon/stats.h"
 
-static const char *counters_kind_name(unsigned kind)
+const char *blk_counters_kind_name(unsigned kind)
 {
     static const char *const names[BLK_N_KINDS] = {
         [BLK_KIND_READ] = "read",   [BLK_KIND_WRITE] = "write",
@@ -77,6 +77,6 @@ static const struct vu_counters *counters_of_queue(const void *opaque, unsigned 
 const struct vu_stats blk_stats = {
     .metrics = "outboard_block",
     .n_kinds = BLK_N_KINDS,
-    .kind_name = counters_kind_name,
+    .kind_name = blk_counters_kind_name,
     .counters = counters_of_queue,
 };

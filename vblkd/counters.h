@@ -26,6 +26,7 @@ struct vu_stats;
 
 /* Of a request's type, as the guest has it. */
 enum blk_kind blk_counters_kind(uint32_t type);
+const char *blk_counters_kind_name(unsigned kind);
 /* One is over: request->result and what it moved. Its worker, or a helper. */
 void blk_counters_end(const struct blk_request *request, bool on_worker);
 

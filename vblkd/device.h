@@ -71,6 +71,8 @@ struct blk_device {
     bool wants_durable;                               /* atomic; session -> workers: one of both */
     struct blk_choice choice;                         /* what a driver that goes on has chosen */
     struct blk_throttle throttle;                     /* where limits are set */
+    uint64_t next_failure_ns;                         /* see vu_log_is_due */
+    unsigned n_failures_untold;                       /* atomic; since the last line of one */
     struct vu_helpers *helpers;
     struct blk_queue *queues; /* VBLK_MAX_QUEUES of them */
     struct blk_pause pause;

@@ -7,10 +7,12 @@
  * cut in place, so that data goes to the kernel as it lies.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "vblkd/queue.h"
 #include "vhost-user/iov.h"
+#include "vhost-user/log.h"
 
 static enum blk_parsed request_refuse(struct blk_request *request, int err)
 {
@@ -148,12 +150,36 @@ static enum blk_status request_status(int result)
     return result == -ENOTSUP ? BLK_S_UNSUPP : BLK_S_IOERR;
 }
 
+/* A word on what the host has failed to do; what the guest asks in vain for is its own affair. */
+static void request_tell_failure(const struct blk_request *request)
+{
+    struct blk_device *device = request->queue->device;
+    bool is_transfer = request->type == BLK_T_IN || request->type == BLK_T_OUT;
+    char where[64] = "";
+
+    if (request->result == -EINVAL || request->result == -ENOTSUP || request->result == -EROFS)
+        return;
+    if (!vu_log_is_due(&device->next_failure_ns)) {
+        __atomic_fetch_add(&device->n_failures_untold, 1, __ATOMIC_RELAXED);
+        return;
+    }
+    if (is_transfer)
+        g_snprintf(where, sizeof(where), " of %" PRIu64 " bytes at %" PRIu64, request->len,
+                   request->offset);
+    vu_warning("%s: queue %u: %s%s failed: %s (%u failures before it were not told)",
+               device->image->storage->path, request->queue->index,
+               blk_counters_kind_name(request->kind), where, g_strerror(-request->result),
+               __atomic_exchange_n(&device->n_failures_untold, 0, __ATOMIC_RELAXED));
+}
+
 /* Answers: the status byte, and everything as it was. */
 static void request_answer(struct blk_request *request, bool on_worker)
 {
     struct vblk_image *image = request->queue->device->image;
     struct vu_elem *elem = request->elem;
 
+    if (request->result < 0)
+        request_tell_failure(request);
     blk_counters_end(request, on_worker);
     g_clear_pointer(&request->ranges, g_free);
     vblk_image_leave(image, request->queue->index, request->ticket);

@@ -5,11 +5,13 @@
  * end cannot write waits in the journal for another start.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -20,6 +22,7 @@
 #define IMAGE_LEN (16u << 20)
 #define BLOCK     (64u << 10)
 #define N_BLOCKS  (IMAGE_LEN / BLOCK)
+#define LOG_MAX   65536
 #define LITTLE    "size=6M"
 #define PLENTY    "size=64M"
 
@@ -126,6 +129,62 @@ static void test_full(gconstpointer data)
     blk_guest_clear(&guest);
 }
 
+/* Daemons that are started write what they log there, until *ret_saved is put back. A memfd, for
+ * which there is room. */
+static int divert_log(int *ret_saved)
+{
+    int fd = memfd_create("log", MFD_CLOEXEC);
+
+    *ret_saved = dup(STDERR_FILENO);
+    g_assert_cmpint(fcntl(fd, F_SETFL, O_APPEND), ==, 0);
+    g_assert_cmpint(dup2(fd, STDERR_FILENO), ==, STDERR_FILENO);
+    return fd;
+}
+
+static unsigned count_lines(const char *text, const char *with)
+{
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    unsigned n = 0;
+
+    for (unsigned i = 0; lines[i]; i++)
+        n += strstr(lines[i], with) != NULL;
+    return n;
+}
+
+/* The log says what fails, and why, and not a line for each. */
+static void test_told(void)
+{
+    const struct blk_guest_setup setup = {
+        .options = "--log-level=warn", .n_queues = 1, .image_len = IMAGE_LEN};
+    g_autofree char *log = g_malloc0(LOG_MAX);
+    struct blk_guest guest;
+    gint64 begin_us;
+    unsigned n_lines;
+    bool has_begun;
+    int saved, fd;
+
+    set_room(LITTLE);
+    fd = divert_log(&saved);
+    has_begun = blk_guest_start(&guest, &setup);
+    g_assert_cmpint(dup2(saved, STDERR_FILENO), ==, STDERR_FILENO);
+    g_assert_cmpint(close(saved), ==, 0);
+    if (!has_begun)
+        return;
+    begin_us = g_get_monotonic_time();
+    set_room("size=1M");
+    for (unsigned i = 0; i < 100; i++)
+        (void)write_block(&guest, i, 1);
+    g_assert_cmpint(pread(fd, log, LOG_MAX - 1, 0), >=, 0);
+    n_lines = count_lines(log, "write of 65536 bytes at ");
+    g_assert_cmpuint(n_lines, >, 0);
+    g_assert_cmpint(n_lines, <=, 1 + (g_get_monotonic_time() - begin_us) / G_USEC_PER_SEC);
+    g_assert_cmpuint(count_lines(log, g_strerror(ENOSPC)), ==, n_lines);
+    g_assert_cmpuint(count_lines(log, guest.image), >=, n_lines);
+    blk_guest_stop(&guest);
+    blk_guest_clear(&guest);
+    g_assert_cmpint(close(fd), ==, 0);
+}
+
 /* Files of the daemon take no more than this. */
 static void limit_files(const struct blk_guest *guest, rlim_t len)
 {
@@ -195,6 +254,7 @@ int main(int argc, char **argv)
 
         g_test_add_data_func(path, &kinds[i], test_full);
     }
+    g_test_add_func("/blk-full/told", test_told);
     g_test_add_func("/blk-full/end", test_end);
     status = g_test_run();
     umount2(full_dir, MNT_DETACH);
