@@ -52,7 +52,7 @@ int qcow2_fixture_shell(const struct qcow2_fixture *fixture, const char *format,
  */
 static char *fixture_make_dir(void)
 {
-    const char *memory = "/dev/shm";
+    const char *asked = g_getenv("OUTBOARD_TMPDIR"), *memory = asked ? asked : "/dev/shm";
     g_autofree char *dir = g_build_filename(memory, "outboard-qcow2-XXXXXX", NULL);
     g_autoptr(GError) error = NULL;
     struct statvfs space;
