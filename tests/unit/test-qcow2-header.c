@@ -47,7 +47,7 @@ static bool test_read(const struct test_file *file, struct qcow2_header *ret_hea
     g_assert_true(g_file_set_contents(test_path, (const char *)file, sizeof(*file), NULL));
     storage = vblk_storage_open(test_path, &options, NULL);
     g_assert_nonnull(storage);
-    read = qcow2_header_read(storage, ret_header, NULL);
+    read = qcow2_header_read(storage, false, ret_header, NULL);
     vblk_storage_close(storage);
     return read;
 }

@@ -89,6 +89,7 @@ struct qcow2_l2_entry qcow2_check_mended(const struct qcow2 *q, struct qcow2_l2_
     }
     if (entry.cluster & QCOW2_COMPRESSED)
         return (struct qcow2_l2_entry){entry.cluster & ~QCOW2_COPIED, 0};
+    /* qemu-img passes over ZERO where the format has no such flag; vblkd takes that for corrupt. */
     entry.cluster &= ~(QCOW2_L2_RESERVED | (has_zero_flag ? 0 : QCOW2_ZERO));
     if (!qcow2_entry_has_cluster(q, entry)) {
         entry.cluster &= ~QCOW2_COPIED;

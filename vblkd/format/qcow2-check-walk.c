@@ -8,9 +8,11 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "vblkd/format/qcow2-check-bitmaps.h"
 #include "vblkd/format/qcow2-check-mend.h"
 #include "vblkd/format/qcow2-compressed.h"
 #include "vblkd/format/qcow2-l2-table.h"
+#include "vblkd/format/qcow2-snapshot-table.h"
 
 /* Clusters behind the end of the file that may be a hole in it. */
 #define CHECK_BEYOND_END (UINT64_C(1) << 16)
@@ -37,8 +39,7 @@ static bool check_is_beyond_end(const struct qcow2 *q, uint64_t offset, uint64_t
     return !q->storage->is_block_device && end > size && end - size >= q->cluster_size;
 }
 
-/* [offset, offset + len) is referred to once more. */
-static void check_count(struct qcow2_check *check, uint64_t offset, uint64_t len)
+void qcow2_check_count(struct qcow2_check *check, uint64_t offset, uint64_t len)
 {
     struct qcow2 *q = check->q;
     uint64_t last;
@@ -79,7 +80,7 @@ static void check_count_entry(struct qcow2_check *check, struct qcow2_l2_entry e
     offset = qcow2_entry_offset(entry);
     if (entry.cluster & QCOW2_COMPRESSED) {
         qcow2_compressed_place(q, entry.cluster, &offset, &len);
-        check_count(check, offset, len);
+        qcow2_check_count(check, offset, len);
         check->result->n_compressed += active;
         check->result->n_allocated += active;
         check->result->n_fragmented += active;
@@ -92,7 +93,7 @@ static void check_count_entry(struct qcow2_check *check, struct qcow2_l2_entry e
         check->result->n_fragmented++;
     *next = offset + q->cluster_size;
     if (!q->has_data_file)
-        check_count(check, offset, q->cluster_size);
+        qcow2_check_count(check, offset, q->cluster_size);
 }
 
 static int check_walk_l2(struct qcow2_check *check, uint64_t offset, uint64_t guest, bool active)
@@ -123,7 +124,7 @@ static int check_walk_l1(struct qcow2_check *check, uint64_t l1_offset, uint32_t
     g_autofree be64_t *entries = g_malloc(len);
     int ret = vblk_storage_read(q->storage, entries, len, l1_offset);
 
-    check_count(check, l1_offset, len);
+    qcow2_check_count(check, l1_offset, len);
     for (uint32_t i = 0; ret == 0 && i < l1_size; i++) {
         uint64_t entry = be64_value(entries[i]), offset = entry & QCOW2_OFFSET_MASK;
         bool is_sane;
@@ -137,7 +138,7 @@ static int check_walk_l1(struct qcow2_check *check, uint64_t l1_offset, uint32_t
         /* Reserved bits alone keep nobody from reading what it names: that is in use. */
         if (!is_sane)
             continue;
-        check_count(check, offset, q->cluster_size);
+        qcow2_check_count(check, offset, q->cluster_size);
         if (offset >> q->cluster_bits < check->n_file)
             ret = check_walk_l2(check, offset, qcow2_check_guest(q, i, active), active);
     }
@@ -147,90 +148,25 @@ static int check_walk_l1(struct qcow2_check *check, uint64_t l1_offset, uint32_t
 static int check_walk_snapshots(struct qcow2_check *check)
 {
     struct qcow2 *q = check->q;
-    uint64_t at = q->header.snapshots_offset;
-    int ret = 0;
+    g_autoptr(GPtrArray) snapshots = NULL;
+    uint64_t len;
+    int ret = qcow2_snapshot_table_read(q, &snapshots, &len);
 
-    for (uint32_t i = 0; i < q->header.n_snapshots && ret == 0; i++) {
-        struct qcow2_disk_snapshot disk;
-        uint64_t l1_offset;
-        uint32_t l1_size;
+    for (guint i = 0; ret == 0 && i < snapshots->len; i++) {
+        const struct qcow2_snapshot *snapshot = g_ptr_array_index(snapshots, i);
 
-        ret = vblk_storage_read(q->storage, &disk, sizeof(disk), at);
-        if (ret < 0)
-            break;
-        l1_offset = be64_value(disk.l1_table_offset);
-        l1_size = be32_value(disk.l1_size);
-        at += sizeof(disk) + (uint64_t)be32_value(disk.extra_data_size) + be16_value(disk.id_size) +
-              be16_value(disk.name_size);
-        at = (at + 7) & ~UINT64_C(7);
-        if (at - q->header.snapshots_offset > QCOW2_MAX_SNAPSHOTS_SIZE ||
-            l1_size > QCOW2_MAX_L1_SIZE / 8 || (l1_offset & (q->cluster_size - 1)) != 0) {
-            qcow2_check_report(check, &check->result->n_corruptions,
-                               "ERROR: snapshot %u makes no sense", i);
-            return 0;
-        }
-        ret = check_walk_l1(check, l1_offset, l1_size, false);
+        ret = check_walk_l1(check, snapshot->l1_offset, snapshot->l1_size, false);
     }
-    if (ret == 0)
-        check_count(check, q->header.snapshots_offset, at - q->header.snapshots_offset);
-    return ret;
-}
-
-/* --- bitmaps --- */
-
-static int check_walk_bitmap_table(struct qcow2_check *check, uint64_t offset, uint32_t n_entries)
-{
-    struct qcow2 *q = check->q;
-    uint64_t len = (uint64_t)n_entries * sizeof(be64_t);
-    g_autofree be64_t *entries = NULL;
-    int ret;
-
-    if (len > QCOW2_MAX_BITMAP_TABLE_SIZE || (offset & (q->cluster_size - 1)) != 0) {
+    if (ret < 0)
+        return ret;
+    qcow2_check_count(check, q->header.snapshots_offset, len);
+    if (q->n_bad_snapshots > 0) {
+        check->result->n_corruptions += q->n_bad_snapshots - 1;
         qcow2_check_report(check, &check->result->n_corruptions,
-                           "ERROR: a bitmap's table makes no sense");
-        return 0;
+                           "ERROR: the snapshot table makes no sense in %u places",
+                           q->n_bad_snapshots);
     }
-    entries = g_malloc(len);
-    ret = vblk_storage_read(q->storage, entries, len, offset);
-    check_count(check, offset, len);
-    for (uint32_t i = 0; ret == 0 && i < n_entries; i++) {
-        uint64_t cluster = be64_value(entries[i]) & QCOW2_OFFSET_MASK;
-
-        if (cluster)
-            check_count(check, cluster, q->cluster_size);
-    }
-    return ret;
-}
-
-static int check_walk_bitmaps(struct qcow2_check *check)
-{
-    struct qcow2 *q = check->q;
-    g_autofree uint8_t *directory = NULL;
-    uint64_t at = 0;
-    int ret;
-
-    if (!(q->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS) || !q->header.has_bitmaps)
-        return 0;
-    directory = g_malloc(q->header.bitmaps_size);
-    ret =
-        vblk_storage_read(q->storage, directory, q->header.bitmaps_size, q->header.bitmaps_offset);
-    check_count(check, q->header.bitmaps_offset, q->header.bitmaps_size);
-    for (uint32_t i = 0; ret == 0 && i < q->header.n_bitmaps; i++) {
-        struct qcow2_disk_bitmap disk;
-
-        if (at + sizeof(disk) > q->header.bitmaps_size) {
-            qcow2_check_report(check, &check->result->n_corruptions,
-                               "ERROR: the directory of bitmaps is too short");
-            break;
-        }
-        memcpy(&disk, directory + at, sizeof(disk));
-        ret = check_walk_bitmap_table(check, be64_value(disk.table_offset),
-                                      be32_value(disk.table_size));
-        at +=
-            sizeof(disk) + (uint64_t)be32_value(disk.extra_data_size) + be16_value(disk.name_size);
-        at = (at + 7) & ~UINT64_C(7);
-    }
-    return ret;
+    return 0;
 }
 
 /* --- all --- */
@@ -258,23 +194,28 @@ int qcow2_check_walk(struct qcow2_check *check)
     if (ret < 0)
         return ret;
     check->result->n_clusters = qcow2_clusters_for(q, q->header.size);
-    check_count(check, 0, q->cluster_size);
+    qcow2_check_count(check, 0, q->cluster_size);
     ret = check_walk_l1(check, q->header.l1_offset, q->header.l1_size, true);
     if (ret == 0)
         ret = check_walk_snapshots(check);
     if (ret == 0)
-        ret = check_walk_bitmaps(check);
+        ret = qcow2_check_walk_bitmaps(check);
+    if (q->header.n_mended > 0) {
+        check->result->n_corruptions += q->header.n_mended - 1;
+        qcow2_check_report(check, &check->result->n_corruptions,
+                           "ERROR: the header makes no sense in %u places", q->header.n_mended);
+    }
     if (q->refcounts.n_bad > 0) {
         check->result->n_corruptions += q->refcounts.n_bad - 1;
         qcow2_check_report(check, &check->result->n_corruptions,
                            "ERROR: %" PRIu64 " entries of the refcount table make no sense",
                            q->refcounts.n_bad);
     }
-    check_count(check, q->header.reftable_offset,
-                (uint64_t)q->header.reftable_clusters << q->cluster_bits);
+    qcow2_check_count(check, q->header.reftable_offset,
+                      (uint64_t)q->header.reftable_clusters << q->cluster_bits);
     for (uint64_t i = 0; i < q->refcounts.n_entries; i++) {
         if (q->refcounts.table[i])
-            check_count(check, q->refcounts.table[i], q->cluster_size);
+            qcow2_check_count(check, q->refcounts.table[i], q->cluster_size);
     }
     return ret;
 }

@@ -19,6 +19,9 @@ struct qcow2_check {
 void qcow2_check_report(struct qcow2_check *check, uint64_t *counter, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* [offset, offset + len) is referred to once more. */
+void qcow2_check_count(struct qcow2_check *check, uint64_t offset, uint64_t len);
+
 /* Fills check->counts. -errno: it could not be done. */
 int qcow2_check_walk(struct qcow2_check *check);
 

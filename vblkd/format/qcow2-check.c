@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "vblkd/format/qcow2-check-bitmaps.h"
 #include "vblkd/format/qcow2-check-mend.h"
 #include "vblkd/format/qcow2-check-rebuild.h"
 #include "vblkd/format/qcow2-check-walk.h"
@@ -17,6 +18,7 @@
 #include "vblkd/format/qcow2-l2-table.h"
 #include "vblkd/format/qcow2-open.h"
 #include "vblkd/format/qcow2-refcount.h"
+#include "vblkd/format/qcow2-snapshot-table.h"
 #include "vhost-user/cleanup.h"
 
 /* --- refcounts --- */
@@ -250,11 +252,47 @@ static int check_reload(struct qcow2 *q)
     return qcow2_l1_open(q, &error) ? 0 : -EIO;
 }
 
+/* Tables, before refcounts depend on them; and what a list of snapshots should be, if not NULL. */
+static int check_mend(struct qcow2_check *check, GPtrArray **ret_snapshots)
+{
+    struct qcow2 *q = check->q;
+    g_autoptr(GPtrArray) snapshots = NULL;
+    uint64_t len;
+    int ret = qcow2_check_mend(check);
+
+    if (ret == 0)
+        ret = qcow2_check_mend_bitmaps(check);
+    if (ret == 0)
+        ret = qcow2_snapshot_table_read(q, &snapshots, &len);
+    if (ret == 0 && (q->n_bad_snapshots > 0 || q->header.n_mended > 0))
+        *ret_snapshots = g_steal_pointer(&snapshots);
+    check->result->n_lost += q->n_lost_snapshots + q->header.n_lost;
+    q->header.n_lost = 0;
+    return ret;
+}
+
+/* The header with the table: what was wrong about either is right then. */
+static int check_write_snapshots(struct qcow2_check *check, const GPtrArray *snapshots)
+{
+    struct qcow2 *q = check->q;
+    unsigned n_fixed = q->n_bad_snapshots + q->header.n_mended;
+    int ret = qcow2_snapshot_table_write(q, snapshots);
+
+    for (unsigned i = 0; i < 2 && ret == 0; i++)
+        ret = qcow2_flush_all_held(q);
+    if (ret < 0)
+        return ret;
+    q->n_bad_snapshots = q->header.n_mended = 0;
+    check->result->n_corruptions_fixed += n_fixed;
+    return 0;
+}
+
 static int check_run(struct qcow2_check *check)
 {
     struct qcow2 *q = check->q;
     bool mends = q->is_repairing && (check->fix & QCOW2_FIX_ERRORS);
-    int ret = mends ? qcow2_check_mend(check) : 0;
+    g_autoptr(GPtrArray) snapshots = NULL;
+    int ret = mends ? check_mend(check, &snapshots) : 0;
 
     if (ret == 0)
         ret = qcow2_check_walk(check);
@@ -280,6 +318,8 @@ static int check_run(struct qcow2_check *check)
     ret = qcow2_flush_all_held(q);
     if (ret == 0 && (check->fix & QCOW2_FIX_ERRORS))
         ret = check_reload(q);
+    if (ret == 0 && snapshots)
+        ret = check_write_snapshots(check, snapshots);
     if (ret == 0 && check_n_broken(check->result) == 0)
         ret = check_clear_marks(q);
     return ret;

@@ -130,7 +130,7 @@ static bool header_check_l1(const struct qcow2_header *header, GError **error)
     return true;
 }
 
-static bool header_check_tables(const struct qcow2_header *header, GError **error)
+static bool header_check_reftable(const struct qcow2_header *header, GError **error)
 {
     uint64_t reftable_len = (uint64_t)header->reftable_clusters << header->cluster_bits;
 
@@ -147,6 +147,11 @@ static bool header_check_tables(const struct qcow2_header *header, GError **erro
         HEADER_FAIL("bad offset of the refcount table");
         return false;
     }
+    return true;
+}
+
+static bool header_check_snapshots(const struct qcow2_header *header, GError **error)
+{
     if (header->n_snapshots > QCOW2_MAX_SNAPSHOTS) {
         HEADER_FAIL("too many snapshots");
         return false;
@@ -157,6 +162,24 @@ static bool header_check_tables(const struct qcow2_header *header, GError **erro
         return false;
     }
     return true;
+}
+
+static bool header_check_tables(struct qcow2_header *header, GError **error)
+{
+    bool repair = header->is_for_repair;
+
+    if (repair && !header_check_reftable(header, NULL)) {
+        header->reftable_offset = header->reftable_clusters = 0;
+        header->n_mended++;
+    }
+    if (repair && !header_check_snapshots(header, NULL)) {
+        /* Too many may be fewer that are there. */
+        header->n_lost += header->n_snapshots <= QCOW2_MAX_SNAPSHOTS;
+        header->n_snapshots = header->n_snapshots > QCOW2_MAX_SNAPSHOTS ? QCOW2_MAX_SNAPSHOTS : 0;
+        header->n_mended++;
+    }
+    return (repair || header_check_reftable(header, error)) &&
+           header_check_snapshots(header, error);
 }
 
 static bool header_check_fixed(const struct qcow2_disk_header *disk, GError **error)
@@ -209,6 +232,13 @@ static bool header_take_string(const char *what, const uint8_t *data, uint32_t l
     return true;
 }
 
+static bool header_check_bitmaps(const struct qcow2_header *header, uint32_t reserved)
+{
+    return reserved == 0 && header->n_bitmaps > 0 && header->n_bitmaps <= QCOW2_MAX_BITMAPS &&
+           header->bitmaps_size <= QCOW2_MAX_BITMAPS_SIZE && header->bitmaps_offset != 0 &&
+           header_table_is_sane(header, header->bitmaps_offset, header->bitmaps_size);
+}
+
 static bool header_take_bitmaps(struct qcow2_header *header, const uint8_t *data, uint32_t len,
                                 GError **error)
 {
@@ -224,15 +254,16 @@ static bool header_take_bitmaps(struct qcow2_header *header, const uint8_t *data
     header->bitmaps_offset = be64_value(disk.directory_offset);
     header->has_bitmaps = true;
     /* Inconsistent ones are not looked at, only kept out of. */
-    if (!(header->autoclear & QCOW2_AUTOCLEAR_BITMAPS))
+    if (!(header->autoclear & QCOW2_AUTOCLEAR_BITMAPS) ||
+        header_check_bitmaps(header, be32_value(disk.reserved)))
         return true;
-    if (be32_value(disk.reserved) != 0 || header->n_bitmaps == 0 ||
-        header->n_bitmaps > QCOW2_MAX_BITMAPS || header->bitmaps_size > QCOW2_MAX_BITMAPS_SIZE ||
-        header->bitmaps_offset == 0 ||
-        !header_table_is_sane(header, header->bitmaps_offset, header->bitmaps_size)) {
+    if (!header->is_for_repair) {
         HEADER_FAIL("bad bitmaps extension");
         return false;
     }
+    header->has_bitmaps = false;
+    header->n_mended++;
+    header->n_lost++;
     return true;
 }
 
@@ -346,7 +377,7 @@ static bool header_parse(struct qcow2_header *header, const struct qcow2_disk_he
     return true;
 }
 
-bool qcow2_header_read(struct vblk_storage *storage, struct qcow2_header *ret_header,
+bool qcow2_header_read(struct vblk_storage *storage, bool repair, struct qcow2_header *ret_header,
                        GError **error)
 {
     struct qcow2_disk_header disk;
@@ -354,6 +385,7 @@ bool qcow2_header_read(struct vblk_storage *storage, struct qcow2_header *ret_he
     int err;
 
     memset(ret_header, 0, sizeof(*ret_header));
+    ret_header->is_for_repair = repair;
     ret_header->unknown_extensions =
         g_array_new(FALSE, FALSE, sizeof(struct qcow2_unknown_extension));
     err = vblk_storage_read(storage, &disk, sizeof(disk), 0);

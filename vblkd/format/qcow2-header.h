@@ -39,6 +39,8 @@ struct qcow2_header {
     uint32_t n_bitmaps;
     uint64_t bitmaps_size, bitmaps_offset; /* of the directory */
     GArray *unknown_extensions;            /* struct qcow2_unknown_extension */
+    bool is_for_repair;        /* what makes no sense is taken for none, where it can be */
+    unsigned n_mended, n_lost; /* such fields; of them, those that named something */
 };
 
 #define QCOW2_COMPRESSION_ZLIB 0
@@ -59,9 +61,10 @@ uint64_t qcow2_header_l1_entries(const struct qcow2_header *header, uint64_t siz
 
 /*
  * Reads and checks everything that the header says on its own. False with *error. Clear what it
- * filled in with qcow2_header_clear, in either case.
+ * filled in with qcow2_header_clear, in either case. With `repair`, a bad place of refcounts, of
+ * snapshots or of bitmaps is no error: the header is as if there were none.
  */
-bool qcow2_header_read(struct vblk_storage *storage, struct qcow2_header *ret_header,
+bool qcow2_header_read(struct vblk_storage *storage, bool repair, struct qcow2_header *ret_header,
                        GError **error);
 void qcow2_header_clear(struct qcow2_header *header);
 

@@ -97,8 +97,9 @@ struct qcow2 {
 
     unsigned cluster_bits, l2_bits, slice_bits; /* l2, slice: log2 of entries */
     uint64_t cluster_size;
-    uint64_t snapshots_len;                  /* bytes of the snapshot table */
-    unsigned n_subclusters, subcluster_bits; /* 1 and cluster_bits without extended L2 */
+    uint64_t snapshots_len;                     /* bytes of the snapshot table */
+    unsigned n_bad_snapshots, n_lost_snapshots; /* of it, for a repair; wrong, and so lost */
+    unsigned n_subclusters, subcluster_bits;    /* 1 and cluster_bits without extended L2 */
     bool has_extended_l2, has_data_file, discards;
     unsigned n_tracked;  /* atomic; bitmaps that follow what is written */
     bool is_prepared;    /* atomic: the header says what it must for us to write */

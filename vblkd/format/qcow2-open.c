@@ -267,7 +267,7 @@ struct vblk_image *qcow2_open(struct vblk_storage *storage,
     bool opened;
 
     open_init_flush_lock(q);
-    opened = qcow2_header_read(storage, &q->header, error);
+    opened = qcow2_header_read(storage, options->repair, &q->header, error);
     if (opened) {
         open_set_geometry(q);
         image->size = q->header.size;

@@ -61,9 +61,9 @@ static int snapshot_read_one(struct qcow2 *q, uint64_t *at, struct qcow2_snapsho
     name_len = be16_value(disk.name_size);
     snapshot->l1_offset = be64_value(disk.l1_table_offset);
     snapshot->l1_size = be32_value(disk.l1_size);
-    if (extra_len > QCOW2_MAX_SNAPSHOT_EXTRA || snapshot->l1_size > QCOW2_MAX_L1_SIZE / 8 ||
-        (snapshot->l1_offset & (q->cluster_size - 1)) != 0 ||
-        snapshot->l1_offset > QCOW2_MAX_OFFSET)
+    snapshot->disk_size = q->header.size;
+    snapshot->icount = UINT64_MAX;
+    if (extra_len > QCOW2_MAX_SNAPSHOT_EXTRA)
         return -EBADMSG;
     rest = g_malloc((size_t)extra_len + id_len + name_len + 1);
     ret = vblk_storage_read(q->storage, rest, (uint64_t)extra_len + id_len + name_len,
@@ -74,12 +74,106 @@ static int snapshot_read_one(struct qcow2 *q, uint64_t *at, struct qcow2_snapsho
     snapshot->date_nsec = be32_value(disk.date_nsec);
     snapshot->vm_clock_nsec = be64_value(disk.vm_clock_nsec);
     snapshot->vm_state_size = be32_value(disk.vm_state_size);
-    snapshot->disk_size = q->header.size;
-    snapshot->icount = UINT64_MAX;
     snapshot_take_extra(snapshot, rest, extra_len);
     snapshot->id = g_strndup((char *)rest + extra_len, id_len);
     snapshot->name = g_strndup((char *)rest + extra_len + id_len, name_len);
     *at += (sizeof(disk) + extra_len + id_len + name_len + 7) & ~UINT64_C(7);
+    return 0;
+}
+
+/* What a snapshot's tables can be. */
+static bool snapshot_has_l1(const struct qcow2 *q, const struct qcow2_snapshot *snapshot)
+{
+    return snapshot->l1_size <= QCOW2_MAX_L1_SIZE / 8 &&
+           (snapshot->l1_offset & (q->cluster_size - 1)) == 0 &&
+           snapshot->l1_offset <= QCOW2_MAX_OFFSET;
+}
+
+/* --- what makes no sense --- */
+
+/* Its tables are in the file; of an empty disk, there are none, but it has a name. */
+static bool snapshot_is_there(const struct qcow2 *q, const struct qcow2_snapshot *snapshot)
+{
+    uint64_t size = __atomic_load_n(&q->storage->size, __ATOMIC_RELAXED);
+    uint64_t end = qcow2_clusters_for(q, size) << q->cluster_bits;
+
+    if (snapshot->l1_size == 0)
+        return snapshot->id && snapshot->id[0] != '\0' && snapshot_has_l1(q, snapshot);
+    return snapshot->l1_offset != 0 && snapshot_has_l1(q, snapshot) &&
+           snapshot->l1_offset + (uint64_t)snapshot->l1_size * sizeof(be64_t) <= end;
+}
+
+static bool snapshot_has_id(const GPtrArray *snapshots, const char *id)
+{
+    for (guint i = 0; i + 1 < snapshots->len; i++) {
+        const struct qcow2_snapshot *other = g_ptr_array_index(snapshots, i);
+
+        if (strcmp(other->id, id) == 0)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * For a repair, of the last of `snapshots`: it stays if its tables are there, with a new ID if it
+ * has none. False: it has to go.
+ */
+static bool snapshot_mend(struct qcow2 *q, GPtrArray *snapshots)
+{
+    struct qcow2_snapshot *snapshot = g_ptr_array_index(snapshots, snapshots->len - 1);
+    unsigned id = snapshots->len;
+
+    if (!snapshot_is_there(q, snapshot)) {
+        q->n_bad_snapshots++;
+        q->n_lost_snapshots += snapshot->l1_offset != 0;
+        return false;
+    }
+    if (snapshot->id && snapshot->id[0] != '\0' && !snapshot_has_id(snapshots, snapshot->id))
+        return true;
+    q->n_bad_snapshots++;
+    do {
+        g_free(snapshot->id);
+        snapshot->id = g_strdup_printf("%u", id++);
+    } while (snapshot_has_id(snapshots, snapshot->id));
+    if (!snapshot->name)
+        snapshot->name = g_strdup_printf("found-%s", snapshot->id);
+    return true;
+}
+
+/* --- the table --- */
+
+/* Nobody knows where those begin that follow one of unknown length. */
+static int snapshot_stop(struct qcow2 *q, bool is_last, bool after_zeros)
+{
+    q->n_bad_snapshots++;
+    q->n_lost_snapshots += !is_last && !after_zeros;
+    return 0;
+}
+
+static int snapshot_read_all(struct qcow2 *q, GPtrArray *snapshots, uint64_t *at)
+{
+    bool after_zeros = false;
+
+    for (uint32_t i = 0; i < q->header.n_snapshots; i++) {
+        struct qcow2_snapshot *snapshot = g_new0(struct qcow2_snapshot, 1);
+        bool is_zeros;
+        int ret;
+
+        g_ptr_array_add(snapshots, snapshot);
+        ret = snapshot_read_one(q, at, snapshot);
+        if (ret == 0 && *at - q->header.snapshots_offset > QCOW2_MAX_SNAPSHOTS_SIZE)
+            ret = -EBADMSG;
+        if (ret == 0 && !q->is_repairing && !snapshot_has_l1(q, snapshot))
+            ret = -EBADMSG;
+        if (ret < 0 && (ret != -EBADMSG || !q->is_repairing))
+            return ret;
+        is_zeros = snapshot->l1_offset == 0;
+        if (q->is_repairing && !snapshot_mend(q, snapshots))
+            g_ptr_array_remove_index(snapshots, snapshots->len - 1);
+        if (ret < 0)
+            return snapshot_stop(q, i + 1 == q->header.n_snapshots && !is_zeros, after_zeros);
+        after_zeros = is_zeros;
+    }
     return 0;
 }
 
@@ -89,14 +183,9 @@ int qcow2_snapshot_table_read(struct qcow2 *q, GPtrArray **ret_snapshots, uint64
     uint64_t at = q->header.snapshots_offset;
     int ret = vblk_storage_refresh_size(q->storage);
 
-    for (uint32_t i = 0; ret == 0 && i < q->header.n_snapshots; i++) {
-        struct qcow2_snapshot *snapshot = g_new0(struct qcow2_snapshot, 1);
-
-        g_ptr_array_add(snapshots, snapshot);
-        ret = snapshot_read_one(q, &at, snapshot);
-        if (ret == 0 && at - q->header.snapshots_offset > QCOW2_MAX_SNAPSHOTS_SIZE)
-            ret = -EBADMSG;
-    }
+    q->n_bad_snapshots = q->n_lost_snapshots = 0;
+    if (ret == 0)
+        ret = snapshot_read_all(q, snapshots, &at);
     if (ret < 0)
         return ret;
     *ret_len = at - q->header.snapshots_offset;

@@ -83,8 +83,7 @@ static void check_print(const struct qcow2_check_result *result)
     if (!result->n_corruptions && !result->n_leaks && !result->n_check_errors)
         puts("No errors were found on the image.");
     if (result->n_lost)
-        printf("\n%" PRIu64 " places of the image were lost, and read as zeros now.\n",
-               result->n_lost);
+        printf("\n%" PRIu64 " parts of the image could not be saved.\n", result->n_lost);
     if (result->n_corruptions)
         printf("\n%" PRIu64 " errors were found on the image.\n"
                "Data may be corrupted, or further writes to the image may corrupt it.\n",
