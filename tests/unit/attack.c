@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "tests/unit/open-fds.h"
+
 static void attack_connect(struct attack *attack, bool negotiate)
 {
     vu_channel_init(&attack->channel, echo_connect(&attack->echo));
@@ -16,7 +18,7 @@ static void attack_connect(struct attack *attack, bool negotiate)
 
 void attack_begin(struct attack *attack, bool negotiate)
 {
-    attack->n_fds_before = echo_count_fds();
+    attack->n_fds_before = count_open_fds();
     attack->memory_fd = memfd_create("memory", MFD_CLOEXEC);
     attack->event_fd = eventfd(0, EFD_CLOEXEC);
     g_assert_cmpint(ftruncate(attack->memory_fd, (off_t)ATTACK_SIZE), ==, 0);
@@ -55,7 +57,7 @@ void attack_end(struct attack *attack)
     echo_clear(&attack->echo);
     close(attack->memory_fd);
     close(attack->event_fd);
-    g_assert_cmpuint(echo_count_fds(), ==, attack->n_fds_before);
+    g_assert_cmpuint(count_open_fds(), ==, attack->n_fds_before);
 }
 
 bool attack_is_alive(struct attack *attack)

@@ -2,7 +2,6 @@
 /* See echo-session.h. */
 #include "echo-session.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -13,18 +12,6 @@
 #include "vhost-user/iov.h"
 
 #define ECHO_TIMEOUT_MS 10000
-
-unsigned echo_count_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    unsigned n = 0;
-
-    g_assert_nonnull(dir);
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
-}
 
 /* --- the device --- */
 

@@ -48,7 +48,6 @@ int echo_join(struct echo_session *echo);
 void echo_wait_held(struct echo_session *echo, unsigned n);
 /* Completes held requests, and holds no more. */
 void echo_release(struct echo_session *echo);
-unsigned echo_count_fds(void);
 
 /* --- messages as the test wants them --- */
 

@@ -2,9 +2,10 @@
 /* See fs-many.h. */
 #include "tests/unit/fs-many.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <glib.h>
+
+#include "tests/unit/open-fds.h"
 
 struct fs_fixture fs_many_fixture;
 uint64_t fs_many_nodeids[FS_MANY_N_FILES], fs_many_inos[FS_MANY_N_FILES];
@@ -49,17 +50,6 @@ bool fs_many_set_up_export(enum fs_inode_handles mode)
     return many_set_up(mode, true);
 }
 
-unsigned fs_many_n_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    unsigned n = 0;
-
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
-}
-
 uint64_t fs_many_lookup(const char *name)
 {
     struct fuse_entry_out entry;
@@ -101,7 +91,7 @@ void fs_many_look_up(void)
         g_assert_cmpint(fs_many_getattr(fs_many_nodeids[i], &attr), ==, 0);
         g_assert_cmpuint(attr.ino, ==, fs_many_inos[i]);
     }
-    g_assert_cmpuint(fs_many_n_fds(), <, FS_MANY_N_FDS);
+    g_assert_cmpuint(count_open_fds(), <, FS_MANY_N_FDS);
 }
 
 void fs_many_assert_has_fd(uint64_t nodeid, bool has)

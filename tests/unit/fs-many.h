@@ -21,8 +21,6 @@ bool fs_many_set_up_export(enum fs_inode_handles mode);
 /* Looks up all of the files, and asks for their attributes: what was known before has no descriptor
  * afterwards, unless it is pinned. */
 void fs_many_look_up(void);
-/* Descriptors of this process. */
-unsigned fs_many_n_fds(void);
 /* The nodeid of a name in the root, looked up. */
 uint64_t fs_many_lookup(const char *name);
 int fs_many_getattr(uint64_t nodeid, struct fuse_attr *ret_attr); /* 0 or -errno */

@@ -287,13 +287,3 @@ int fixture_run_session(struct fixture *f)
         rc = vu_frontend_reset_device(f->frontend);
     return rc;
 }
-
-unsigned count_fds(void)
-{
-    g_autoptr(GDir) dir = g_dir_open("/proc/self/fd", 0, NULL);
-    unsigned n = 0;
-
-    while (g_dir_read_name(dir))
-        n++;
-    return n;
-}

@@ -76,4 +76,3 @@ int fixture_run_session(struct fixture *f);
  * and what the caller did with its channels visible to the thread: the messages themselves order
  * the two. */
 void backend_sync(struct backend *backend);
-unsigned count_fds(void);

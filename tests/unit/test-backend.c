@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "echo-client.h"
+#include "tests/unit/open-fds.h"
 #include "vhost-user/log.h"
 
 /* --- requests --- */
@@ -18,7 +19,7 @@
 static void test_echo(gconstpointer data)
 {
     const struct echo_variant *variant = data;
-    unsigned n_fds = echo_count_fds();
+    unsigned n_fds = count_open_fds();
     struct echo_session echo;
     struct echo_client client;
     uint32_t base;
@@ -36,7 +37,7 @@ static void test_echo(gconstpointer data)
     g_assert_cmpuint(echo.n_resets, ==, 1);
     g_assert_cmpuint(echo.n_quiesced, ==, 1);
     echo_clear(&echo);
-    g_assert_cmpuint(echo_count_fds(), ==, n_fds);
+    g_assert_cmpuint(count_open_fds(), ==, n_fds);
 }
 
 /* GET_VRING_BASE answers when the last request in flight is done. */

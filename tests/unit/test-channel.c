@@ -3,7 +3,6 @@
  * Messages over a socketpair: whole, in pieces, with descriptors, truncated, from a silent peer,
  * and to a peer that does not read. No descriptor is leaked in any of them.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
@@ -12,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/unit/open-fds.h"
 #include "vhost-user/channel.h"
 
 struct fixture {
@@ -20,23 +20,11 @@ struct fixture {
     struct vu_channel channel;
 };
 
-static unsigned count_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    unsigned n = 0;
-
-    g_assert_nonnull(dir);
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
-}
-
 static void fixture_set_up(struct fixture *f, gconstpointer data)
 {
     int pair[2];
 
-    f->n_fds_before = count_fds();
+    f->n_fds_before = count_open_fds();
     g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), ==, 0);
     f->peer = pair[0];
     vu_channel_init(&f->channel, pair[1]);
@@ -48,7 +36,7 @@ static void fixture_tear_down(struct fixture *f, gconstpointer data)
     vu_channel_close(&f->channel); /* idempotent */
     if (f->peer >= 0)
         close(f->peer);
-    g_assert_cmpuint(count_fds(), ==, f->n_fds_before);
+    g_assert_cmpuint(count_open_fds(), ==, f->n_fds_before);
 }
 
 /* Sends len bytes and n_fds copies of /dev/null's descriptor in one piece. */
@@ -138,12 +126,12 @@ static void test_descriptor_on_every_byte(struct fixture *f, gconstpointer data)
 static void test_truncated_control(struct fixture *f, gconstpointer data)
 {
     struct wire_u64 wire = {u64_header, {7}};
-    unsigned before = count_fds();
+    unsigned before = count_open_fds();
     struct vu_message msg;
 
     peer_send(f->peer, &wire, sizeof(wire), 60);
     g_assert_cmpint(vu_channel_recv(&f->channel, &msg, 0), ==, -EPROTO);
-    g_assert_cmpuint(count_fds(), ==, before);
+    g_assert_cmpuint(count_open_fds(), ==, before);
 }
 
 static void test_half_then_closed(struct fixture *f, gconstpointer data)

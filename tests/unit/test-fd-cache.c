@@ -5,13 +5,14 @@
  */
 #include "virtiofsd/fd-cache.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <glib.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "tests/unit/open-fds.h"
 
 enum { N_RECORDS = 100, N_FDS = 10 };
 
@@ -132,17 +133,6 @@ static void set_up(uint32_t n_fds_aim)
     }
 }
 
-static unsigned n_open(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    unsigned n = 0;
-
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
-}
-
 static void tear_down(void)
 {
     for (unsigned i = 0; i < N_RECORDS; i++)
@@ -154,17 +144,17 @@ static void tear_down(void)
 
 static void test_bound(void)
 {
-    unsigned before = n_open();
+    unsigned before = count_open_fds();
 
     for (uint32_t aim = 5; aim <= N_FDS; aim += 5) {
         set_up(aim);
         for (unsigned i = 0; i < 10 * N_RECORDS; i++) {
             g_assert_cmpint(test_use(records[i * 7 % N_RECORDS]), >=, 0);
             g_assert_cmpuint(fs_fd_cache_count(cache), <=, aim);
-            g_assert_cmpuint(n_open(), <=, before + aim + 1); /* the table's */
+            g_assert_cmpuint(count_open_fds(), <=, before + aim + 1); /* the table's */
         }
         tear_down();
-        g_assert_cmpuint(n_open(), ==, before);
+        g_assert_cmpuint(count_open_fds(), ==, before);
     }
 }
 
@@ -263,7 +253,7 @@ static void *race_thread(void *opaque)
 /* Three threads use thirty records with ten descriptors, another one adds and retires. */
 static void test_threads(void)
 {
-    unsigned before = n_open();
+    unsigned before = count_open_fds();
     pthread_t threads[3];
 
     set_up(N_FDS);
@@ -282,7 +272,7 @@ static void test_threads(void)
         pthread_join(threads[i], NULL);
     g_assert_cmpuint(fs_fd_cache_count(cache), <=, N_FDS + G_N_ELEMENTS(threads) + 1);
     tear_down();
-    g_assert_cmpuint(n_open(), ==, before);
+    g_assert_cmpuint(count_open_fds(), ==, before);
 }
 
 int main(int argc, char **argv)

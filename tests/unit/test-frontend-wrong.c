@@ -7,6 +7,7 @@
 #include <glib.h>
 
 #include "scripted-backend.h"
+#include "tests/unit/open-fds.h"
 #include "vhost-user/log.h"
 
 /* --- a back-end that goes wrong --- */
@@ -25,7 +26,7 @@ static void test_wrong(gconstpointer data)
         fixture_clear(&f);
     }
     g_assert_cmpuint(n_messages, >, 20);
-    n_fds = count_fds();
+    n_fds = count_open_fds();
     for (unsigned at = 0; at < n_messages; at++) {
         struct fixture f;
         gint64 start = g_get_monotonic_time();
@@ -41,7 +42,7 @@ static void test_wrong(gconstpointer data)
         g_assert_cmpint(g_get_monotonic_time() - start, <, 5 * G_USEC_PER_SEC);
         fixture_clear(&f);
     }
-    g_assert_cmpuint(count_fds(), ==, n_fds);
+    g_assert_cmpuint(count_open_fds(), ==, n_fds);
 }
 
 /* An inflight region that is shorter than it says is not handed on. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "scripted-backend.h"
+#include "tests/unit/open-fds.h"
 #include "vhost-user/log.h"
 
 /* --- a back-end that behaves --- */
@@ -187,9 +188,9 @@ static void test_reconnect(void)
     first = f.backend;
     g_assert_cmpint(vu_frontend_dispatch(f.frontend), ==, -ECONNRESET);
     g_assert_cmpint(vu_frontend_enable_ring(f.frontend, 1, false), ==, -ENOTCONN);
-    n_fds = count_fds();
+    n_fds = count_open_fds();
     g_assert_cmpint(vu_frontend_reconnect(f.frontend, path, 0), ==, -ENOENT);
-    g_assert_cmpuint(count_fds(), ==, n_fds);
+    g_assert_cmpuint(count_open_fds(), ==, n_fds);
 
     second.features = first.features;
     second.protocol_features = first.protocol_features;

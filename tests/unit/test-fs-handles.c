@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tests/unit/fs-many.h"
+#include "tests/unit/open-fds.h"
 
 #define ROOT FUSE_ROOT_ID
 
@@ -55,7 +56,7 @@ static void test_walk(gconstpointer mode)
         g_assert_cmpuint(g_ascii_strtoull(text, NULL, 10), ==, i);
         fs_client_release(&fs_many_fixture, fs_many_nodeids[i], opened.fh);
     }
-    g_assert_cmpuint(fs_many_n_fds(), <, FS_MANY_N_FDS);
+    g_assert_cmpuint(count_open_fds(), <, FS_MANY_N_FDS);
     fs_inodes_get_usage(fs_many_fixture.share.inodes, &usage);
     g_assert_cmpuint(usage.n_inodes, ==, FS_MANY_N_FILES + 1);
     g_assert_cmpuint(usage.n_fds, <, FS_MANY_N_FDS / 2);
@@ -298,7 +299,7 @@ static void test_threads(void)
                         0);
     for (unsigned i = 0; i < G_N_ELEMENTS(threads); i++)
         pthread_join(threads[i], NULL);
-    g_assert_cmpuint(fs_many_n_fds(), <, FS_MANY_N_FDS);
+    g_assert_cmpuint(count_open_fds(), <, FS_MANY_N_FDS);
     fs_client_tear_down(&fs_many_fixture);
 }
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "tests/unit/fs-many.h"
+#include "tests/unit/open-fds.h"
 
 #define ROOT FUSE_ROOT_ID
 
@@ -110,19 +111,19 @@ static void test_descriptors(void)
     if (!fs_many_set_up_export(FS_INODE_HANDLES_AUTO))
         return;
     inodes = fs_many_fixture.share.inodes;
-    n_fds = fs_many_n_fds();
+    n_fds = count_open_fds();
     nodeid = fs_many_lookup("f1");
-    g_assert_cmpuint(fs_many_n_fds(), ==, n_fds + 1);
+    g_assert_cmpuint(count_open_fds(), ==, n_fds + 1);
     inode = fs_inode_get(inodes, nodeid);
     fs_client_forget(&fs_many_fixture, nodeid, 1);
-    g_assert_cmpuint(fs_many_n_fds(), ==, n_fds + 1);
+    g_assert_cmpuint(count_open_fds(), ==, n_fds + 1);
     g_assert_cmpint(fcntl(fs_inode_fd(inodes, inode), F_GETFD), >=, 0);
     fs_inode_put(inodes, inode);
-    g_assert_cmpuint(fs_many_n_fds(), ==, n_fds);
+    g_assert_cmpuint(count_open_fds(), ==, n_fds);
     g_assert_cmpint(fs_inode_recall(inodes, nodeid, &inode), ==, 0);
-    g_assert_cmpuint(fs_many_n_fds(), ==, n_fds + 1);
+    g_assert_cmpuint(count_open_fds(), ==, n_fds + 1);
     fs_inode_put(inodes, inode);
-    g_assert_cmpuint(fs_many_n_fds(), ==, n_fds);
+    g_assert_cmpuint(count_open_fds(), ==, n_fds);
     past_reset();
 }
 

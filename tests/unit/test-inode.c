@@ -5,7 +5,6 @@
  */
 #include "virtiofsd/inode.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
@@ -13,6 +12,8 @@
 #include <pthread.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include "tests/unit/open-fds.h"
 
 static struct fs_inodes *test_inodes(uint32_t max)
 {
@@ -54,17 +55,6 @@ static uint64_t test_lookup(struct fs_inodes *inodes, const struct statx *stx)
     nodeid = fs_inode_nodeid(inodes, inode);
     fs_inode_put(inodes, inode);
     return nodeid;
-}
-
-static unsigned test_n_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    unsigned n = 0;
-
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
 }
 
 static bool test_knows(struct fs_inodes *inodes, uint64_t nodeid)
@@ -153,7 +143,7 @@ static void test_identity(void)
 
 static void test_full(void)
 {
-    unsigned n_fds = test_n_fds();
+    unsigned n_fds = count_open_fds();
     struct fs_inodes *inodes = test_inodes(10);
 
     for (uint64_t ino = 100; ino < 109; ino++) {
@@ -169,7 +159,7 @@ static void test_full(void)
     fs_inodes_forget_all(inodes);
     g_assert_cmpuint(fs_inodes_count(inodes), ==, 1);
     fs_inodes_destroy(inodes);
-    g_assert_cmpuint(test_n_fds(), ==, n_fds);
+    g_assert_cmpuint(count_open_fds(), ==, n_fds);
 }
 
 static size_t test_bytes(struct fs_inodes *inodes)
@@ -184,7 +174,7 @@ static size_t test_bytes(struct fs_inodes *inodes)
 static void test_memory(void)
 {
     const unsigned n = 100000;
-    unsigned n_fds = test_n_fds();
+    unsigned n_fds = count_open_fds();
     struct rlimit limit;
     struct fs_inodes *inodes;
     g_autofree uint64_t *nodeids = NULL;
@@ -212,7 +202,7 @@ static void test_memory(void)
     g_assert_cmpuint(after, <=, empty + 256 * 1024);
     g_assert_cmpuint(fs_inodes_count(inodes), ==, 1);
     fs_inodes_destroy(inodes);
-    g_assert_cmpuint(test_n_fds(), ==, n_fds);
+    g_assert_cmpuint(count_open_fds(), ==, n_fds);
 }
 
 static void *test_race_thread(void *opaque)
@@ -238,7 +228,7 @@ static void *test_race_thread(void *opaque)
 static void test_threads(void)
 {
     struct fs_inodes *inodes = test_inodes(100);
-    unsigned n_fds = test_n_fds();
+    unsigned n_fds = count_open_fds();
     pthread_t threads[4];
 
     for (unsigned i = 0; i < G_N_ELEMENTS(threads); i++)
@@ -246,7 +236,7 @@ static void test_threads(void)
     for (unsigned i = 0; i < G_N_ELEMENTS(threads); i++)
         pthread_join(threads[i], NULL);
     g_assert_cmpuint(fs_inodes_count(inodes), ==, 1);
-    g_assert_cmpuint(test_n_fds(), ==, n_fds);
+    g_assert_cmpuint(count_open_fds(), ==, n_fds);
     fs_inodes_destroy(inodes);
 }
 

@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "tests/unit/open-fds.h"
 #include "vhost-rig.h"
 #include "vhost-user/log.h"
 
@@ -237,7 +238,7 @@ static void test_storm(void)
     struct told told;
     struct rig rig;
     GThread *thread;
-    unsigned n_made = 0, n_fds = count_fds();
+    unsigned n_made = 0, n_fds = count_open_fds();
 
     place_init(&place);
     place_start(&place);
@@ -265,7 +266,7 @@ static void test_storm(void)
     place_wait_started(&place, 1);
     rig_clear(&rig);
     place_clear(&place);
-    g_assert_cmpuint(count_fds(), ==, n_fds);
+    g_assert_cmpuint(count_open_fds(), ==, n_fds);
 }
 
 /* --- opened by its own thread --- */
@@ -378,12 +379,12 @@ static void try_wrong(enum wrong wrong, unsigned at)
 static void test_wrong(gconstpointer data)
 {
     enum wrong wrong = (enum wrong)GPOINTER_TO_UINT(data);
-    unsigned n_messages = rig_count_messages(), n_fds = count_fds();
+    unsigned n_messages = rig_count_messages(), n_fds = count_open_fds();
 
     g_assert_cmpuint(n_messages, >, 15);
     for (unsigned at = 0; at < n_messages; at++)
         try_wrong(wrong, at);
-    g_assert_cmpuint(count_fds(), ==, n_fds);
+    g_assert_cmpuint(count_open_fds(), ==, n_fds);
 }
 
 int main(int argc, char **argv)
