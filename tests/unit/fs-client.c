@@ -223,7 +223,37 @@ int fs_client_mkdir(struct fs_fixture *fixture, uint64_t parent, const char *nam
     return 0;
 }
 
+int fs_client_rename(struct fs_fixture *fixture, const char *from, const char *to, unsigned flags)
+{
+    struct fuse_rename2_in in = {.newdir = FUSE_ROOT_ID, .flags = flags};
+    struct fs_call call = {.opcode = FUSE_RENAME2,
+                           .nodeid = FUSE_ROOT_ID,
+                           .args = &in,
+                           .args_len = sizeof(in),
+                           .name = from,
+                           .name2 = to};
+
+    return fs_client_call(fixture, &call);
+}
+
 char *fs_client_path(const struct fs_fixture *fixture, const char *name)
 {
     return g_build_filename(fixture->dir, name, NULL);
+}
+
+struct stat fs_client_host_stat(const struct fs_fixture *fixture, const char *name)
+{
+    g_autofree char *path = fs_client_path(fixture, name);
+    struct stat st;
+
+    g_assert_cmpint(lstat(path, &st), ==, 0);
+    return st;
+}
+
+bool fs_client_host_has(const struct fs_fixture *fixture, const char *name)
+{
+    g_autofree char *path = fs_client_path(fixture, name);
+    struct stat st;
+
+    return lstat(path, &st) == 0;
 }

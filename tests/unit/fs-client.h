@@ -5,8 +5,10 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "tests/unit/fs-fixture.h"
 
@@ -54,5 +56,13 @@ int fs_client_write(struct fs_fixture *fixture, uint64_t fh, uint64_t offset, co
 int fs_client_mkdir(struct fs_fixture *fixture, uint64_t parent, const char *name,
                     uint64_t *ret_nodeid);
 
+/* In the root; flags of RENAME2. */
+int fs_client_rename(struct fs_fixture *fixture, const char *from, const char *to, unsigned flags);
+
+/* --- what the host sees --- */
+
 /* The host's path of a name in the share; free with g_free. */
 char *fs_client_path(const struct fs_fixture *fixture, const char *name);
+/* lstat of it, which is to be there; whether it is. */
+struct stat fs_client_host_stat(const struct fs_fixture *fixture, const char *name);
+bool fs_client_host_has(const struct fs_fixture *fixture, const char *name);

@@ -126,23 +126,6 @@ static int make(uint32_t opcode, const char *name, mode_t mode, mode_t mask, int
     return 0;
 }
 
-static struct stat host_stat(const char *name)
-{
-    g_autofree char *path = fs_client_path(&fixture, name);
-    struct stat st;
-
-    g_assert_cmpint(lstat(path, &st), ==, 0);
-    return st;
-}
-
-static bool host_has(const char *name)
-{
-    g_autofree char *path = fs_client_path(&fixture, name);
-    struct stat st;
-
-    return lstat(path, &st) == 0;
-}
-
 static void host_remove(const char *name)
 {
     g_autofree char *path = fs_client_path(&fixture, name);
@@ -167,11 +150,11 @@ static void test_masks(void)
 {
     fs_xattr_set_up(&fixture, &(struct fs_xattr_setup){0});
     g_assert_cmpint(make(FUSE_CREATE, "file", 0777, 027, O_RDWR, NULL), ==, 0);
-    g_assert_cmpint(host_stat("file").st_mode & 07777, ==, 0750);
+    g_assert_cmpint(fs_client_host_stat(&fixture, "file").st_mode & 07777, ==, 0750);
     g_assert_cmpint(make(FUSE_MKDIR, "directory", 0777, 070, 0, NULL), ==, 0);
-    g_assert_cmpint(host_stat("directory").st_mode & 07777, ==, 0707);
+    g_assert_cmpint(fs_client_host_stat(&fixture, "directory").st_mode & 07777, ==, 0707);
     g_assert_cmpint(make(FUSE_MKNOD, "fifo", 0666, 0, 0, NULL), ==, 0);
-    g_assert_cmpint(host_stat("fifo").st_mode & 07777, ==, 0666);
+    g_assert_cmpint(fs_client_host_stat(&fixture, "fifo").st_mode & 07777, ==, 0666);
     fs_client_tear_down(&fixture);
 }
 
@@ -202,11 +185,14 @@ static void test_default_acl(void)
     g_assert_true(fs_share_negotiated(&fixture.share, FUSE_DONT_MASK));
     for (int with = 0; with < 2; with++) {
         g_assert_cmpint(make(FUSE_CREATE, "file", 0666, 027, O_RDWR, NULL), ==, 0);
-        g_assert_cmpint(host_stat("file").st_mode & 07777, ==, with ? 0660 : 0640);
+        g_assert_cmpint(fs_client_host_stat(&fixture, "file").st_mode & 07777, ==,
+                        with ? 0660 : 0640);
         g_assert_cmpint(make(FUSE_MKDIR, "directory", 0777, 077, 0, NULL), ==, 0);
-        g_assert_cmpint(host_stat("directory").st_mode & 07777, ==, with ? 0770 : 0700);
+        g_assert_cmpint(fs_client_host_stat(&fixture, "directory").st_mode & 07777, ==,
+                        with ? 0770 : 0700);
         g_assert_cmpint(make(FUSE_MKNOD, "fifo", 0666, 022, 0, NULL), ==, 0);
-        g_assert_cmpint(host_stat("fifo").st_mode & 07777, ==, with ? 0660 : 0644);
+        g_assert_cmpint(fs_client_host_stat(&fixture, "fifo").st_mode & 07777, ==,
+                        with ? 0660 : 0644);
         path = fs_client_path(&fixture, "directory");
         g_assert_cmpint(getxattr(path, XATTR_NAME_POSIX_ACL_DEFAULT, NULL, 0), ==,
                         with ? (ssize_t)sizeof(acl) : -1);
@@ -277,9 +263,9 @@ static void test_acl_setgid(void)
     g_assert_cmpint(chown(path, USER, TEAM), ==, 0);
     g_assert_cmpint(chmod(path, 02755), ==, 0);
     set_acl_as(USER, GROUP, entry.nodeid, 0);
-    g_assert_cmpint(host_stat("file").st_mode & 07777, ==, 02770);
+    g_assert_cmpint(fs_client_host_stat(&fixture, "file").st_mode & 07777, ==, 02770);
     set_acl_as(USER, GROUP, entry.nodeid, FUSE_SETXATTR_ACL_KILL_SGID);
-    g_assert_cmpint(host_stat("file").st_mode & 07777, ==, 0770);
+    g_assert_cmpint(fs_client_host_stat(&fixture, "file").st_mode & 07777, ==, 0770);
     fs_client_tear_down(&fixture);
 }
 
@@ -306,24 +292,24 @@ static void test_groups(void)
     tail_add_groups(&twice, 1, groups);
 
     g_assert_cmpint(make_setgid("stranger", NULL), ==, 0);
-    g_assert_cmpint(host_stat("stranger").st_gid, ==, TEAM);
-    g_assert_cmpint(host_stat("stranger").st_mode & 07777, ==, 0770);
+    g_assert_cmpint(fs_client_host_stat(&fixture, "stranger").st_gid, ==, TEAM);
+    g_assert_cmpint(fs_client_host_stat(&fixture, "stranger").st_mode & 07777, ==, 0770);
     g_assert_cmpint(make_setgid("member", &team), ==, 0);
-    g_assert_cmpint(host_stat("member").st_uid, ==, USER);
-    g_assert_cmpint(host_stat("member").st_gid, ==, TEAM);
-    g_assert_cmpint(host_stat("member").st_mode & 07777, ==, 02770);
+    g_assert_cmpint(fs_client_host_stat(&fixture, "member").st_uid, ==, USER);
+    g_assert_cmpint(fs_client_host_stat(&fixture, "member").st_gid, ==, TEAM);
+    g_assert_cmpint(fs_client_host_stat(&fixture, "member").st_mode & 07777, ==, 02770);
     /* The group was the thread's for that one file. */
     g_assert_cmpint(make_setgid("later", &none), ==, 0);
-    g_assert_cmpint(host_stat("later").st_mode & 07777, ==, 0770);
+    g_assert_cmpint(fs_client_host_stat(&fixture, "later").st_mode & 07777, ==, 0770);
 
     g_assert_cmpint(make_setgid("two", &two), ==, -EINVAL);
     g_assert_cmpint(make_setgid("twice", &twice), ==, -EINVAL);
-    g_assert_false(host_has("two"));
+    g_assert_false(fs_client_host_has(&fixture, "two"));
     for (size_t i = 0; i < G_N_ELEMENTS(opcodes); i++) {
         g_autofree char *name = g_strdup_printf("of-team-%zu", i);
 
         g_assert_cmpint(make(opcodes[i], name, 0755, 022, O_RDONLY, &team), ==, 0);
-        g_assert_cmpint(host_stat(name).st_gid, ==, TEAM);
+        g_assert_cmpint(fs_client_host_stat(&fixture, name).st_gid, ==, TEAM);
     }
     fs_client_tear_down(&fixture);
 }
@@ -344,7 +330,7 @@ static void test_labels(void)
         tail_add_label(&tail, XATTR_NAME_SELINUX, "system_u:object_r:tmp_t:s0");
         g_assert_cmpint(make(opcodes[i / 2], "new", 0640, 0, O_RDONLY, &tail), ==, 0);
         host_check_label("new", name, "system_u:object_r:tmp_t:s0");
-        g_assert_cmpint(host_stat("new").st_uid, ==, USER);
+        g_assert_cmpint(fs_client_host_stat(&fixture, "new").st_uid, ==, USER);
         g_assert_cmpint(make(opcodes[i / 2], "new", 0640, 0, O_RDONLY | O_EXCL, &tail), ==,
                         -EEXIST);
         host_remove("new");
@@ -371,15 +357,15 @@ static void test_labels_refused(void)
         tail.len = 0;
         tail_add_label(&tail, XATTR_NAME_SELINUX, "label");
         g_assert_cmpint(make(opcodes[i], "new", 0640, 0, O_RDWR, &tail), ==, -EOPNOTSUPP);
-        g_assert_false(host_has("new"));
+        g_assert_false(fs_client_host_has(&fixture, "new"));
         tail.len = 0;
         tail_add_label(&tail, "security.ima", "label");
         g_assert_cmpint(make(opcodes[i], "new", 0640, 0, O_RDWR, &tail), ==, -EPERM);
-        g_assert_false(host_has("new"));
+        g_assert_false(fs_client_host_has(&fixture, "new"));
         tail.len = 0;
         tail_add_label(&tail, "security.evm", "label");
         g_assert_cmpint(make(opcodes[i], "new", 0640, 0, O_RDWR, &tail), ==, -EOPNOTSUPP);
-        g_assert_false(host_has("new"));
+        g_assert_false(fs_client_host_has(&fixture, "new"));
     }
     fs_client_tear_down(&fixture);
 }
@@ -427,7 +413,7 @@ static void test_hostile(void)
             tail_add_header(&tail, tails[i].size, tails[i].type);
             tail_append(&tail, tails[i].bytes, tails[i].len);
             g_assert_cmpint(make(opcodes[j], "new", 0600, 0, O_RDWR, &tail), ==, tails[i].expected);
-            g_assert_true(host_has("new") == (tails[i].expected == 0));
+            g_assert_true(fs_client_host_has(&fixture, "new") == (tails[i].expected == 0));
             if (tails[i].expected == 0)
                 host_remove("new");
         }
@@ -443,7 +429,7 @@ static void test_label_length(void)
     fs_xattr_set_up(&fixture, &(struct fs_xattr_setup){.security_label = FS_ALWAYS});
     tail_add_label(&tail, XATTR_NAME_SELINUX, label);
     g_assert_cmpint(make(FUSE_MKDIR, "new", 0700, 0, 0, &tail), ==, -E2BIG);
-    g_assert_false(host_has("new"));
+    g_assert_false(fs_client_host_has(&fixture, "new"));
     fs_client_tear_down(&fixture);
 }
 
@@ -460,7 +446,7 @@ static void test_not_agreed(void)
         g_assert_cmpint(make(opcodes[i], "new", 0700, 0, 0, &tail), ==, -EINVAL);
         tail.is_uncounted = true;
         g_assert_cmpint(make(opcodes[i], "new", 0700, 0, 0, &tail), ==, -EINVAL);
-        g_assert_false(host_has("new"));
+        g_assert_false(fs_client_host_has(&fixture, "new"));
     }
     fs_client_tear_down(&fixture);
 }
@@ -479,7 +465,7 @@ static void test_fscreate(void)
     fixture.share.label_tasks = open(tasks, O_PATH | O_DIRECTORY | O_CLOEXEC);
     tail_add_label(&tail, XATTR_NAME_SELINUX, "host_label");
     g_assert_cmpint(make(FUSE_CREATE, "new", 0600, 0, O_RDWR, &tail), ==, -ENOENT);
-    g_assert_false(host_has("new"));
+    g_assert_false(fs_client_host_has(&fixture, "new"));
     g_assert_cmpint(g_mkdir_with_parents(attr, 0700), ==, 0);
     g_assert_true(g_file_set_contents(fscreate, "", 0, NULL));
     for (size_t i = 0; i < G_N_ELEMENTS(opcodes); i++) {

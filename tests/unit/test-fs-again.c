@@ -114,40 +114,27 @@ static void test_remove(void)
     fs_client_tear_down(&fixture);
 }
 
-static int rename_name(const char *from, const char *to, unsigned flags)
-{
-    struct fuse_rename2_in in = {.newdir = ROOT, .flags = flags};
-    struct fs_call call = {.opcode = FUSE_RENAME2,
-                           .nodeid = ROOT,
-                           .args = &in,
-                           .args_len = sizeof(in),
-                           .name = from,
-                           .name2 = to};
-
-    return fs_client_call(&fixture, &call);
-}
-
 static void test_rename(void)
 {
     fs_client_set_up(&fixture, FS_CACHE_AUTO, 2);
     write_on_host("a", "A");
-    g_assert_cmpint(rename_name("a", "b", 0), ==, 0);
-    g_assert_cmpint(rename_name("a", "b", 0), ==, -ENOENT);
+    g_assert_cmpint(fs_client_rename(&fixture, "a", "b", 0), ==, 0);
+    g_assert_cmpint(fs_client_rename(&fixture, "a", "b", 0), ==, -ENOENT);
     fixture.is_again = true;
-    g_assert_cmpint(rename_name("a", "b", 0), ==, 0);
-    g_assert_cmpint(rename_name("a", "b", RENAME_NOREPLACE), ==, 0);
-    g_assert_cmpint(rename_name("a", "b", RENAME_EXCHANGE), ==, -ENOENT);
-    g_assert_cmpint(rename_name("a", "c", 0), ==, -ENOENT);
+    g_assert_cmpint(fs_client_rename(&fixture, "a", "b", 0), ==, 0);
+    g_assert_cmpint(fs_client_rename(&fixture, "a", "b", RENAME_NOREPLACE), ==, 0);
+    g_assert_cmpint(fs_client_rename(&fixture, "a", "b", RENAME_EXCHANGE), ==, -ENOENT);
+    g_assert_cmpint(fs_client_rename(&fixture, "a", "c", 0), ==, -ENOENT);
     assert_on_host("b", "A");
     /* It was not done. */
-    g_assert_cmpint(rename_name("b", "a", 0), ==, 0);
+    g_assert_cmpint(fs_client_rename(&fixture, "b", "a", 0), ==, 0);
     assert_on_host("a", "A");
     write_on_host("b", "B");
-    g_assert_cmpint(rename_name("a", "b", RENAME_NOREPLACE), ==, -EEXIST);
+    g_assert_cmpint(fs_client_rename(&fixture, "a", "b", RENAME_NOREPLACE), ==, -EEXIST);
     if (geteuid() == 0) {
-        g_assert_cmpint(rename_name("a", "b", RENAME_WHITEOUT), ==, 0);
+        g_assert_cmpint(fs_client_rename(&fixture, "a", "b", RENAME_WHITEOUT), ==, 0);
         assert_on_host("b", "A");
-        g_assert_cmpint(rename_name("a", "b", RENAME_WHITEOUT), ==, 0);
+        g_assert_cmpint(fs_client_rename(&fixture, "a", "b", RENAME_WHITEOUT), ==, 0);
         assert_on_host("b", "A");
     }
     fixture.is_again = false;

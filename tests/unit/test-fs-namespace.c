@@ -76,36 +76,6 @@ static int take_away(uint32_t opcode, uint64_t parent, const char *name)
     return fs_client_call(&fixture, &call);
 }
 
-static int rename_name(const char *from, const char *to, unsigned flags)
-{
-    struct fuse_rename2_in in = {.newdir = ROOT, .flags = flags};
-    struct fs_call call = {.opcode = FUSE_RENAME2,
-                           .nodeid = ROOT,
-                           .args = &in,
-                           .args_len = sizeof(in),
-                           .name = from,
-                           .name2 = to};
-
-    return fs_client_call(&fixture, &call);
-}
-
-static struct stat host_stat(const char *name)
-{
-    g_autofree char *path = fs_client_path(&fixture, name);
-    struct stat st;
-
-    g_assert_cmpint(lstat(path, &st), ==, 0);
-    return st;
-}
-
-static bool host_has(const char *name)
-{
-    g_autofree char *path = fs_client_path(&fixture, name);
-    struct stat st;
-
-    return lstat(path, &st) == 0;
-}
-
 static void test_make(void)
 {
     struct fuse_entry_out directory, file, again;
@@ -119,7 +89,7 @@ static void test_make(void)
     g_assert_cmpint(make_directory(0, 0, ROOT, "d", 0777, NULL), ==, -EEXIST);
     g_assert_cmpint(make_node(0, 0, directory.nodeid, "f", S_IFREG | 0666, 027, &file), ==, 0);
     g_assert_cmpuint(file.attr.mode, ==, S_IFREG | 0640);
-    g_assert_cmpuint(file.attr.ino, ==, host_stat("d/f").st_ino);
+    g_assert_cmpuint(file.attr.ino, ==, fs_client_host_stat(&fixture, "d/f").st_ino);
     g_assert_cmpint(make_link(file.nodeid, ROOT, "g", &again), ==, 0);
     g_assert_cmpuint(again.nodeid, ==, file.nodeid);
     g_assert_cmpuint(again.attr.nlink, ==, 2);
@@ -138,7 +108,7 @@ static void test_make(void)
     g_assert_cmpuint(again.attr.mode & S_IFMT, ==, S_IFLNK);
 
     g_assert_cmpint(make_node(0, 0, ROOT, "p", S_IFIFO | 0600, 0, &again), ==, 0);
-    g_assert_true(S_ISFIFO(host_stat("p").st_mode));
+    g_assert_true(S_ISFIFO(fs_client_host_stat(&fixture, "p").st_mode));
     g_assert_cmpint(make_node(0, 0, ROOT, "x", S_IFDIR | 0600, 0, NULL), ==, -EINVAL);
     g_assert_cmpint(make_node(0, 0, file.nodeid, "x", S_IFREG | 0600, 0, NULL), ==, -ENOTDIR);
     g_assert_cmpint(make_node(0, 0, 0xdeadbeef00000007, "x", S_IFREG, 0, NULL), ==, -ESTALE);
@@ -158,7 +128,7 @@ static void test_device(void)
         g_test_skip("may not make device nodes");
     } else {
         g_assert_cmpint(ret, ==, 0);
-        g_assert_cmpuint(host_stat("null").st_rdev, ==, makedev(1, 3));
+        g_assert_cmpuint(fs_client_host_stat(&fixture, "null").st_rdev, ==, makedev(1, 3));
         g_assert_cmpuint(entry.attr.rdev, ==, makedev(1, 3));
     }
     fs_client_tear_down(&fixture);
@@ -206,7 +176,7 @@ static void test_ownership(void)
     g_assert_true(entry.attr.mode & S_ISGID);
     g_assert_cmpint(make_node(UINT32_MAX, 0, ROOT, "i", S_IFREG, 0, NULL), ==, -EINVAL);
     g_assert_cmpint(make_node(0, UINT32_MAX, ROOT, "i", S_IFREG, 0, NULL), ==, -EINVAL);
-    g_assert_false(host_has("i"));
+    g_assert_false(fs_client_host_has(&fixture, "i"));
     fs_client_tear_down(&fixture);
 }
 
@@ -259,7 +229,7 @@ static void test_remove(void)
     g_assert_cmpint(take_away(FUSE_UNLINK, directory.nodeid, "f"), ==, 0);
     g_assert_cmpint(take_away(FUSE_UNLINK, directory.nodeid, "f"), ==, -ENOENT);
     g_assert_cmpint(take_away(FUSE_RMDIR, ROOT, "d"), ==, 0);
-    g_assert_false(host_has("d"));
+    g_assert_false(fs_client_host_has(&fixture, "d"));
     /* Known, but gone. */
     g_assert_cmpint(make_node(0, 0, directory.nodeid, "f", S_IFREG | 0644, 0, NULL), ==, -ENOENT);
     g_assert_cmpint(take_away(FUSE_UNLINK, 99999, "f"), ==, -ESTALE);
@@ -273,24 +243,24 @@ static void test_rename(void)
     fs_client_set_up(&fixture, FS_CACHE_AUTO, 2);
     g_assert_cmpint(make_file("a"), ==, 0);
     g_assert_cmpint(make_file("b"), ==, 0);
-    a = host_stat("a").st_ino;
-    b = host_stat("b").st_ino;
-    g_assert_cmpint(rename_name("a", "b", RENAME_NOREPLACE), ==, -EEXIST);
-    g_assert_cmpint(rename_name("a", "b", RENAME_EXCHANGE), ==, 0);
-    g_assert_cmpuint(host_stat("a").st_ino, ==, b);
-    g_assert_cmpuint(host_stat("b").st_ino, ==, a);
-    g_assert_cmpint(rename_name("a", "b", 8), ==, -EINVAL);
-    g_assert_cmpint(rename_name("a", "b", 1u << 31), ==, -EINVAL);
-    g_assert_cmpint(rename_name("a", "c", RENAME_NOREPLACE), ==, 0);
-    g_assert_cmpint(rename_name("a", "b", RENAME_EXCHANGE), ==, -ENOENT);
-    g_assert_cmpint(rename_name("c", "b", 0), ==, 0);
-    g_assert_cmpuint(host_stat("b").st_ino, ==, b);
-    g_assert_false(host_has("c"));
+    a = fs_client_host_stat(&fixture, "a").st_ino;
+    b = fs_client_host_stat(&fixture, "b").st_ino;
+    g_assert_cmpint(fs_client_rename(&fixture, "a", "b", RENAME_NOREPLACE), ==, -EEXIST);
+    g_assert_cmpint(fs_client_rename(&fixture, "a", "b", RENAME_EXCHANGE), ==, 0);
+    g_assert_cmpuint(fs_client_host_stat(&fixture, "a").st_ino, ==, b);
+    g_assert_cmpuint(fs_client_host_stat(&fixture, "b").st_ino, ==, a);
+    g_assert_cmpint(fs_client_rename(&fixture, "a", "b", 8), ==, -EINVAL);
+    g_assert_cmpint(fs_client_rename(&fixture, "a", "b", 1u << 31), ==, -EINVAL);
+    g_assert_cmpint(fs_client_rename(&fixture, "a", "c", RENAME_NOREPLACE), ==, 0);
+    g_assert_cmpint(fs_client_rename(&fixture, "a", "b", RENAME_EXCHANGE), ==, -ENOENT);
+    g_assert_cmpint(fs_client_rename(&fixture, "c", "b", 0), ==, 0);
+    g_assert_cmpuint(fs_client_host_stat(&fixture, "b").st_ino, ==, b);
+    g_assert_false(fs_client_host_has(&fixture, "c"));
     if (geteuid() == 0) {
         struct stat st;
 
-        g_assert_cmpint(rename_name("b", "d", RENAME_WHITEOUT), ==, 0);
-        st = host_stat("b");
+        g_assert_cmpint(fs_client_rename(&fixture, "b", "d", RENAME_WHITEOUT), ==, 0);
+        st = fs_client_host_stat(&fixture, "b");
         g_assert_true(S_ISCHR(st.st_mode) && st.st_rdev == 0);
     }
     fs_client_tear_down(&fixture);
@@ -314,7 +284,7 @@ static void test_rename_directories(void)
     g_assert_cmpint(fs_client_call(&fixture, &call), ==, -ESTALE);
     in.newdir = directory;
     g_assert_cmpint(fs_client_call(&fixture, &call), ==, 0);
-    g_assert_true(host_has("d/g"));
+    g_assert_true(fs_client_host_has(&fixture, "d/g"));
     /* Into itself. */
     call.name = "d";
     g_assert_cmpint(fs_client_call(&fixture, &call), ==, -EINVAL);

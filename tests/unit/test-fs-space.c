@@ -51,15 +51,6 @@ static int allocate(uint64_t fh, uint32_t mode, uint64_t offset, uint64_t len)
     return fs_client_call(&fixture, &call);
 }
 
-static struct stat host_stat(const char *name)
-{
-    g_autofree char *path = fs_client_path(&fixture, name);
-    struct stat st;
-
-    g_assert_cmpint(stat(path, &st), ==, 0);
-    return st;
-}
-
 static void test_seek(void)
 {
     uint64_t fh;
@@ -81,7 +72,7 @@ static void test_seek(void)
     g_assert_cmpint(seek(4711, 0, SEEK_DATA), ==, -EBADF);
     /* Positions are nobody's: reads and writes are where they say. */
     g_assert_cmpint(fs_client_write(&fixture, fh, 0, "y", 1, 0), ==, 1);
-    g_assert_cmpint(host_stat("f").st_size, ==, 4 * MIB + 1);
+    g_assert_cmpint(fs_client_host_stat(&fixture, "f").st_size, ==, 4 * MIB + 1);
     release(fh);
     fs_client_tear_down(&fixture);
 }
@@ -103,10 +94,10 @@ static void test_allocate(void)
         return;
     }
     g_assert_cmpint(ret, ==, 0);
-    g_assert_cmpint(host_stat("f").st_size, ==, MIB);
+    g_assert_cmpint(fs_client_host_stat(&fixture, "f").st_size, ==, MIB);
     g_assert_cmpint(allocate(fh, FALLOC_FL_KEEP_SIZE, MIB, MIB), ==, 0);
-    g_assert_cmpint(host_stat("f").st_size, ==, MIB);
-    g_assert_cmpint(host_stat("f").st_blocks, >=, 4096);
+    g_assert_cmpint(fs_client_host_stat(&fixture, "f").st_size, ==, MIB);
+    g_assert_cmpint(fs_client_host_stat(&fixture, "f").st_blocks, >=, 4096);
     g_assert_cmpint(fs_client_write(&fixture, fh, 0, data, 2 * MIB, 0), ==, 2 * MIB);
     g_assert_cmpint(allocate(fh, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, MIB / 2, MIB), ==, 0);
     g_assert_cmpint(fs_client_read(&fixture, fh, 0, data, 2 * MIB), ==, 2 * MIB);
@@ -138,7 +129,7 @@ static void test_privileges(void)
     g_assert_cmpint(chmod(path, 06755), ==, 0);
     ret = fs_client_call(&fixture, &call);
     if (ret == 0)
-        g_assert_cmphex(host_stat("f").st_mode & 07777, ==, 0755);
+        g_assert_cmphex(fs_client_host_stat(&fixture, "f").st_mode & 07777, ==, 0755);
     else
         g_test_skip("the file system cannot preallocate");
     release(in.fh);
@@ -206,7 +197,7 @@ static void test_copy_large(void)
         g_assert_cmpint(ret, >, 0);
         done += (uint64_t)ret;
     }
-    g_assert_cmpint(host_stat("to").st_size, ==, (off_t)size);
+    g_assert_cmpint(fs_client_host_stat(&fixture, "to").st_size, ==, (off_t)size);
     release(to);
     release(from);
     fs_client_tear_down(&fixture);
