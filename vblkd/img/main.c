@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vblk-img: creates, inspects, checks, changes and converts disk images. */
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,10 +29,17 @@ static const struct {
      img_command_print_completion},
 };
 
-/* Whoever reads it must not take a part for all. */
+static bool main_reader_is_gone(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+
+    return poll(&out, 1, 0) > 0 && (out.revents & POLLERR);
+}
+
+/* Whoever reads it must not take a part for all; one who stopped reading knows. */
 static int finish_output(int status)
 {
-    if (fflush(stdout) == 0 && !ferror(stdout))
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || main_reader_is_gone())
         return status;
     return img_fail_text(status ? status : 1, "the output could not be written");
 }
@@ -62,6 +71,8 @@ int main(int argc, char **argv)
 
     main_secure_standard_fds();
     vu_log_set_level(VU_LOG_WARNING);
+    /* What was begun is done to its end, whether or not somebody looks on. */
+    signal(SIGPIPE, SIG_IGN);
     /* Those that show no progress are not ended by being asked for it. */
     signal(SIGUSR1, SIG_IGN);
     /* A file that may not become larger is an error like a full disk. */
