@@ -80,20 +80,25 @@ static int clusters_look(struct qcow2 *q, uint64_t start, uint64_t n, uint64_t *
     return 0;
 }
 
+/* A file has room behind all that was used; what ends there is looked through from its beginning,
+ * and from where that was left when something had to be loaded. */
 static int clusters_alloc_row(struct qcow2 *q, uint64_t n, uint64_t *ret_cluster,
                               struct qcow2_need *need)
 {
-    uint64_t start = q->refcounts.end, n_blocks = 0, found, at;
+    bool is_bounded = q->storage->is_block_device;
+    uint64_t start = is_bounded ? q->refcounts.row : q->refcounts.end, n_blocks = 0, found, at;
     struct qcow2_refblock *block;
     int ret;
 
     /* The blocks that will count it lie in front of it; they may need a block more themselves. */
     for (;;) {
-        ret = clusters_look(q, start, n_blocks + n, &found, &start, need);
+        ret = clusters_check_room(q, start + n_blocks + n);
         if (ret == 0)
-            ret = clusters_check_room(q, start + n_blocks + n);
+            ret = clusters_look(q, start, n_blocks + n, &found, &start, need);
         if (ret < 0)
             return ret;
+        if (ret == 1 && is_bounded)
+            q->refcounts.row = start;
         if (ret == 0 && found <= n_blocks)
             break;
         if (ret == 0)
@@ -113,7 +118,7 @@ static int clusters_alloc_row(struct qcow2 *q, uint64_t n, uint64_t *ret_cluster
         g_assert(ret == 0);
         qcow2_refblock_set(q, block, c, 1);
     }
-    q->refcounts.end = start + n_blocks + n;
+    q->refcounts.end = MAX(q->refcounts.end, start + n_blocks + n);
     *ret_cluster = start + n_blocks;
     return 0;
 }

@@ -71,6 +71,7 @@ struct qcow2_refcounts {
     unsigned max_blocks;
     uint64_t clock;
     uint64_t hint;  /* cluster: none below is known to be free */
+    uint64_t row;   /* cluster: on a block device, several in a row are not looked for below */
     uint64_t n_bad; /* entries that made no sense, and were dropped, when a repair opened it */
     uint64_t end;   /* cluster: none from here on was ever used, and the file is a hole there */
 };

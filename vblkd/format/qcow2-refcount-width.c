@@ -27,13 +27,43 @@ static uint64_t width_end(const struct width *width)
     return width->start + width->n_blocks + width->n_table;
 }
 
+struct width_count {
+    uint64_t cluster, count;
+};
+
+static int width_count_step(struct qcow2 *q, void *opaque, struct qcow2_need *need)
+{
+    struct width_count *look = opaque;
+
+    return qcow2_refcount_get(q, look->cluster, &look->count, need);
+}
+
+/* Behind all that is used; a block device ends further on. */
+static int width_find_start(struct width *width)
+{
+    struct qcow2 *q = width->q;
+    struct width_count look = {.count = 0};
+    int ret = 0;
+
+    width->start = q->refcounts.end;
+    for (; q->storage->is_block_device && width->start > 0 && ret == 0; width->start--) {
+        look.cluster = width->start - 1;
+        ret = qcow2_run(q, 0, width_count_step, &look);
+        if (look.count > 0)
+            break;
+    }
+    return ret;
+}
+
 static int width_lay_out(struct width *width)
 {
     struct qcow2 *q = width->q;
     uint64_t n_blocks;
+    int ret = width_find_start(width);
 
+    if (ret < 0)
+        return ret;
     width->per_block = q->cluster_size * 8 >> width->order;
-    width->start = q->refcounts.end;
     for (;;) {
         n_blocks = (width_end(width) + width->per_block - 1) / width->per_block;
         if (n_blocks == width->n_blocks)
@@ -46,17 +76,6 @@ static int width_lay_out(struct width *width)
     if (q->storage->is_block_device && width_end(width) << q->cluster_bits > q->storage->size)
         return -ENOSPC;
     return 0;
-}
-
-struct width_count {
-    uint64_t cluster, count;
-};
-
-static int width_count_step(struct qcow2 *q, void *opaque, struct qcow2_need *need)
-{
-    struct width_count *look = opaque;
-
-    return qcow2_refcount_get(q, look->cluster, &look->count, need);
 }
 
 static int width_write_block(struct width *width, uint64_t index, uint8_t *block)

@@ -243,6 +243,7 @@ int qcow2_refcount_add(struct qcow2 *q, uint64_t cluster, int delta, struct qcow
     if (count > 0)
         return 0;
     q->refcounts.hint = MIN(q->refcounts.hint, cluster);
+    q->refcounts.row = MIN(q->refcounts.row, cluster);
     /* It may have come to lie within the file since that was measured. */
     q->refcounts.end = MAX(q->refcounts.end, cluster + 1);
     return 0;

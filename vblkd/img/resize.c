@@ -55,6 +55,7 @@ static bool resize_parse(const char *text, uint64_t size, uint64_t *ret_size, GE
 static bool resize_check(const struct vblk_image *image, uint64_t size,
                          const struct resize_options *options, GError **error)
 {
+    bool is_raw = strcmp(image->format->name, "raw") == 0;
     const char *problem = NULL;
 
     if (size == 0)
@@ -63,9 +64,10 @@ static bool resize_check(const struct vblk_image *image, uint64_t size,
         problem = "--preallocation is for an image that becomes larger";
     else if (size < image->size && !options->shrink)
         problem = "the image would lose its end: --shrink lets it";
-    else if (strcmp(image->format->name, "raw") == 0 &&
-             options->preallocation == QCOW2_PREALLOC_METADATA)
+    else if (is_raw && options->preallocation == QCOW2_PREALLOC_METADATA)
         problem = "a raw image has no metadata to set aside";
+    else if (is_raw && image->storage->is_block_device && size != image->size)
+        problem = "a block device is as large as it is";
     if (problem)
         g_set_error(error, VU_OPTION_ERROR, 0, "%s: %s", image->storage->path, problem);
     return !problem;
