@@ -103,6 +103,13 @@ static bool snapshot_is_there(const struct qcow2 *q, const struct qcow2_snapshot
            snapshot->l1_offset + (uint64_t)snapshot->l1_size * sizeof(be64_t) <= end;
 }
 
+/* L1 entries that its disk takes, and its VM's memory behind that. */
+static uint64_t snapshot_n_entries(const struct qcow2 *q, const struct qcow2_snapshot *snapshot)
+{
+    return qcow2_header_l1_entries(&q->header, snapshot->disk_size) +
+           qcow2_header_l1_entries(&q->header, snapshot->vm_state_size);
+}
+
 static bool snapshot_has_id(const GPtrArray *snapshots, const char *id)
 {
     for (guint i = 0; i + 1 < snapshots->len; i++) {
@@ -121,8 +128,14 @@ static bool snapshot_has_id(const GPtrArray *snapshots, const char *id)
 static bool snapshot_mend(struct qcow2 *q, GPtrArray *snapshots)
 {
     struct qcow2_snapshot *snapshot = g_ptr_array_index(snapshots, snapshots->len - 1);
+    uint64_t n_entries = snapshot_n_entries(q, snapshot);
     unsigned id = snapshots->len;
 
+    /* A length that the file has no room for may be all that is wrong. */
+    if (!snapshot_is_there(q, snapshot) && n_entries > 0 && n_entries < snapshot->l1_size) {
+        q->n_bad_snapshots++;
+        snapshot->l1_size = (uint32_t)n_entries;
+    }
     if (!snapshot_is_there(q, snapshot)) {
         q->n_bad_snapshots++;
         q->n_lost_snapshots += snapshot->l1_offset != 0;
