@@ -22,14 +22,16 @@ bool img_size_parse(const char *text, uint64_t *ret_size, GError **error)
     const char *suffix = size_suffixes, *number = text;
     double fraction = 0;
     uint64_t whole, unit;
+    bool is_hex;
     char *end;
 
     while (g_ascii_isspace(*number))
         number++;
     number += *number == '+';
     errno = 0;
-    whole = g_ascii_strtoull(number, &end, g_str_has_prefix(number, "0x") ? 16 : 10);
-    if (errno != 0 || !g_ascii_isdigit(number[0]))
+    is_hex = g_str_has_prefix(number, "0x");
+    whole = g_ascii_strtoull(number, &end, is_hex ? 16 : 10);
+    if (errno != 0 || !g_ascii_isdigit(number[0]) || (is_hex && *end == '.'))
         return size_fail(text, error);
     if (*end == '.' && g_ascii_isdigit(end[1]))
         fraction = g_ascii_strtod(end, &end);
