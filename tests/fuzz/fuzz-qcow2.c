@@ -2,7 +2,8 @@
 /*
  * A hostile qcow2 image: the input is the file. It is opened read-only and for writing, read,
  * written, zeroed, discarded, resized, its snapshots listed and deleted, checked and repaired, its
- * bitmaps and header changed. Any of that may fail; what was written must be read back, and nothing
+ * bitmaps and header changed, and a journal, of which its last bytes are the records, replayed. Any
+ * of that may fail; what was written must be read back, and nothing
  * outside the file be touched.
  */
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "vblkd/format/image.h"
@@ -19,6 +21,10 @@
 #include "vblkd/format/qcow2-bitmap-edit.h"
 #include "vblkd/format/qcow2-bitmap.h"
 #include "vblkd/format/qcow2-check.h"
+#include "vblkd/format/qcow2-compressed.h"
+#include "vblkd/format/qcow2-discard.h"
+#include "vblkd/format/qcow2-journal-bits.h"
+#include "vblkd/format/qcow2-journal.h"
 #include "vblkd/format/qcow2-snapshot-view.h"
 #include "vblkd/format/qcow2-snapshot.h"
 #include "vhost-user/log.h"
@@ -29,10 +35,12 @@
 #define FUZZ_PIECE    512u
 /* The lowest byte of the header's field. */
 #define FUZZ_CLUSTER_BITS_AT 23
+#define FUZZ_AUTOCLEAR_AT    88
+#define FUZZ_RECORDS         16u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static int fuzz_fd = -1;
+static int fuzz_fd = -1, fuzz_journal_fd = -1;
 static uint8_t fuzz_buf[FUZZ_LEN], fuzz_back[FUZZ_LEN];
 
 static struct vblk_image *fuzz_open(bool read_only, bool repair)
@@ -43,6 +51,8 @@ static struct vblk_image *fuzz_open(bool read_only, bool repair)
         .format = "qcow2",
         .discard_in_format = true,
         .repair = repair,
+        .has_journal = fuzz_journal_fd >= 0,
+        .journal_fd = fuzz_journal_fd,
     };
 
     return vblk_image_open(path, &options, NULL);
@@ -91,6 +101,23 @@ static void fuzz_write(struct vblk_image *image)
             vblk_image_zero(image, offset + 512, len - 512, true);
     }
     vblk_image_flush(image);
+}
+
+/* What only tools do to a disk: compressed clusters, and forgetting all of it. */
+static void fuzz_pack(struct vblk_image *image)
+{
+    uint64_t len = MIN(UINT64_C(1) << qcow2_of(image)->cluster_bits, FUZZ_LEN);
+
+    memset(fuzz_buf, 1, sizeof(fuzz_buf));
+    len = MIN(len, image->size);
+    for (unsigned i = 0; i < 2 && len > 0; i++) {
+        if (qcow2_write_compressed(image, 0, len, fuzz_buf) < 0)
+            break;
+        g_assert_cmpint(vblk_image_read(image, fuzz_back, len, 0), ==, 0);
+        g_assert_true(memcmp(fuzz_back, fuzz_buf, len) == 0);
+    }
+    fuzz_write(image);
+    qcow2_forget(image);
 }
 
 static void fuzz_tools(struct vblk_image *image)
@@ -149,6 +176,41 @@ static void fuzz_changes(struct vblk_image *image)
     qcow2_amend_backing(image, NULL, NULL, NULL);
     if (image->size < FUZZ_FILE_MAX)
         qcow2_downgrade(image, NULL);
+}
+
+/* The header names a journal that counts, of a daemon that was killed. */
+static void fuzz_replay(const uint8_t *data, size_t size)
+{
+    const be64_t autoclear = be64_from(QCOW2_AUTOCLEAR_JOURNAL | QCOW2_AUTOCLEAR_CLAIM_1);
+    g_autofree struct qcow2_journal *journal = g_new0(struct qcow2_journal, 1);
+    struct vblk_image *image = NULL;
+    struct stat st;
+    size_t len =
+        MIN(size / sizeof(journal->records[0]), FUZZ_RECORDS) * sizeof(journal->records[0]);
+
+    memcpy(journal->records, data + size - len, len);
+    journal->head = len / sizeof(journal->records[0]);
+    /* Near the beginning, where something is. */
+    for (uint64_t i = 0; i < journal->head; i++)
+        journal->records[i].guest_cluster &= 0xff;
+    journal->magic = QCOW2_JOURNAL_MAGIC;
+    journal->claim = be64_value(autoclear);
+    qcow2_journals_boot_id(journal->boot_id, sizeof(journal->boot_id));
+    if (fstat(fuzz_fd, &st) < 0 ||
+        pwrite(fuzz_fd, &autoclear, sizeof(autoclear), FUZZ_AUTOCLEAR_AT) < 0)
+        return;
+    journal->device = st.st_dev;
+    journal->inode = st.st_ino;
+    fuzz_journal_fd = memfd_create("journal", MFD_CLOEXEC);
+    if (write(fuzz_journal_fd, journal, sizeof(*journal)) == (ssize_t)sizeof(*journal))
+        image = fuzz_open(false, false);
+    if (image) {
+        fuzz_read(image);
+        fuzz_write(image);
+        vblk_image_close(image);
+    }
+    close(fuzz_journal_fd);
+    fuzz_journal_fd = -1;
 }
 
 /* Most file systems have an end, too: what is mapped far away cannot be written. */
@@ -220,7 +282,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (image) {
         fuzz_changes(image);
         fuzz_write(image);
+        fuzz_pack(image);
         vblk_image_close(image);
     }
+    if (fuzz_make_file(data, size))
+        fuzz_replay(data, size);
     return 0;
 }
