@@ -167,7 +167,7 @@ static const struct vu_option options_rows[] = {
     {.name = "detect-zeroes", .in_o_list = true, .is_long = true, .type = VU_OPTION_CHOICE,
      FIELD(detect_zeroes), .choices = options_detect, .group = GROUP_IMAGE,
      .help = "Store writes of nothing but zeros as zeros: off (the default), on, or unmap, which "
-             "gives their space back."},
+             "gives their space back (not with discard=ignore)."},
     {.name = "backing", .in_o_list = true, .is_long = true, .type = VU_OPTION_CALL,
      .value_optional = true, .parse = options_parse_switch, .metavar = "on|off",
      .group = GROUP_IMAGE,

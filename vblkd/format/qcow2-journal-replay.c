@@ -30,6 +30,8 @@ static int replay_count_step(struct qcow2 *q, void *opaque, struct qcow2_need *n
         if (ret == -ENOENT) {
             block = qcow2_refblock_create(q, index, place);
             ret = 0;
+        } else if (ret == 0) {
+            qcow2_clusters_give_back(q, place, 1); /* it has made the block that it lies in */
         }
     }
     if (ret == 0)
@@ -97,16 +99,21 @@ static GArray *replay_last_records(const struct qcow2 *q)
 int qcow2_journal_replay(struct qcow2 *q)
 {
     g_autoptr(GArray) numbers = replay_last_records(q);
+    uint64_t end = 0;
     int ret = 0;
 
     for (uint64_t i = q->journal->tail; i < q->journal->head; i++)
-        q->refcounts.end = MAX(q->refcounts.end, replay_cluster(q, i) + 1);
+        end = MAX(end, replay_cluster(q, i) + 1);
+    q->refcounts.end = MAX(q->refcounts.end, end);
+    /* Not counted yet, they look free: what is put somewhere meanwhile lies behind them all. */
+    q->refcounts.row = end;
     for (guint i = 0; i < numbers->len && ret == 0; i++) {
         uint64_t cluster = replay_cluster(q, g_array_index(numbers, uint64_t, i));
 
         if (cluster)
             ret = qcow2_run(q, 0, replay_count_step, &cluster);
     }
+    q->refcounts.row = 0;
     for (guint i = 0; i < numbers->len && ret == 0; i++) {
         struct qcow2_journal_record record = *replay_record(q, g_array_index(numbers, uint64_t, i));
 
