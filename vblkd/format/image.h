@@ -51,9 +51,9 @@ enum vblk_extent_kind {
 struct vblk_extent {
     enum vblk_extent_kind kind;
     uint64_t len;                 /* bytes, at least 1 and at most what was asked for */
-    struct vblk_storage *storage; /* DATA; COMPRESSED for tools that show where it lies */
+    struct vblk_storage *storage; /* DATA; for tools that show where it lies COMPRESSED, and ZERO
+                                     for which space is set aside; else NULL */
     uint64_t offset;
-    bool is_allocated; /* ZERO: space is set aside for it (qemu-img map's "present" and "offset") */
 };
 
 /* An allocation on its way, between write_begin and write_end. */

@@ -136,11 +136,9 @@ int qcow2_map(struct vblk_image *image, uint64_t offset, uint64_t len, unsigned 
         ret_extent->kind = VBLK_EXTENT_DATA;
         ret_extent->storage = q->data_storage;
         ret_extent->offset = piece.place;
-        ret_extent->is_allocated = true;
         break;
     case QCOW2_ZERO_PLAIN:
         ret_extent->kind = VBLK_EXTENT_ZERO;
-        ret_extent->is_allocated = piece.has_cluster;
         ret_extent->storage = piece.has_cluster ? q->data_storage : NULL;
         ret_extent->offset = piece.has_cluster ? piece.place : 0;
         break;
@@ -148,7 +146,6 @@ int qcow2_map(struct vblk_image *image, uint64_t offset, uint64_t len, unsigned 
         ret_extent->kind = VBLK_EXTENT_COMPRESSED;
         ret_extent->storage = q->storage;
         qcow2_compressed_place(q, piece.place, &ret_extent->offset, &packed_len);
-        ret_extent->is_allocated = true;
         break;
     case QCOW2_UNALLOCATED:
     case QCOW2_BAD:
@@ -187,7 +184,6 @@ int qcow2_map_write(struct vblk_image *image, uint64_t offset, uint64_t len, uns
         .len = piece.len,
         .storage = q->data_storage,
         .offset = piece.place,
-        .is_allocated = true,
     };
     qcow2_bitmaps_touch(q, offset, piece.len);
     return 0;

@@ -34,9 +34,7 @@ bool img_holes_look(const struct vblk_image *owner, struct vblk_extent *extent)
         vblk_storage_map(extent->storage, extent->offset, &is_data, &len) < 0)
         return false;
     extent->len = MIN(extent->len, len);
-    if (!is_data) {
+    if (!is_data)
         extent->kind = VBLK_EXTENT_ZERO;
-        extent->is_allocated = true;
-    }
     return !is_data;
 }
