@@ -22,13 +22,12 @@ struct vu_control_table;
 struct vu_stats;
 
 struct vu_device {
-    const char *name;  /* for log lines: "virtiofsd" */
-    uint64_t features; /* virtio device features offered, beside those of the rings */
-    uint64_t
-        protocol_features; /* offered beside those the library always has (MQ, REPLY_ACK, ...) */
-    unsigned n_queues;     /* most queues a front-end may use */
-    unsigned config_len;   /* bytes of configuration space; 0: CONFIG is not offered */
-    bool in_order;         /* offer VIRTIO_F_IN_ORDER */
+    const char *name;           /* for log lines: "virtiofsd" */
+    uint64_t features;          /* virtio device features offered, beside those of the rings */
+    uint64_t protocol_features; /* beside those the library always has (MQ, REPLY_ACK, ...) */
+    unsigned n_queues;          /* most queues a front-end may use */
+    unsigned config_len;        /* bytes of configuration space; 0: CONFIG is not offered */
+    bool in_order;              /* offer VIRTIO_F_IN_ORDER */
     /*
      * Serve front-ends that connect again without negotiating again, as QEMU's vhost-user-rng did
      * before 8.1: what such a one begins with stands for all protocol features. CONFIGURE_MEM_SLOTS

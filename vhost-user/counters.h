@@ -31,6 +31,7 @@ struct vu_counters {
     struct vu_counter *helpers; /* written by additions */
 };
 
+/* All are 0. Never fails. */
 struct vu_counters *vu_counters_create(unsigned n_kinds);
 void vu_counters_destroy(struct vu_counters *counters); /* NULL is allowed */
 

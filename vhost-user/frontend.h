@@ -60,6 +60,7 @@ struct vu_frontend_ring {
 
 struct vu_frontend;
 
+/* NEW, not connected. Never fails. config is copied; its name and opaque must live as long. */
 struct vu_frontend *vu_frontend_create(const struct vu_frontend_config *config);
 /* Hangs up. NULL is allowed. Shared memory and drivers are the caller's. */
 void vu_frontend_destroy(struct vu_frontend *frontend);

@@ -65,6 +65,7 @@ int vu_memory_create_added(const struct vu_memory *memory, const struct vu_regio
 int vu_memory_create_removed(const struct vu_memory *memory, const struct vu_region_desc *desc,
                              struct vu_memory **ret_memory);
 
+/* Another reference; returns memory. */
 struct vu_memory *vu_memory_ref(struct vu_memory *memory);
 /* NULL is allowed. The last reference unmaps the regions that no other map holds. */
 void vu_memory_unref(struct vu_memory *memory);

@@ -29,6 +29,7 @@ struct vu_shmem {
     struct vu_shmem_region regions[VU_SHMEM_MAX_REGIONS];
 };
 
+/* No region yet. */
 void vu_shmem_init(struct vu_shmem *shmem);
 /* Unmaps and closes everything. Idempotent. */
 void vu_shmem_clear(struct vu_shmem *shmem);

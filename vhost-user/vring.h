@@ -78,8 +78,8 @@ struct vu_vring_stats { /* guarded by lock */
 struct vu_vring {
     pthread_mutex_t lock;
     pthread_cond_t drained; /* n_in_flight reached 0 */
-    unsigned
-        waiters; /* atomic: session threads that want the lock; a spinning worker lets them in */
+    /* atomic: session threads that want the lock; a spinning worker lets them in */
+    unsigned waiters;
 
     /* set at creation */
     unsigned index;
@@ -134,6 +134,7 @@ struct vu_vring {
     struct vu_vring_stats stats;
 };
 
+/* CONFIGURED, with nothing configured. device_name begins its log lines; it is copied. */
 void vu_vring_init(struct vu_vring *vring, unsigned index, const char *device_name);
 /* The ring must be stopped, and all of its requests pushed. Closes its descriptors, frees its
  * elements. */
@@ -232,4 +233,5 @@ void vu_vring_set_paused(struct vu_vring *vring, bool paused);
 /* Requests that were popped and are not pushed yet. */
 unsigned vu_vring_n_working(struct vu_vring *vring);
 
+/* What it has done since it was made. Any thread. */
 void vu_vring_get_stats(struct vu_vring *vring, struct vu_vring_stats *ret_stats);

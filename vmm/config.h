@@ -65,10 +65,9 @@ struct vmm_hmat_lb {
 struct vmm_chardev {
     char *id;
     char *path;
-    unsigned
-        reconnect_ms;  /* 0: as often as it takes, with back-off (back-ends are always awaited) */
-    unsigned reply_ms; /* how long an answer may take; 0: as long as is usual */
-    bool is_used;      /* by a device */
+    unsigned reconnect_ms; /* 0: with back-off; back-ends are always awaited */
+    unsigned reply_ms;     /* how long an answer may take; 0: as long as is usual */
+    bool is_used;          /* by a device */
 };
 
 /* -numa hmat-cache: a cache on the way to a node's memory. ACPI 6.4 section 5.2.27.5. */

@@ -59,7 +59,7 @@ struct bridge {
     struct vu_frontend *frontend;
     struct vu_shmem shmem;
     uint64_t features;
-    struct fuse_mount *mount; /* NULL until bridge_mount */
+    struct fuse_mount *mount; /* NULL until bridge_run */
     struct hiprio hiprio;
     unsigned n_queues;
     struct bridge_queue *queues;
@@ -89,6 +89,7 @@ int bridge_run(struct bridge *bridge, struct fuse_mount *mount, int stop_fd);
 
 /* --- bridge-queue.c --- */
 
+/* Starts the thread, with a descriptor of the mount of its own. 0 or -errno. */
 int bridge_queue_start(struct bridge_queue *queue, struct fuse_mount *mount);
 /* Ends the thread; whoever still waits for a reply gets ENOTCONN. */
 void bridge_queue_stop(struct bridge_queue *queue);

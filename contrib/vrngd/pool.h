@@ -51,9 +51,11 @@ void rng_pool_destroy(struct rng_pool *pool);
 /* Any thread. Waits for a `done` that is running where it says so; that is not to be called from
  * one. */
 
+/* Never fails. */
 struct rng_client *rng_client_create(struct rng_pool *pool);
 /* None of its requests may wait. Waits. */
 void rng_client_destroy(struct rng_client *client);
+/* Behind what the client has asked for before; `done` is called by whoever feeds the pool. */
 void rng_client_request(struct rng_client *client, struct rng_request *request);
 /* True: it got nothing, and is the caller's again. False: it is over, or was not asked with. Waits.
  */

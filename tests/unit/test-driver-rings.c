@@ -135,7 +135,8 @@ static bool device_pop(struct device *device, struct chain *chain)
     return device->packed ? packed_pop(device, chain) : split_pop(device, chain);
 }
 
-/* Completes `n_skipped` chains of n_skipped_descs silently (IN_ORDER) and then the one named. */
+/* Completes the chain `id`, and with IN_ORDER all before it: n_entries chains, n_descs descriptors.
+ */
 static void device_push(struct device *device, uint32_t id, uint32_t len, unsigned n_entries,
                         unsigned n_descs)
 {

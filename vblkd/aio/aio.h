@@ -85,6 +85,8 @@ void vblk_aio_register_file(struct vblk_aio *aio, int fd);
  */
 int vblk_aio_register_memory(struct vblk_aio *aio, const struct iovec *ranges, unsigned n);
 
+/* Takes the operation over. It begins with the next submit, or one after that where depth allows no
+ * more. */
 void vblk_aio_queue(struct vblk_aio *aio, struct vblk_io *io);
 /*
  * One system call for all that is queued, as far as depth allows (none where nothing is); what is

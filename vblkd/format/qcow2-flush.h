@@ -17,6 +17,7 @@
 
 #include "vblkd/format/qcow2-image.h"
 
+/* Operations of struct vblk_format. */
 bool qcow2_has_dirty_metadata(struct vblk_image *image);
 int qcow2_flush(struct vblk_image *image);
 /* As long as something has changed that the file does not have: the same. */

@@ -28,8 +28,7 @@ struct qcow2_l2_entry {
 };
 
 struct qcow2_l2_frame {
-    uint32_t
-        seq; /* atomic; odd while the frame is turned into another slice, or two words change */
+    uint32_t seq;   /* atomic; odd while it becomes another slice, or two words change */
     bool was_used;  /* atomic; since the clock came by */
     uint64_t slice; /* atomic; QCOW2_L2_NO_SLICE: empty or loading */
     /* under the image's lock: */

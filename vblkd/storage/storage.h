@@ -44,11 +44,10 @@ struct vblk_storage {
     enum vblk_cache cache;
     bool read_only;
     bool is_block_device;
-    bool is_in_memory; /* a tmpfs: O_DIRECT makes no difference to it */
-    bool is_locked;    /* QEMU's byte locks are held, see image-lock.h */
-    uint32_t
-        request_align;     /* offsets and lengths of READ and WRITE: 1, or what O_DIRECT asks for */
-    uint32_t memory_align; /* addresses of buffers likewise */
+    bool is_in_memory;         /* a tmpfs: O_DIRECT makes no difference to it */
+    bool is_locked;            /* QEMU's byte locks are held, see image-lock.h */
+    uint32_t request_align;    /* of offsets and lengths: 1, or what O_DIRECT asks for */
+    uint32_t memory_align;     /* addresses of buffers likewise */
     uint32_t physical_sector;  /* of a device; else the file system's block */
     uint64_t size;             /* bytes; atomic */
     pthread_mutex_t edge_lock; /* writes of a part of an aligned block, which read the rest of it */

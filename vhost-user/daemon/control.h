@@ -122,6 +122,7 @@ void vu_control_stop(struct vu_control *control);
 
 /* --- for commands --- */
 
+/* Whether the argument was given. */
 bool vu_control_has(const struct vu_control_call *call, const char *name);
 /* STRING, CHOICE, FILE; NULL where it was not given. Lives as long as the call. */
 const char *vu_control_string(const struct vu_control_call *call, const char *name);

@@ -25,6 +25,7 @@ void vu_process_count_fds(int proc_fds);
 /* How many descriptors there are; 0: not known. */
 uint64_t vu_process_n_fds(void);
 
+/* What this process takes by now; 0 where it cannot be told. Any thread. */
 void vu_process_read(struct vu_process_usage *ret_usage);
 /* query-process: {"pid", "resident-bytes", ...}. */
 JsonNode *vu_process_to_json(void);
