@@ -3,6 +3,7 @@
 #include "vblkd/format/raw.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 static int raw_map(struct vblk_image *image, uint64_t offset, uint64_t len, unsigned flags,
@@ -55,6 +56,13 @@ static bool raw_resize(struct vblk_image *image, uint64_t size, GError **error)
 {
     int err = vblk_storage_truncate(image->storage, size);
 
+    if (err == -ENOTSUP && image->storage->is_block_device) {
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+                    "%s: cannot be resized: a block device of %" PRIu64
+                    " bytes, which has to be made larger first",
+                    image->storage->path, __atomic_load_n(&image->storage->size, __ATOMIC_ACQUIRE));
+        return false;
+    }
     if (err < 0) {
         g_set_error(error, G_FILE_ERROR, (int)g_file_error_from_errno(-err),
                     "%s: cannot be resized: %s", image->storage->path, g_strerror(-err));
