@@ -18,8 +18,9 @@ enum mend_use {
     MEND_SEEN = 1 << 2,    /* an L2 table that was looked at */
     MEND_SUSPECT = 1 << 3, /* some of its entries make no sense, or it is empty */
     MEND_DONE = 1 << 4,
-    MEND_TABLE = 1 << 5, /* an L2 table of the disk, after all */
-    MEND_LAST = 1 << 6,  /* looked at for the last time */
+    MEND_TABLE = 1 << 5,    /* an L2 table of the disk, after all */
+    MEND_LAST = 1 << 6,     /* looked at for the last time */
+    MEND_SNAPSHOT = 1 << 7, /* an L1 table, as the table of snapshots says */
 };
 
 struct mend {
@@ -274,7 +275,7 @@ static int mend_pass_l2(struct mend *mend, struct mend_l1 *l1)
 
         if (!uses)
             continue;
-        if ((*uses & MEND_SUSPECT) && (*uses & MEND_DATA))
+        if ((*uses & MEND_SUSPECT) && (*uses & (MEND_DATA | MEND_SNAPSHOT)))
             mend_drop(mend, l1, i, 0);
         else if ((*uses & MEND_SUSPECT) && !(*uses & MEND_DONE))
             ret = mend_table(mend, offset, qcow2_check_guest(q, i, l1->is_active));
@@ -282,6 +283,19 @@ static int mend_pass_l2(struct mend *mend, struct mend_l1 *l1)
         if (l1->is_active && be64_value(l1->entries[i]) != 0)
             *uses |= MEND_TABLE;
     }
+    return ret;
+}
+
+/* What is a snapshot's L1 table at the same time is not written to. */
+static int mend_spare_snapshot(struct mend *mend, struct mend_l1 *l1, uint32_t i)
+{
+    struct qcow2 *q = mend->check->q;
+    uint64_t offset = be64_value(l1->entries[i]) & QCOW2_OFFSET_MASK;
+    g_autofree be64_t *words = g_malloc(q->cluster_size);
+    int ret = vblk_storage_read(q->storage, words, q->cluster_size, offset);
+
+    if (ret == 0 && !mend_is_good(mend, words, qcow2_check_guest(q, i, l1->is_active)))
+        mend_drop(mend, l1, i, 0);
     return ret;
 }
 
@@ -298,7 +312,10 @@ static int mend_pass_overlap(struct mend *mend, struct mend_l1 *l1)
         if (!uses || (*uses & MEND_LAST))
             continue;
         *uses |= MEND_LAST;
-        ret = mend_table(mend, offset, qcow2_check_guest(q, i, l1->is_active));
+        if (*uses & MEND_SNAPSHOT)
+            ret = mend_spare_snapshot(mend, l1, i);
+        else
+            ret = mend_table(mend, offset, qcow2_check_guest(q, i, l1->is_active));
     }
     return ret;
 }
@@ -342,16 +359,22 @@ static void mend_note(struct mend *mend, uint64_t offset, uint64_t len, enum men
 }
 
 /*
- * Not the L1 tables of snapshots, nor refcounts: where one of them is not where it should be, the
- * disk comes first.
+ * Not refcounts: where they are not where they should be, the disk comes first. So it does before
+ * the L1 tables of snapshots, but nothing is written over those.
  */
-static void mend_note_places(struct mend *mend, uint64_t table_len)
+static void mend_note_places(struct mend *mend, const GPtrArray *snapshots, uint64_t table_len)
 {
     const struct qcow2 *q = mend->check->q;
 
     mend_note(mend, 0, q->cluster_size, MEND_OTHER);
     mend_note(mend, q->header.l1_offset, (uint64_t)q->header.l1_size * sizeof(be64_t), MEND_OTHER);
     mend_note(mend, q->header.snapshots_offset, table_len, MEND_OTHER);
+    for (guint i = 0; i < snapshots->len; i++) {
+        const struct qcow2_snapshot *snapshot = g_ptr_array_index(snapshots, i);
+
+        mend_note(mend, snapshot->l1_offset, (uint64_t)snapshot->l1_size * sizeof(be64_t),
+                  MEND_SNAPSHOT);
+    }
 }
 
 int qcow2_check_mend(struct qcow2_check *check)
@@ -371,7 +394,7 @@ int qcow2_check_mend(struct qcow2_check *check)
     mend.uses = uses = g_try_malloc0(mend.n + 1);
     if (!uses)
         return -ENOMEM;
-    mend_note_places(&mend, len);
+    mend_note_places(&mend, snapshots, len);
     for (size_t i = 0; i < G_N_ELEMENTS(passes) && ret == 0; i++)
         ret = mend_run(&mend, snapshots, passes[i]);
     return ret == 0 ? vblk_storage_flush(q->storage) : ret;
