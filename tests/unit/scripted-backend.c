@@ -12,6 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define PATIENCE_MS 60000
+
 const char *const wrong_names[N_WRONG] = {
     [HANGS_UP] = "hangs-up",
     [SILENT] = "silent",
@@ -215,13 +217,18 @@ int fixture_attach(struct fixture *f)
 
 void fixture_init(struct fixture *f, uint64_t protocol_features)
 {
+    fixture_init_patient(f, protocol_features, PATIENCE_MS);
+}
+
+void fixture_init_patient(struct fixture *f, uint64_t protocol_features, unsigned patience_ms)
+{
     struct vu_frontend_config config = {
         .name = "test",
         .features = RING_FEATURES,
         .required_features = VU_BIT(VU_F_VERSION_1),
         .protocol_features = protocol_features,
-        .reply_timeout_ms = 100,
-        .stop_timeout_ms = 150,
+        .reply_timeout_ms = patience_ms,
+        .stop_timeout_ms = patience_ms,
         .ops = {.config_changed = on_config_changed, .vring_call = on_vring_call},
         .opaque = f,
     };

@@ -67,6 +67,8 @@ void *scripted_backend_run(void *backend);
 /* A front-end, two neighbouring regions, the driver of queue 1, and a back-end not yet connected.
  */
 void fixture_init(struct fixture *f, uint64_t protocol_features);
+/* The same; patience_ms: for how long a message may be without its answer. */
+void fixture_init_patient(struct fixture *f, uint64_t protocol_features, unsigned patience_ms);
 void fixture_clear(struct fixture *f);
 /* Starts the back-end and connects to it. */
 int fixture_attach(struct fixture *f);

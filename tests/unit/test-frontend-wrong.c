@@ -10,6 +10,8 @@
 #include "tests/unit/open-fds.h"
 #include "vhost-user/log.h"
 
+#define HASTY_MS 100
+
 /* --- a back-end that goes wrong --- */
 
 static void test_wrong(gconstpointer data)
@@ -32,7 +34,7 @@ static void test_wrong(gconstpointer data)
         gint64 start = g_get_monotonic_time();
         int rc;
 
-        fixture_init(&f, ALL_PROTOCOL_FEATURES);
+        fixture_init_patient(&f, ALL_PROTOCOL_FEATURES, HASTY_MS);
         f.backend.wrong = (enum wrong)GPOINTER_TO_UINT(data);
         f.backend.wrong_at = at;
         rc = fixture_run_session(&f);

@@ -232,7 +232,7 @@ static void test_connect_timeout(void)
     struct fixture f;
     gint64 start = g_get_monotonic_time();
 
-    fixture_init(&f, ALL_PROTOCOL_FEATURES);
+    fixture_init_patient(&f, ALL_PROTOCOL_FEATURES, 100);
     for (unsigned i = 0; i < 4; i++)
         g_assert_cmpint(vu_frontend_connect(f.frontend, path, 100), <, 0);
     g_assert_cmpint(vu_frontend_connect(f.frontend, long_path, 100), ==, -ENAMETOOLONG);
