@@ -64,6 +64,25 @@ static void info_clear(struct info *info)
     g_clear_pointer(&info->image, vblk_image_close);
 }
 
+/* Of a raw image nothing is told that who writes to it could change under our eyes: no -U needed.
+ */
+static struct vblk_image *info_open(const char *path, const char *format, unsigned flags,
+                                    GError **error)
+{
+    GError *why = NULL;
+    struct vblk_image *image = img_open(path, format, NULL, flags, &why);
+
+    if (!image && g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_AGAIN))
+        image = img_open(path, format, NULL, flags | IMG_OPEN_SHARE, NULL);
+    if (!why || (image && strcmp(image->format->name, "raw") == 0)) {
+        g_clear_error(&why);
+        return image;
+    }
+    vblk_image_close(image);
+    g_propagate_error(error, why);
+    return NULL;
+}
+
 static bool info_read(struct info *info, const char *path, const char *format, unsigned flags,
                       const struct info_options *options, GError **error)
 {
@@ -71,8 +90,7 @@ static bool info_read(struct info *info, const char *path, const char *format, u
     struct stat st;
 
     *info = (struct info){0};
-    info->image =
-        img_open(path, format, NULL, flags | IMG_OPEN_ALONE | IMG_OPEN_REPAIR | share, error);
+    info->image = info_open(path, format, flags | IMG_OPEN_ALONE | IMG_OPEN_REPAIR | share, error);
     if (!info->image)
         return false;
     if (fstat(info->image->storage->fd, &st) == 0)
