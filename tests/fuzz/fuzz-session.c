@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "tests/unit/echo-session.h"
+#include "tests/unit/open-fds.h"
 #include "vhost-user/cleanup.h"
 #include "vhost-user/log.h"
 #include "vhost-user/virtio-ring.h"
@@ -263,7 +264,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_input input = {data, size};
     uint8_t stage = fuzz_byte(&input);
-    unsigned n_fds = echo_count_fds();
+    unsigned n_fds = count_open_fds();
     struct fuzz fuzz = {0};
 
     fuzz_begin(&fuzz);
@@ -279,6 +280,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     echo_join(&fuzz.echo);
     fuzz_check_idle(&fuzz);
     fuzz_end(&fuzz);
-    g_assert_cmpuint(echo_count_fds(), ==, n_fds);
+    g_assert_cmpuint(count_open_fds(), ==, n_fds);
     return 0;
 }
