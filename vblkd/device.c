@@ -123,8 +123,8 @@ static uint64_t device_features(const struct blk_device *device)
 
     if (device->image->read_only)
         return features | VU_BIT(BLK_F_RO);
-    if (!vblk_cache_is_writethrough(device->image->storage->cache))
-        features |= VU_BIT(BLK_F_CONFIG_WCE);
+    /* Also where the cache stays off: a driver that cannot ask takes it for on, and flushes. */
+    features |= VU_BIT(BLK_F_CONFIG_WCE);
     if (device->options.discard)
         features |= VU_BIT(BLK_F_DISCARD);
     return features | VU_BIT(BLK_F_WRITE_ZEROES);

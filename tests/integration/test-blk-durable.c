@@ -184,6 +184,31 @@ static void test_choice_of_another(void)
     blk_guest_clear(&guest);
 }
 
+/* Nor does the driver switch on what the user wants off. */
+static void test_writethrough(void)
+{
+    const struct blk_guest_setup setup = {
+        .options = "--cache=writethrough",
+        .n_queues = 1,
+        .features =
+            VU_BIT(BLK_F_FLUSH) | VU_BIT(BLK_F_CONFIG_WCE) | VU_BIT(VU_F_RING_INDIRECT_DESC),
+        .image_len = IMAGE_LEN,
+    };
+    struct blk_guest guest;
+    uint8_t on = 1;
+
+    if (!blk_guest_start(&guest, &setup))
+        return;
+    g_assert_true(vu_has(guest.features, BLK_F_CONFIG_WCE));
+    g_assert_cmpuint(write_cache(&guest), ==, 0);
+    g_assert_cmpint(vu_frontend_set_config(guest.frontend, CONFIG_WCE, &on, 1), ==, 0);
+    g_assert_cmpuint(write_cache(&guest), ==, 0);
+    g_assert_true(can_count(guest.image) || count_dirty(guest.image) < 0);
+    assert_writes_durable(&guest, 1);
+    blk_guest_stop(&guest);
+    blk_guest_clear(&guest);
+}
+
 static void test_unsafe(void)
 {
     const struct blk_guest_setup setup = {
@@ -220,6 +245,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/blk-durable/choice", "", test_choice);
     g_test_add_data_func("/blk-durable/choice-unconfined", "--sandbox=none", test_choice);
     g_test_add_func("/blk-durable/choice-of-another", test_choice_of_another);
+    g_test_add_func("/blk-durable/writethrough", test_writethrough);
     g_test_add_func("/blk-durable/unsafe", test_unsafe);
     return g_test_run();
 }
