@@ -104,9 +104,9 @@ int vu_frontend_dispatch(struct vu_frontend *frontend);
 /*
  * After the back-end has died: connects to its successor and hands over features, memory, inflight
  * region and all started rings. Rings of a struct vu_driver go on where it stands (harvest it
- * first); other split rings at their used index; other packed rings where they were
- * started. With an inflight region the successor completes what was in flight; without, the caller
- * has reset its drivers. Kick every queue afterwards. -ENOTSUP: the successor lacks what is in use.
+ * first); other split rings at their used index; other packed rings where they were started. With
+ * an inflight region the successor completes what was in flight; without, the caller has reset its
+ * drivers. Kick every queue afterwards. -ENOTSUP: the successor lacks what is in use.
  */
 int vu_frontend_reconnect(struct vu_frontend *frontend, const char *path, unsigned timeout_ms);
 

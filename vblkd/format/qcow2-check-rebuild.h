@@ -8,7 +8,7 @@
 bool qcow2_check_must_rebuild(struct qcow2_check *check);
 /*
  * Writes them from check->counts, at a place that nothing uses, and makes the header name it. From
- * then on check->counts has them instead of the old ones. -EFBIG: the
- * table would be too large; -ENOSPC, -EIO.
+ * then on check->counts has them instead of the old ones. -EFBIG: the table would be too large;
+ * -ENOSPC, -EIO.
  */
 int qcow2_check_rebuild(struct qcow2_check *check);
